@@ -1,0 +1,46 @@
+//! Every bound in one place: what a reader must take, and what a writer accepts unless it is set up otherwise.
+
+/// Longest line any reader of protocol 1 must take, in bytes without the newline. A constant, so that every line a
+/// writer may write can be read by everyone.
+pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Highest `seq`, `version` and timestamp: 2^53 - 1, the largest integer JavaScript holds exactly.
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Epochs kept in an epoch table; older ones give a baseline.
+pub const EPOCHS_MAX: usize = 1_000;
+
+/// What a writer accepts. Readers do not enforce these: they may be raised while old readers run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest key in bytes of UTF-8.
+    pub key_bytes_max: usize,
+    /// Longest collection name in bytes.
+    pub name_bytes_max: usize,
+    /// Longest value in bytes of JSON text, insignificant white space taken out.
+    pub value_bytes_max: usize,
+    /// Most commands in a batch.
+    pub batch_commands_max: usize,
+    /// Longest batch in bytes of its encoded line.
+    pub batch_bytes_max: usize,
+    /// Most collections at one time, the system's included.
+    pub collections_max: usize,
+}
+
+impl Limits {
+    /// Largest value that may be configured for [`Limits::value_bytes_max`], 8 MiB.
+    pub const VALUE_BYTES_CEILING: usize = 8 * 1024 * 1024;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            key_bytes_max: 1024,
+            name_bytes_max: 128,
+            value_bytes_max: 1024 * 1024,
+            batch_commands_max: 1_000,
+            batch_bytes_max: 8 * 1024 * 1024,
+            collections_max: 10_000,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Overlays that keep a snapshot exact while the state under it changes.
