@@ -1,0 +1,205 @@
+// The table of one collection's keys: a page at a time, narrowed by prefix, rows lit up as their values change.
+//
+// Only the page shown is read from the replica, so that a collection of a million keys costs no more than one of a hundred.
+
+import { byId, flash, make, setText } from './dom.js';
+import { compareKeys, elements, entry } from './json-text.js';
+import { ago, counted, moment, count } from './words.js';
+
+/** Keys on a page. */
+const PAGE_KEYS = 100;
+/** Characters of a value's text in the table. */
+const PREVIEW_CHARS = 160;
+/** Pause after the last keystroke before the filter acts, in ms. */
+const FILTER_MS = 120;
+
+export class KeysView {
+  #replica;
+  #choose;
+  #teach;
+  #collection = null;
+  #chosen = null;
+  /** For each page before the one shown and for itself: the key behind which it begins; null for the first. */
+  #pages = [null];
+  #hasNext = false;
+  /** Rows on the page by key, in key order. */
+  #rows = new Map();
+  #filterTimer = null;
+  #title = byId('keys-title');
+  #body = byId('keys');
+  #table = byId('keys-table');
+  #scroll = byId('keys-scroll');
+  #empty = byId('keys-empty');
+  #prefix = byId('prefix');
+  #pager = byId('pager');
+  #range = byId('page-range');
+  #previous = byId('page-previous');
+  #next = byId('page-next');
+
+  /** `choose` is called with the key that was clicked, `teach(collection, prefix)` returns what an empty table says. */
+  constructor({ replica, choose, teach, signal }) {
+    this.#replica = replica;
+    this.#choose = choose;
+    this.#teach = teach;
+    this.#prefix.value = '';
+    const listen = (element, type, handler) => element.addEventListener(type, handler, { signal });
+    listen(this.#prefix, 'input', () => {
+      clearTimeout(this.#filterTimer);
+      this.#filterTimer = setTimeout(() => this.#turn([null]), FILTER_MS);
+    });
+    listen(this.#previous, 'click', () => this.#turn(this.#pages.slice(0, -1)));
+    listen(this.#next, 'click', () => this.#turn([...this.#pages, this.#lastKey()]));
+    listen(this.#body, 'click', (event) => this.#clicked(event));
+    listen(this.#body, 'keydown', (event) => this.#pressed(event));
+  }
+
+  /** Shows a collection from its first key on; `null` shows why there is none. */
+  show(collection) {
+    this.#collection = collection;
+    this.#prefix.value = '';
+    setText(this.#title, collection ?? 'No collection');
+    this.#turn([null]);
+  }
+
+  /** Marks a row as the one whose entry is shown beside. */
+  mark(key) {
+    this.#row(this.#chosen)?.removeAttribute('aria-selected');
+    this.#chosen = key;
+    this.#row(key)?.setAttribute('aria-selected', 'true');
+  }
+
+  /** Puts the focus on a row, or on the title when that row is gone. */
+  focus(key) {
+    (this.#rows.get(key)?.button ?? this.#title).focus();
+  }
+
+  /** Draws anew what these keys touch; `null` for any key. */
+  update(keys) {
+    if (keys !== null && ![...keys].some((key) => this.#mayShow(key))) return;
+    this.#draw(true);
+  }
+
+  /** Writes ages anew. */
+  tick() {
+    const now = Date.now();
+    for (const row of this.#rows.values()) setText(row.time, ago(now - row.entry.updatedMs));
+  }
+
+  #row(key) {
+    return this.#rows.get(key)?.row;
+  }
+
+  #lastKey() {
+    return [...this.#rows.keys()].at(-1) ?? null;
+  }
+
+  #mayShow(key) {
+    if (!key.startsWith(this.#prefix.value)) return false;
+    const after = this.#pages.at(-1);
+    if (after !== null && compareKeys(key, after) <= 0) return false;
+    return !this.#hasNext || compareKeys(key, this.#lastKey()) <= 0;
+  }
+
+  #turn(pages) {
+    this.#pages = pages;
+    this.#draw(false);
+    this.#scroll.scrollTop = 0;
+  }
+
+  #read() {
+    if (this.#collection === null) return [];
+    const after = this.#pages.at(-1) ?? undefined;
+    const answer = this.#replica.list(this.#collection, this.#prefix.value, after, PAGE_KEYS + 1);
+    return answer.status === 200 ? elements(answer.body).map(entry) : [];
+  }
+
+  #draw(lightUp) {
+    let entries = this.#read();
+    if (entries.length === 0 && this.#pages.length > 1) {
+      this.#pages = [null];
+      entries = this.#read();
+    }
+    this.#hasNext = entries.length > PAGE_KEYS;
+    entries.length = Math.min(entries.length, PAGE_KEYS);
+    const before = this.#rows;
+    this.#rows = new Map();
+    for (const found of entries) {
+      const kept = before.get(found.key);
+      const isNew = kept === undefined;
+      const row = kept ?? this.#make(found.key);
+      const changed = isNew || row.entry.seq !== found.seq;
+      this.#rows.set(found.key, row);
+      if (!changed) continue;
+      this.#fill(row, found);
+      if (lightUp) flash(row.row);
+    }
+    this.#place([...this.#rows.values()].map(({ row }) => row));
+    this.#row(this.#chosen)?.setAttribute('aria-selected', 'true');
+    this.#drawAround(entries);
+  }
+
+  /** Puts the rows in order, moving only those out of place so that the focus stays where it is. */
+  #place(rows) {
+    const wanted = new Set(rows);
+    for (const row of [...this.#body.children]) if (!wanted.has(row)) row.remove();
+    let place = this.#body.firstElementChild;
+    for (const row of rows) {
+      if (row === place) place = place.nextElementSibling;
+      else this.#body.insertBefore(row, place);
+    }
+  }
+
+  #drawAround(entries) {
+    const isEmpty = entries.length === 0;
+    this.#table.hidden = isEmpty;
+    this.#empty.hidden = !isEmpty;
+    if (isEmpty) this.#empty.replaceChildren(...this.#teach(this.#collection, this.#prefix.value));
+    const first = (this.#pages.length - 1) * PAGE_KEYS + 1;
+    this.#pager.hidden = isEmpty;
+    setText(this.#range, this.#pages.length === 1 && !this.#hasNext
+      ? counted(entries.length, 'key')
+      : `Keys ${count(first)} to ${count(first + entries.length - 1)}`);
+    this.#previous.disabled = this.#pages.length === 1;
+    this.#next.disabled = !this.#hasNext;
+    this.#previous.hidden = this.#next.hidden = this.#pages.length === 1 && !this.#hasNext;
+    this.tick();
+  }
+
+  #make(key) {
+    const cell = (className, ...children) => make('td', { className, role: 'cell' }, ...children);
+    const button = make('button', { type: 'button', className: 'key mono', textContent: key });
+    const row = {
+      button,
+      value: make('code'),
+      version: make('td', { className: 'number', role: 'cell' }),
+      seq: make('td', { className: 'number', role: 'cell' }),
+      time: make('time'),
+    };
+    row.row = make('tr', { role: 'row' }, cell('key-cell', button), cell('value-cell', row.value), row.version, row.seq, cell('time', row.time));
+    return row;
+  }
+
+  #fill(row, found) {
+    row.entry = { seq: found.seq, updatedMs: found.updatedMs };
+    const clipped = found.value.length > PREVIEW_CHARS;
+    setText(row.value, clipped ? `${found.value.slice(0, PREVIEW_CHARS)}…` : found.value);
+    setText(row.version, count(found.version));
+    setText(row.seq, count(found.seq));
+    row.time.dateTime = new Date(found.updatedMs).toISOString();
+    row.time.title = moment(found.updatedMs);
+  }
+
+  #clicked(event) {
+    const button = event.target.closest('tr')?.querySelector('button');
+    if (button !== null && button !== undefined) this.#choose(button.textContent);
+  }
+
+  /** Arrow keys walk from key to key. */
+  #pressed(event) {
+    const step = { ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling' }[event.key];
+    const target = step && event.target.closest('tr')?.[step]?.querySelector('button');
+    if (!target) return;
+    event.preventDefault();
+    target.focus();
+  }
+}
