@@ -18,8 +18,6 @@ mod scan;
 mod text;
 
 #[cfg(test)]
-mod reference_tests;
-#[cfg(test)]
 mod tests;
 
 pub use error::{Error, ErrorKind};

@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::*;
+use crate::json::*;
 
 /// White space, usually none.
 fn space() -> impl Strategy<Value = String> {
