@@ -30,7 +30,7 @@ pub(crate) fn generate(module: &Path, name: &str, host: Host, keep_names: bool, 
         Host::Worker => {
             bindgen.module(true)?.typescript(false).reset_state_function(true).force_enable_abort_handler(true)
         }
-        Host::Browser => bindgen.web(true)?.typescript(true),
+        Host::Browser => bindgen.web(true)?.typescript(true).omit_default_module_path(false),
     };
     bindgen.generate(out).with_context(|| format!("wasm-bindgen refused {}", module.display()))
 }
