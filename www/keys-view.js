@@ -30,6 +30,7 @@ export class KeysView {
   #table = byId('keys-table');
   #scroll = byId('keys-scroll');
   #empty = byId('keys-empty');
+  #filter = byId('filter');
   #prefix = byId('prefix');
   #pager = byId('pager');
   #range = byId('page-range');
@@ -57,6 +58,7 @@ export class KeysView {
   show(collection) {
     this.#collection = collection;
     this.#prefix.value = '';
+    this.#filter.hidden = collection === null;
     setText(this.#title, collection ?? 'No collection');
     this.#turn([null]);
   }

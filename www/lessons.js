@@ -3,7 +3,7 @@
 import { make } from './dom.js';
 
 const text = (words) => make('p', { textContent: words });
-const command = (line) => make('pre', { className: 'command', tabIndex: 0 }, make('code', { textContent: line }));
+const command = (line) => make('pre', { className: 'command' }, make('code', { textContent: line }));
 
 /** The contents of an empty table. */
 export function emptyTable(collection, prefix, isReady) {
