@@ -4,6 +4,7 @@
 //! judges commands nor counts digests: [`crate::apply`] works out the [`Effect`] of a command, the store carries it out.
 //! All methods take `&self`; one caller at a time changes a store, any number may read it meanwhile.
 
+mod lock;
 pub mod memory;
 pub mod snapshot;
 

@@ -1,1 +1,243 @@
-//! Overlays that keep a snapshot exact while the state under it changes.
+//! Overlays: what keeps a snapshot exact while the state under it changes.
+//!
+//! A store does not copy anything when a snapshot is opened. From then on, before it changes an entry, it tells
+//! [`Overlays::replacing`], and every open overlay keeps what that key held when it was opened. Reading a snapshot is
+//! reading the present state and putting the overlay on top ([`Overlay::merge`]).
+//!
+//! What is collected is bounded in number, per snapshot and in sum; a snapshot that goes beyond is given up. There is no
+//! clock here: a host that bounds the age of snapshots calls [`Overlay::close`]. Which collections a snapshot shows, and
+//! facts about them, are the store's business: it copies them when it opens one.
+
+use super::lock::lock;
+use super::{Collection, Page, SnapshotError, Write};
+use crate::position::Position;
+use crate::record::Record;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::ops::Bound;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+/// How much open snapshots may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotLimits {
+    /// Most snapshots open at one time.
+    pub open_max: usize,
+    /// Most bytes that one snapshot may collect.
+    pub bytes_max: usize,
+    /// Most bytes that all snapshots may collect together; beyond it, the oldest is given up first.
+    pub bytes_total_max: usize,
+}
+
+impl Default for SnapshotLimits {
+    fn default() -> Self {
+        Self { open_max: 256, bytes_max: 64 * 1024 * 1024, bytes_total_max: 256 * 1024 * 1024 }
+    }
+}
+
+/// What a collected key costs beside its record: its place in a tree, a count and an allocation's rounding.
+const COLLECTED_OVERHEAD_BYTES: usize = 64;
+
+/// All open overlays of one store.
+#[derive(Debug)]
+pub struct Overlays {
+    limits: SnapshotLimits,
+    sums: Arc<Sums>,
+    /// Those that follow the present state, oldest first. Weak, so that a snapshot nobody holds is freed.
+    following: Mutex<Vec<Weak<Overlay>>>,
+}
+
+/// What the limits bound, counted where both [`Overlays`] and each [`Overlay`] reach it.
+#[derive(Debug, Default)]
+struct Sums {
+    /// Overlays that exist and are not given up. They hand over no data, only a hint and a cap: relaxed is enough.
+    open: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Overlays {
+    /// Keeps to `limits`.
+    pub fn new(limits: SnapshotLimits) -> Self {
+        Self { limits, sums: Arc::default(), following: Mutex::default() }
+    }
+
+    /// Opens an overlay of the present state, which is as of `position`.
+    ///
+    /// The caller makes sure that no command is half applied meanwhile, and that what [`Self::replacing`] is told of
+    /// happens either before or after.
+    ///
+    /// # Errors
+    /// [`SnapshotError::TooMany`] when as many are open as may be.
+    pub fn open(&self, position: Position) -> Result<Arc<Overlay>, SnapshotError> {
+        // Under the lock, so that two callers cannot both take the last place.
+        let mut following = lock(&self.following);
+        following.retain(|overlay| overlay.strong_count() > 0);
+        if self.sums.open.load(Ordering::Relaxed) >= self.limits.open_max {
+            return Err(SnapshotError::TooMany);
+        }
+        self.sums.open.fetch_add(1, Ordering::Relaxed);
+        let collected = Mutex::new(Some(Collected::default()));
+        let overlay = Arc::new(Overlay { position, sums: self.sums.clone(), collected });
+        following.push(Arc::downgrade(&overlay));
+        Ok(overlay)
+    }
+
+    /// Whether a snapshot is open, so that a store may spare itself reading what [`Self::replacing`] would be told.
+    pub fn any_open(&self) -> bool {
+        self.sums.open.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells that `writes` are about to change entries of `collection`, as its facts are before. Call it before the state
+    /// changes. Costs one atomic load when no snapshot is open.
+    ///
+    /// A store whose DROP destroys entries that open snapshots show tells of each of them as a deletion first.
+    pub fn replacing(&self, collection: &Collection, writes: &[Write<'_>]) {
+        if !self.any_open() {
+            return;
+        }
+        lock(&self.following).retain(|overlay| match overlay.upgrade() {
+            Some(overlay) => overlay.collect(collection, writes, &self.limits),
+            None => false,
+        });
+    }
+
+    /// Tells that what the open overlays lie on changes no more, because the store goes on with another state and keeps
+    /// the old one for them. They stay readable and count as open.
+    pub fn detach_all(&self) {
+        lock(&self.following).clear();
+    }
+
+    /// Gives up every snapshot that follows the present state.
+    pub fn close_all(&self) {
+        let following = core::mem::take(&mut *lock(&self.following));
+        following.iter().filter_map(Weak::upgrade).for_each(|overlay| overlay.close());
+    }
+}
+
+/// The difference between the state as of one position and the present. Freed when dropped.
+#[derive(Debug)]
+pub struct Overlay {
+    position: Position,
+    sums: Arc<Sums>,
+    /// `None` once given up.
+    collected: Mutex<Option<Collected>>,
+}
+
+/// Per collection and key what the key held, `None` for nothing.
+#[derive(Debug, Default)]
+struct Collected {
+    collections: BTreeMap<Arc<str>, BTreeMap<String, Option<Record>>>,
+    bytes: usize,
+}
+
+impl Overlay {
+    /// What the snapshot is exact as of.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Gives the snapshot up and frees what it collected; reading it on is [`SnapshotError::Gone`].
+    pub fn close(&self) {
+        self.take(&mut lock(&self.collected));
+    }
+
+    fn take(&self, collected: &mut Option<Collected>) {
+        if let Some(collected) = collected.take() {
+            self.sums.open.fetch_sub(1, Ordering::Relaxed);
+            self.sums.bytes.fetch_sub(collected.bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps what the written keys held, unless kept before. Returns whether the snapshot is still open.
+    fn collect(&self, collection: &Collection, writes: &[Write<'_>], limits: &SnapshotLimits) -> bool {
+        let mut guard = lock(&self.collected);
+        let Some(collected) = guard.as_mut() else {
+            return false;
+        };
+        // Created after the snapshot was taken: nothing in it belongs to the picture.
+        if collection.created > self.position.seq {
+            return true;
+        }
+        if !collected.collections.contains_key(&*collection.name) {
+            collected.collections.insert(collection.name.clone(), BTreeMap::new());
+        }
+        let keys = collected.collections.get_mut(&*collection.name).expect("inserted above");
+        let mut added = 0;
+        for write in writes.iter().filter(|write| write.old.is_some() || write.new.is_some()) {
+            if !keys.contains_key(write.key) {
+                let record_bytes = write.old.as_ref().map_or(0, Record::memory_bytes);
+                added += COLLECTED_OVERHEAD_BYTES + write.key.len() + record_bytes;
+                keys.insert(write.key.into(), write.old.clone());
+            }
+        }
+        collected.bytes += added;
+        let total = self.sums.bytes.fetch_add(added, Ordering::Relaxed) + added;
+        if collected.bytes > limits.bytes_max || total > limits.bytes_total_max {
+            self.take(&mut guard);
+            return false;
+        }
+        true
+    }
+
+    /// Turns a piece of the present state into the same piece as of [`Self::position`].
+    ///
+    /// `live` is what the store holds of `collection` from `from` on: all of it, or all up to and including `live.next`.
+    /// It must have been read before this call, so that a change it does not show is in the overlay. Where the store
+    /// itself holds nothing any more of what the snapshot shows (dropped or re-created since), `live` is empty.
+    ///
+    /// Returns at most `limit` records, at least one being allowed.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Gone`] when the snapshot was given up.
+    pub fn merge(&self, collection: &str, from: Bound<&str>, live: Page, limit: usize) -> Result<Page, SnapshotError> {
+        let guard = lock(&self.collected);
+        let collected = guard.as_ref().ok_or(SnapshotError::Gone)?;
+        let Some(keys) = collected.collections.get(collection) else {
+            return Ok(cut(live, limit));
+        };
+        let covered = live.next.as_deref();
+        let range = keys.range::<str, _>((from, Bound::Unbounded));
+        let mut changed = range.take_while(|(key, _)| covered.is_none_or(|covered| key.as_str() <= covered)).peekable();
+        let mut present = live.records.into_iter().peekable();
+        let mut records = Vec::with_capacity(present.len());
+        loop {
+            let order = match (present.peek(), changed.peek()) {
+                (None, None) => break,
+                (Some(_), None) => core::cmp::Ordering::Less,
+                (None, Some(_)) => core::cmp::Ordering::Greater,
+                (Some(record), Some((key, _))) => record.key_utf8().cmp(key.as_bytes()),
+            };
+            if records.len() >= limit.max(1) {
+                let next = records.last().map(|record: &Record| record.key().into());
+                return Ok(Page { records, next });
+            }
+            if order.is_lt() {
+                records.extend(present.next());
+            } else {
+                if order.is_eq() {
+                    present.next();
+                }
+                records.extend(changed.next().and_then(|(_, held)| held.clone()));
+            }
+        }
+        Ok(Page { records, next: live.next })
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Keeps `limit` records, but one at least.
+fn cut(mut page: Page, limit: usize) -> Page {
+    let limit = limit.max(1);
+    if page.records.len() > limit {
+        page.records.truncate(limit);
+        page.next = page.records.last().map(|record| record.key().into());
+    }
+    page
+}

@@ -1,0 +1,1 @@
+//! The memory store under threads, and what it promises beyond the trait.
