@@ -66,7 +66,13 @@ mod tests {
 
     #[test]
     fn refuses_other_spellings() {
-        for text in ["", "0123", "0123456789ABCDEF0123456789ABCDEF", "+123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0"] {
+        for text in [
+            "",
+            "0123",
+            "0123456789ABCDEF0123456789ABCDEF",
+            "+123456789abcdef0123456789abcdef",
+            "0123456789abcdef0123456789abcdef0",
+        ] {
             assert_eq!(text.parse::<Id>(), Err(InvalidId(text.into())));
         }
     }

@@ -21,12 +21,23 @@ extern crate alloc;
 // Only for its locks, which native threads need and `alloc` lacks; everything else of std is banned in `clippy.toml`.
 extern crate std;
 
+pub mod api;
+pub mod apply;
+pub mod clock;
+pub mod command;
+pub mod credentials;
 pub mod digest;
+pub mod feed;
+pub mod freshness;
 pub mod id;
 pub mod json;
 pub mod limits;
 pub mod name;
+pub mod node;
 pub mod position;
 pub mod record;
+pub mod replica;
 pub mod scope;
 pub mod store;
+pub mod stream;
+pub mod writer;

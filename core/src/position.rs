@@ -1,5 +1,6 @@
 //! Places in history: positions, and the table of epochs that tells whether a position lies on this history.
 
+use crate::json;
 use crate::limits::{EPOCHS_MAX, INTEGER_MAX};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -54,7 +55,7 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
         let parse = || {
             let (epoch, seq) = text.split_once('.')?;
-            Some(Self { epoch: crate::json::unsigned(epoch)?, seq: crate::json::unsigned(seq)? })
+            Some(Self { epoch: json::unsigned(epoch)?, seq: json::unsigned(seq)? })
         };
         parse().ok_or_else(|| InvalidPosition(text.into()))
     }
@@ -77,7 +78,8 @@ impl EpochTable {
     /// Makes a table of `starts`, which must rise strictly in epoch and in seq; `None` otherwise.
     pub fn new(starts: Vec<EpochStart>) -> Option<Self> {
         let rising = starts.windows(2).all(|pair| pair[0].epoch < pair[1].epoch && pair[0].first < pair[1].first);
-        let bounded = starts.iter().all(|s| s.epoch >= 1 && s.epoch <= INTEGER_MAX && s.first >= 1 && s.first <= INTEGER_MAX);
+        let bounded =
+            starts.iter().all(|s| s.epoch >= 1 && s.epoch <= INTEGER_MAX && s.first >= 1 && s.first <= INTEGER_MAX);
         (rising && bounded && starts.len() <= EPOCHS_MAX).then_some(Self(starts))
     }
 
@@ -114,6 +116,29 @@ impl EpochTable {
         (self.0[index].first..next_first).contains(&position.seq)
     }
 
+    /// Appends the wire form, `[{"epoch":10,"first":1},...]`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (index, start) in self.0.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{\"epoch\":" } else { b",{\"epoch\":" });
+            json::write_u64(out, start.epoch);
+            out.extend_from_slice(b",\"first\":");
+            json::write_u64(out, start.first);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+
+    /// Reads the wire form; `None` when it is anything else or breaks the table's rules.
+    pub fn from_json(text: &str) -> Option<Self> {
+        let start = |raw: &&str| {
+            let fields = json::members(raw).ok()?;
+            let number = |name| json::unsigned(fields.iter().find(|(field, _)| field == name)?.1);
+            Some(EpochStart { epoch: number("epoch")?, first: number("first")? })
+        };
+        Self::new(json::elements(text).ok()?.iter().map(start).collect::<Option<_>>()?)
+    }
+
     /// The epoch in which `seq` was written, if the table reaches back that far.
     pub fn epoch_of(&self, seq: u64) -> Option<u64> {
         let after = self.0.partition_point(|start| start.first <= seq);
@@ -139,7 +164,16 @@ mod tests {
     #[test]
     fn holds_only_what_an_epoch_wrote() {
         let epochs = table(&[(10, 1), (20, 5)]);
-        for (epoch, seq, held) in [(10, 1, true), (10, 4, true), (10, 5, false), (20, 4, false), (20, 5, true), (20, 900, true), (15, 4, false), (10, 0, false)] {
+        for (epoch, seq, held) in [
+            (10, 1, true),
+            (10, 4, true),
+            (10, 5, false),
+            (20, 4, false),
+            (20, 5, true),
+            (20, 900, true),
+            (15, 4, false),
+            (10, 0, false),
+        ] {
             assert_eq!(epochs.holds(Position { epoch, seq }), held, "{epoch}.{seq}");
         }
         assert_eq!((epochs.epoch_of(0), epochs.epoch_of(4), epochs.epoch_of(5)), (None, Some(10), Some(20)));

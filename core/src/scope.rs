@@ -49,7 +49,9 @@ impl fmt::Display for InvalidScope {
             Self::Form(text) => {
                 write!(f, "{text} is not a scope: expected \"**\", \"*\" or {{\"collection\":[\"key prefix\",...]}}")
             }
-            Self::Empty => f.write_str("a scope must name at least one collection, and at least one key prefix in each"),
+            Self::Empty => {
+                f.write_str("a scope must name at least one collection, and at least one key prefix in each")
+            }
             Self::Name(name) => write!(f, "{name:?} in the scope is not a collection name"),
         }
     }

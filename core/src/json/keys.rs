@@ -22,12 +22,15 @@ struct Key {
     /// Offset of the opening quote. In a mark: place of the mark of the object around this one.
     at: u32,
     /// Where the content starts: in the text or, counted on from the text's end, among the unescaped contents.
-    /// In a mark: length of the unescaped contents when the object opened.
     start: u32,
     /// Length of the content in bytes.
     len: u32,
     /// The content's [`hint`].
     hint: u32,
+}
+
+impl Key {
+    const NONE: Self = Self { at: 0, start: 0, len: 0, hint: 0 };
 }
 
 /// The keys of all open objects, outermost first.
@@ -38,7 +41,7 @@ pub(super) struct Keys {
     len: usize,
     /// Place of the mark of the innermost open object.
     mark: usize,
-    /// Contents of the keys that were spelled with escapes.
+    /// Contents of the keys that were spelled with escapes, those of closed objects included: never more than the text.
     unescaped: String,
     /// Comparisons made, for the tests that bound them.
     #[cfg(test)]
@@ -49,7 +52,7 @@ impl Keys {
     #[inline]
     pub(super) fn new() -> Self {
         Self {
-            near: [Key { at: 0, start: 0, len: 0, hint: 0 }; NEAR],
+            near: [Key::NONE; NEAR],
             far: Vec::new(),
             len: 0,
             mark: 0,
@@ -63,7 +66,7 @@ impl Keys {
     #[inline]
     pub(super) fn open(&mut self) {
         let mark = self.len;
-        self.push(Key { at: self.mark as u32, start: self.unescaped.len() as u32, len: 0, hint: 0 });
+        self.push(Key { at: self.mark as u32, ..Key::NONE });
         self.mark = mark;
     }
 
@@ -94,11 +97,9 @@ impl Keys {
         {
             return Err(ErrorKind::DuplicateKey.at(at as usize));
         }
-        let mark = self.all()[self.mark];
         self.len = self.mark;
-        self.mark = mark.at as usize;
+        self.mark = self.all()[self.mark].at as usize;
         self.far.truncate(self.len);
-        self.unescaped.truncate(mark.start as usize);
         Ok(())
     }
 
@@ -139,7 +140,7 @@ impl Keys {
 
     #[inline]
     fn all(&self) -> &[Key] {
-        if self.far.is_empty() { &self.near[..self.len] } else { &self.far }
+        if self.far.is_empty() { &self.near } else { &self.far }
     }
 }
 

@@ -147,27 +147,26 @@ fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), Error> {
 fn unicode_escape(bytes: &[u8], at: usize) -> Result<(char, usize), Error> {
     let lone = ErrorKind::LoneSurrogate.at(at);
     let first = hex4(bytes, at + 2)?;
-    if let Some(character) = char::from_u32(first) {
+    if let Some(character) = char::from_u32(first.into()) {
         return Ok((character, at + 6));
     }
-    if first >= 0xdc00 || !bytes[at + 6..].starts_with(b"\\u") {
+    if !bytes[at + 6..].starts_with(b"\\u") {
         return Err(lone);
     }
     let second = hex4(bytes, at + 8)?;
-    if !(0xdc00..0xe000).contains(&second) {
-        return Err(lone);
+    match char::decode_utf16([first, second]).next() {
+        Some(Ok(character)) => Ok((character, at + 12)),
+        _ => Err(lone),
     }
-    let pair = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-    Ok((char::from_u32(pair).ok_or(lone)?, at + 12))
 }
 
 /// Four hexadecimal digits as a number.
-fn hex4(bytes: &[u8], at: usize) -> Result<u32, Error> {
+fn hex4(bytes: &[u8], at: usize) -> Result<u16, Error> {
     let mut number = 0;
     for index in at..at + 4 {
         let byte = *bytes.get(index).ok_or(ErrorKind::UnexpectedEnd.at(bytes.len()))?;
         let digit = char::from(byte).to_digit(16).ok_or(ErrorKind::InvalidEscape.at(index))?;
-        number = number << 4 | digit;
+        number = number << 4 | digit as u16;
     }
     Ok(number)
 }

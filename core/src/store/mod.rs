@@ -6,13 +6,15 @@
 
 mod lock;
 pub mod memory;
+mod progress;
+pub mod scan;
 pub mod snapshot;
 
+pub use progress::{InvalidProgress, Progress};
+
 use crate::digest::Digest;
-use crate::id::Id;
-use crate::position::{EpochTable, Position};
+use crate::position::Position;
 use crate::record::Record;
-use crate::scope::Scope;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -38,46 +40,6 @@ impl Collection {
     /// A collection just created, without entries.
     pub fn new(name: Arc<str>, created: u64) -> Self {
         Self { name, created, keys: 0, last_seq: created, digest: Digest::EMPTY }
-    }
-}
-
-/// How far a state is along which history; stored in one step with the entries it speaks of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The prefix of history that the entries are.
-    pub position: Position,
-    /// What part of that prefix is held.
-    pub scope: Scope,
-    /// Whether a whole baseline was ever taken in (or the log replayed), so that reads may be answered.
-    pub complete: bool,
-    /// The cluster followed; another one is refused.
-    pub cluster: Option<Id>,
-    /// The openings of the log as far as they are known.
-    pub epochs: Arc<EpochTable>,
-    /// Highest epoch ever accepted from a parent; lower ones are refused.
-    pub epoch_highest: u64,
-    /// Names of features without which this state must not be written on (`requires`).
-    pub requires: Arc<[String]>,
-    /// Newest proof, in the writer's clock (Unix ms), that nothing older is missing; 0 for none.
-    pub at: u64,
-    /// Smallest difference seen in this epoch between own clock at arrival and `at`, in ms. `None` before the first.
-    pub clock_offset: Option<i64>,
-}
-
-impl Progress {
-    /// What a node that holds nothing knows.
-    pub fn new(scope: Scope) -> Self {
-        Self {
-            position: Position::START,
-            scope,
-            complete: false,
-            cluster: None,
-            epochs: Arc::default(),
-            epoch_highest: 0,
-            requires: Arc::default(),
-            at: 0,
-            clock_offset: None,
-        }
     }
 }
 

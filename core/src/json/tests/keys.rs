@@ -74,6 +74,22 @@ fn comparisons(text: &str) -> usize {
     scanner.comparisons()
 }
 
+/// Keys that only their middles tell apart, which the hint does not see.
+fn same_ends(n: usize) -> String {
+    format!("{}{n:06}{}", "p".repeat(8), "s".repeat(8))
+}
+
+#[test]
+fn keys_with_the_same_first_and_last_bytes_are_told_apart() {
+    for count in [2, 3, 5, 10, 20, 100, 1_000] {
+        let mut body: Vec<String> = (0..count).map(|n| format!("\"{}\":{n}", same_ends(n * 7 % count))).collect();
+        kept(&format!("{{{}}}", body.join(",")));
+        body.push(format!("\"{}\":0", same_ends(count / 2)));
+        let text = format!("{{{}}}", body.join(","));
+        refused(&text, DuplicateKey, text.rfind(&same_ends(count / 2)).unwrap() - 1);
+    }
+}
+
 #[test]
 fn comparing_keys_costs_n_log_n_at_most() {
     const COUNT: usize = 100_000;
@@ -81,7 +97,9 @@ fn comparing_keys_costs_n_log_n_at_most() {
     let bound = COUNT * (2 * 17 + 1);
     let shuffled = |n: usize| n * 7_919 % COUNT;
     let same_prefix = |n: usize| format!("{}{n:06}", "p".repeat(40));
-    let spellings: [&dyn Fn(usize) -> String; 6] = [
+    let spellings: [&dyn Fn(usize) -> String; 8] = [
+        &|n| same_ends(n),
+        &|n| same_ends(shuffled(n)),
         &|n| n.to_string(),
         &|n| same_prefix(n),
         &|n| same_prefix(COUNT - n),

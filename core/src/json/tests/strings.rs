@@ -29,6 +29,7 @@ fn refuses_surrogates_without_their_partner_in_values_and_keys() {
         r#""\ud800x""#,
         r#""\ud800\n""#,
         r#""\ud800\u0041""#,
+        r#""\ud800\ue000""#,
         r#""\ud800 \udc00""#,
     ] {
         refused(text, LoneSurrogate, 1);

@@ -1,0 +1,429 @@
+//! A node: what it holds, what it publishes, and who follows it. Every shell has exactly one.
+//!
+//! The writer publishes lines after they are durable, a replica those it took from its parent; both through
+//! [`Node::publish`], which changes the store and the feed under one lock, so that a PING's digest always belongs to its
+//! seq. Readers of entries never take that lock.
+
+use crate::apply::{ApplyError, apply, scope_digest};
+use crate::clock::Now;
+use crate::command::{End, Logged, Ping, Proof};
+use crate::digest::Digest;
+use crate::feed::{Feed, FeedLimits, Mark, Tail};
+use crate::freshness::Freshness;
+use crate::id::Id;
+use crate::position::Position;
+use crate::scope::Scope;
+use crate::store::{Collection, Progress, Snapshot, SnapshotError, Store, StoreError};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Whether a node owns the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It does: it numbers writes, and its clock is the proof of freshness.
+    Primary,
+    /// It follows a parent.
+    Replica,
+}
+
+impl Role {
+    /// The role as the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+/// Who a node is and how it treats its children.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Its label, free text.
+    pub label: String,
+    /// Random id, stored with its state.
+    pub instance: Id,
+    /// Its role.
+    pub role: Role,
+    /// Longest silence on a stream it serves, in ms.
+    pub ping_ms: u64,
+    /// Bounds of the feed.
+    pub feed: FeedLimits,
+    /// Most streams that are being sent a baseline at one time.
+    pub baselines_max: usize,
+    /// Most children at one time.
+    pub children_max: usize,
+}
+
+impl NodeOptions {
+    /// The default bounds for a node of this name.
+    pub fn new(label: impl Into<String>, instance: Id, role: Role) -> Self {
+        Self {
+            label: label.into(),
+            instance,
+            role,
+            ping_ms: 5_000,
+            feed: FeedLimits::default(),
+            baselines_max: 16,
+            children_max: 10_000,
+        }
+    }
+}
+
+/// A child as status shows it.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// Its label.
+    pub node: String,
+    /// Its instance; `None` for one that named none.
+    pub instance: Option<Id>,
+    /// The credential it came with.
+    pub credential: String,
+    /// What it follows.
+    pub scope: Scope,
+    /// Seq up to which everything was handed to its connection.
+    pub sent_seq: u64,
+    /// Whether it is being sent a baseline.
+    pub in_baseline: bool,
+    /// A newer connection of the same instance took over.
+    pub(crate) superseded: bool,
+}
+
+/// See the module.
+pub struct Node<S: Store> {
+    store: S,
+    options: NodeOptions,
+    shared: Mutex<Shared<S>>,
+}
+
+struct Shared<S: Store> {
+    feed: Feed,
+    freshness: Freshness,
+    /// Instances from the primary to this node's parent.
+    path: Vec<Id>,
+    children: BTreeMap<u64, Child>,
+    next_child: u64,
+    closing: Option<End>,
+    snapshot: Weak<S::Snapshot>,
+    pings: BTreeMap<Scope, (Position, Digest)>,
+    scratch: Vec<u8>,
+}
+
+/// Why a child cannot join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinError {
+    TooManyChildren,
+    TooManyScopes,
+}
+
+impl<S: Store> Node<S> {
+    /// A node that holds what `store` holds.
+    pub fn new(store: S, options: NodeOptions) -> Self {
+        let progress = store.progress();
+        let shared = Shared {
+            feed: Feed::new(progress.position, options.feed),
+            freshness: Freshness::restored(progress.at, progress.clock_offset),
+            path: Vec::new(),
+            children: BTreeMap::new(),
+            next_child: 1,
+            closing: None,
+            snapshot: Weak::new(),
+            pings: BTreeMap::new(),
+            scratch: Vec::new(),
+        };
+        Self { store, options, shared: Mutex::new(shared) }
+    }
+
+    /// What the node holds.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Who the node is.
+    pub fn options(&self) -> &NodeOptions {
+        &self.options
+    }
+
+    /// Whether reads can be answered: the state was complete once.
+    pub fn is_complete(&self) -> bool {
+        self.store.progress().complete
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<S>> {
+        // A panic while it was held leaves at worst lines applied and not yet fed, which the next publication's gap
+        // rule shows to the children.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a publication: the commands applied through it reach store and feed as one.
+    pub fn publish(&self) -> Publication<'_, S> {
+        Publication { store: &self.store, shared: self.lock(), block: Bytes::new(), range: 0..0, commands: Vec::new() }
+    }
+
+    /// Replaces the whole state by the staged baseline. Children's streams end; they come back for a baseline.
+    ///
+    /// # Errors
+    /// When the store fails; the old state stays.
+    pub fn rebase(&self, collections: Vec<Collection>, progress: &Progress) -> Result<(), StoreError> {
+        let mut shared = self.lock();
+        self.store.swap(collections, progress)?;
+        shared.feed.reset(progress.position);
+        shared.snapshot = Weak::new();
+        shared.pings.clear();
+        Ok(())
+    }
+
+    /// Moves the position forward without commands, as a PING of the parent does.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn advance(&self, progress: &Progress) -> Result<(), StoreError> {
+        let mut shared = self.lock();
+        self.store.set_progress(progress)?;
+        shared.feed.head = progress.position;
+        Ok(())
+    }
+
+    /// Hides what lies outside `scope` at once; the position stays. Children's streams end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn narrow(&self, progress: &Progress) -> Result<(), StoreError> {
+        let mut shared = self.lock();
+        self.store.set_progress(progress)?;
+        shared.feed.reset(progress.position);
+        Ok(())
+    }
+
+    /// The newest proof of freshness and how it was judged.
+    pub fn freshness(&self) -> Freshness {
+        self.lock().freshness
+    }
+
+    /// Changes what is known of freshness.
+    pub fn update_freshness(&self, update: impl FnOnce(&mut Freshness)) {
+        update(&mut self.lock().freshness);
+    }
+
+    /// How far this node is behind the writer in ms: 0 on a primary, `None` on a replica that never had a proof.
+    pub fn lag_ms(&self, now: Now) -> Option<u64> {
+        match self.options.role {
+            Role::Primary => Some(0),
+            Role::Replica => self.lock().freshness.lag_ms(now),
+        }
+    }
+
+    /// Remembers through whom the state comes: the instances of the parent's HELLO.
+    pub fn set_path(&self, path: Vec<Id>) {
+        self.lock().path = path;
+    }
+
+    /// Instances from the primary to this node.
+    pub fn path(&self) -> Vec<Id> {
+        let mut path = self.lock().path.clone();
+        path.push(self.options.instance);
+        path
+    }
+
+    /// Ends every stream, and every one that comes, with `end`.
+    pub fn close(&self, end: End) {
+        self.lock().closing = Some(end);
+    }
+
+    /// Whether the node is ending its streams.
+    pub fn closing(&self) -> Option<End> {
+        self.lock().closing.clone()
+    }
+
+    /// Those who follow this node.
+    pub fn children(&self) -> Vec<Child> {
+        self.lock().children.values().cloned().collect()
+    }
+
+    /// The lowest seq after which every line is in the feed.
+    pub fn feed_floor(&self) -> u64 {
+        self.lock().feed.floor()
+    }
+
+    pub(crate) fn join(&self, child: Child) -> Result<Joined, JoinError> {
+        let mut shared = self.lock();
+        if shared.children.len() >= self.options.children_max {
+            return Err(JoinError::TooManyChildren);
+        }
+        if !shared.feed.join(&child.scope) {
+            return Err(JoinError::TooManyScopes);
+        }
+        for older in shared.children.values_mut() {
+            if child.instance.is_some() && older.instance == child.instance && older.credential == child.credential {
+                older.superseded = true;
+            }
+        }
+        let id = shared.next_child;
+        shared.next_child += 1;
+        shared.children.insert(id, child);
+        Ok(Joined { id, generation: shared.feed.generation })
+    }
+
+    pub(crate) fn leave(&self, id: u64) {
+        let mut shared = self.lock();
+        if let Some(child) = shared.children.remove(&id) {
+            shared.feed.leave(&child.scope);
+            shared.pings.remove(&child.scope);
+        }
+    }
+
+    /// What a stream needs to know before its next step.
+    pub(crate) fn tick(&self, id: u64, generation: u64, sent_seq: u64) -> Tick {
+        let mut shared = self.lock();
+        if let Some(end) = &shared.closing {
+            return Tick::Closing(end.clone());
+        }
+        if shared.feed.generation != generation {
+            return Tick::Rebased;
+        }
+        let head = shared.feed.head;
+        match shared.children.get_mut(&id) {
+            None => Tick::Superseded,
+            Some(child) if child.superseded => Tick::Superseded,
+            Some(child) => {
+                child.sent_seq = sent_seq;
+                Tick::Go(head)
+            }
+        }
+    }
+
+    pub(crate) fn tail(&self, scope: &Scope, seq: u64) -> Tail {
+        self.lock().feed.after(scope, seq)
+    }
+
+    /// A place among those who are sent a baseline, with the snapshot they share; `None` when all places are taken.
+    pub(crate) fn begin_baseline(&self, id: u64) -> Result<Option<Arc<S::Snapshot>>, SnapshotError> {
+        let mut shared = self.lock();
+        if shared.children.values().filter(|child| child.in_baseline).count() >= self.options.baselines_max {
+            return Ok(None);
+        }
+        let snapshot = match shared.snapshot.upgrade() {
+            // Shared while what came since is a small tail; beyond, a new copy is cheaper for the child.
+            Some(open) if shared.feed.bytes_after(open.progress().position.seq) <= SHARED_TAIL_BYTES_MAX => open,
+            _ => Arc::new(self.store.snapshot()?),
+        };
+        shared.snapshot = Arc::downgrade(&snapshot);
+        if let Some(child) = shared.children.get_mut(&id) {
+            child.in_baseline = true;
+        }
+        Ok(Some(snapshot))
+    }
+
+    pub(crate) fn end_baseline(&self, id: u64) {
+        if let Some(child) = self.lock().children.get_mut(&id) {
+            child.in_baseline = false;
+        }
+    }
+
+    /// A full PING for `scope` as of the head; `None` when a reader at `sent_seq` has not been handed everything yet.
+    pub(crate) fn ping(&self, scope: &Scope, sent_seq: u64, now: Now) -> Result<Option<Ping>, StoreError> {
+        let mut shared = self.lock();
+        if shared.feed.after(scope, sent_seq) != Tail::Empty {
+            return Ok(None);
+        }
+        let head = shared.feed.head;
+        let at = match self.options.role {
+            Role::Primary => now.wall_ms,
+            Role::Replica => shared.freshness.at(),
+        };
+        let proof = if scope.is_narrowed_by_prefix() {
+            Proof::Lines(shared.feed.ring(scope).lines)
+        } else {
+            let cached = shared.pings.get(scope).filter(|(position, _)| *position == head).map(|(_, digest)| *digest);
+            let digest = match cached {
+                Some(digest) => digest,
+                None => {
+                    let collections = self.store.collections()?;
+                    let digest = scope_digest(collections.iter().filter(|c| scope.touches(&c.name)));
+                    shared.pings.insert(scope.clone(), (head, digest));
+                    digest
+                }
+            };
+            Proof::Digest(digest)
+        };
+        Ok(Some(Ping { seq: head.seq, at, proof }))
+    }
+
+    /// The `at` a HELLO carries.
+    pub(crate) fn hello_at(&self, now: Now) -> u64 {
+        match self.options.role {
+            Role::Primary => now.wall_ms,
+            Role::Replica => self.lock().freshness.at(),
+        }
+    }
+}
+
+/// Bytes of lines behind an open snapshot up to which newcomers share it.
+const SHARED_TAIL_BYTES_MAX: usize = 1 << 20;
+
+/// A child's registration.
+pub(crate) struct Joined {
+    pub(crate) id: u64,
+    pub(crate) generation: u64,
+}
+
+/// The state of the node as a stream meets it.
+pub(crate) enum Tick {
+    Go(Position),
+    Closing(End),
+    Rebased,
+    Superseded,
+}
+
+/// Commands on their way into store and feed. What was applied is fed when this is dropped.
+pub struct Publication<'n, S: Store> {
+    store: &'n S,
+    shared: MutexGuard<'n, Shared<S>>,
+    block: Bytes,
+    range: Range<usize>,
+    commands: Vec<(Mark, usize)>,
+}
+
+impl<S: Store> Publication<'_, S> {
+    /// Applies one command whose line, newline included, is `block[range]`. Lines that follow one another in the same
+    /// block are fed as one piece.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]; this command is neither applied nor fed, those before it are.
+    pub fn apply(&mut self, command: &Logged<'_>, block: &Bytes, range: Range<usize>) -> Result<(), ApplyError> {
+        apply(self.store, command, &mut self.shared.scratch)?;
+        let continues = self.block.as_ptr() == block.as_ptr()
+            && self.block.len() == block.len()
+            && self.range.end == range.start
+            && !self.commands.is_empty();
+        if !continues {
+            self.feed();
+            self.block = block.clone();
+            self.range = range.start..range.start;
+        }
+        let collection = command.collection.as_deref().map(Arc::from);
+        self.commands.push((Mark { seq: command.seq, collection }, range.start - self.range.start));
+        self.range.end = range.end;
+        self.shared.feed.head = self.store.position();
+        Ok(())
+    }
+
+    fn feed(&mut self) {
+        if !self.commands.is_empty() {
+            let block = self.block.slice(self.range.clone());
+            self.shared.feed.publish(block, &self.commands);
+            self.commands.clear();
+        }
+    }
+}
+
+impl<S: Store> Drop for Publication<'_, S> {
+    fn drop(&mut self) {
+        self.feed();
+    }
+}

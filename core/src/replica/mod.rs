@@ -1,0 +1,330 @@
+//! The replica's side of a stream: a state machine that turns a parent's bytes into state, and never into a wrong one.
+//!
+//! It does no I/O. The shell asks [`Replica::request`] what to send to which [`Replica::parent`], hands every piece of
+//! the answer to [`Replica::receive`], drops the connection on an offence or after [`Replica::deadline`], and asks
+//! [`Replica::closed`] when to try again. Whatever happens in between, the node's state is a prefix of the log within its
+//! scope, and the cursor says which.
+
+mod follow;
+mod offence;
+mod receive;
+mod staging;
+#[cfg(test)]
+mod tests;
+
+pub use offence::Offence;
+
+use crate::clock::Now;
+use crate::command::{BaselineReason, Deframer, End, EndReason};
+use crate::id::Id;
+use crate::node::Node;
+use crate::position::Position;
+use crate::scope::Scope;
+use crate::store::Store;
+use crate::stream::{Cursor, Request};
+use alloc::string::String;
+use alloc::sync::Arc;
+use bytes::Bytes;
+use follow::Follow;
+use staging::Staging;
+
+/// Silence, in ms, after which a parent that has not said HELLO yet is given up.
+const HELLO_DEADLINE_MS: u64 = 15_000;
+/// A parent is dead when silent for this many of its own ping intervals.
+const SILENT_PINGS: u64 = 3;
+
+/// What a replica asks for, and of how many.
+#[derive(Clone, Debug)]
+pub struct ReplicaOptions {
+    /// The scope to ask for.
+    pub scope: Scope,
+    /// This connection's instance; normally the node's.
+    pub instance: Id,
+    /// How many parents there are to choose from.
+    pub parents: usize,
+}
+
+/// What happened, for the shell to log, persist and tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A parent was accepted.
+    Connected {
+        /// Its label.
+        node: String,
+        /// Its position.
+        position: Position,
+        /// Why a baseline follows; `None` for the tail.
+        baseline: Option<BaselineReason>,
+    },
+    /// Lines were applied: whole lines in order, newlines included.
+    Applied(Bytes),
+    /// The position moved without lines, or the proof of freshness did: worth storing.
+    Advanced(Position),
+    /// A baseline replaced the state.
+    Rebased {
+        /// Where the state now is.
+        position: Position,
+        /// Where it was.
+        before: Position,
+        /// Why the parent sent it.
+        reason: BaselineReason,
+    },
+    /// The parent ended the stream in good order: close it.
+    Ended(End),
+}
+
+/// Counts since the start, for status and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Commands applied.
+    pub commands: u64,
+    /// Commands that were held already and passed over.
+    pub repeated: u64,
+    /// Baselines taken in.
+    pub baselines: u64,
+    /// Missing commands noticed.
+    pub gaps: u64,
+    /// Differing digests noticed.
+    pub divergences: u64,
+    /// Connections that were accepted.
+    pub connections: u64,
+    /// Connections that stopped without an END.
+    pub faults: u64,
+    /// Lines in the tail the parent sent that this release does not know.
+    pub unknown_lines: u64,
+}
+
+/// Why a connection is over, as the shell saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No connection came about, or it broke, or it ended without END.
+    Lost,
+    /// The parent refused with a status and wants to be left alone for this many ms.
+    Refused {
+        /// From `Retry-After`, 0 when it did not say.
+        retry_ms: u64,
+    },
+    /// The deadline passed.
+    Silent,
+    /// [`Replica::receive`] named an offence.
+    Offence(Offence),
+    /// [`Event::Ended`].
+    Ended(End),
+    /// This node closed it for a reason of its own: a hidden page, a recycle.
+    Own,
+}
+
+/// What to do after a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Wait this long, in ms.
+    pub after_ms: u64,
+    /// Draw a new instance first ([`Replica::set_instance`]) and warn: another node uses the same one.
+    pub new_instance: bool,
+}
+
+/// See the module.
+pub struct Replica<S: Store> {
+    node: Arc<Node<S>>,
+    options: ReplicaOptions,
+    follow: Follow,
+    connection: Option<Connection>,
+    /// Ask for a baseline: what is held cannot be trusted to lead on.
+    without_cursor: bool,
+    /// Where the last gap was.
+    gap_at: Option<Position>,
+    stats: Stats,
+    last_offence: Option<Offence>,
+    /// When progress was last stored for freshness alone.
+    stored_mono_ms: u64,
+}
+
+struct Connection {
+    deframer: Deframer,
+    phase: Phase,
+    sent_cursor: Option<Cursor>,
+    last_byte_mono_ms: u64,
+    ping_ms: Option<u64>,
+    hello: Option<Greeting>,
+    /// Commands of any collection up to this seq were delivered or are known not to exist.
+    floor: u64,
+    /// The parent's count at its last PING, and commands applied since.
+    lines: Option<u64>,
+    lines_since: u64,
+    caught_up: bool,
+}
+
+/// What HELLO said that is needed later.
+struct Greeting {
+    epoch: u64,
+    seq: u64,
+    at: u64,
+    arrival: Now,
+    /// Its proof was taken in.
+    noted: bool,
+    cluster: Id,
+    scope: Scope,
+    path: alloc::vec::Vec<Id>,
+    node: String,
+}
+
+enum Phase {
+    Greeting,
+    Staging(Staging, BaselineReason),
+    Tail,
+    /// HELLO said that nothing follows but END.
+    AwaitEnd,
+    Ended,
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Greeting => "the beginning, where HELLO is awaited",
+            Self::Staging(..) => "a baseline",
+            Self::Tail => "the tail",
+            Self::AwaitEnd => "a stream that only ends",
+            Self::Ended => "a stream that has ended",
+        }
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// A replica that goes on from what the node's store holds.
+    pub fn new(node: Arc<Node<S>>, options: ReplicaOptions) -> Self {
+        let follow = Follow::new(options.parents);
+        Self {
+            node,
+            options,
+            follow,
+            connection: None,
+            without_cursor: false,
+            gap_at: None,
+            stats: Stats::default(),
+            last_offence: None,
+            stored_mono_ms: 0,
+        }
+    }
+
+    /// The node it keeps.
+    pub fn node(&self) -> &Arc<Node<S>> {
+        &self.node
+    }
+
+    /// Index of the parent to connect to.
+    pub fn parent(&self) -> usize {
+        self.follow.current()
+    }
+
+    /// Counts since the start.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The last thing a parent did wrong.
+    pub fn last_offence(&self) -> Option<&Offence> {
+        self.last_offence.as_ref()
+    }
+
+    /// Whether a parent was accepted and the stream is open.
+    pub fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.hello.is_some())
+    }
+
+    /// Whether a baseline is coming in.
+    pub fn is_staging(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| matches!(connection.phase, Phase::Staging(..)))
+    }
+
+    /// Whether everything the parent had when it last spoke is applied.
+    pub fn is_caught_up(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.caught_up)
+    }
+
+    /// Label of the parent connected to.
+    pub fn parent_node(&self) -> Option<&str> {
+        Some(&self.connection.as_ref()?.hello.as_ref()?.node)
+    }
+
+    /// Comes back under another instance.
+    pub fn set_instance(&mut self, instance: Id) {
+        self.options.instance = instance;
+    }
+
+    /// Asks for another scope from the next connection on.
+    pub fn set_scope(&mut self, scope: Scope) {
+        self.options.scope = scope;
+    }
+
+    /// What to POST to the parent's `/v1/replicate`. Begins a connection: the one before, if any, is forgotten.
+    pub fn request(&mut self, now: Now) -> Request {
+        let progress = self.node.store().progress();
+        let usable = progress.position.seq > 0 && !progress.baseline_due && !self.without_cursor;
+        let cursor = usable.then(|| Cursor { position: progress.position, scope: progress.scope });
+        self.connection = Some(Connection {
+            deframer: Deframer::new(),
+            phase: Phase::Greeting,
+            sent_cursor: cursor.clone(),
+            last_byte_mono_ms: now.mono_ms,
+            ping_ms: None,
+            hello: None,
+            floor: progress.position.seq,
+            lines: None,
+            lines_since: 0,
+            caught_up: false,
+        });
+        Request {
+            node: self.node.options().label.clone(),
+            instance: Some(self.options.instance),
+            cursor,
+            scope: self.options.scope.clone(),
+        }
+    }
+
+    /// When, on the monotonic clock, the connection counts as dead if no byte comes; `None` without one.
+    pub fn deadline(&self) -> Option<u64> {
+        let connection = self.connection.as_ref()?;
+        let silence = connection.ping_ms.map_or(HELLO_DEADLINE_MS, |ping_ms| ping_ms.saturating_mul(SILENT_PINGS));
+        Some(connection.last_byte_mono_ms.saturating_add(silence))
+    }
+
+    /// The connection is over: throws a staged baseline away and says when to come back. `random` is any 64 random bits.
+    pub fn closed(&mut self, cause: Cause, random: u64) -> Retry {
+        if self.is_staging() && self.node.store().unstage().is_err() {
+            // It is thrown away by the next stage() at the latest; nothing reads it before.
+            self.without_cursor = true;
+        }
+        self.connection = None;
+        let (move_on, least_ms) = match &cause {
+            Cause::Own => return Retry { after_ms: 0, new_instance: false },
+            Cause::Lost | Cause::Silent => {
+                self.stats.faults += 1;
+                (true, 0)
+            }
+            Cause::Refused { retry_ms } => (true, *retry_ms),
+            Cause::Offence(offence) => {
+                self.note_offence(offence);
+                (offence.blames_parent_choice(), 0)
+            }
+            Cause::Ended(end) => (end.reason == EndReason::Elsewhere, end.retry_ms),
+        };
+        let new_instance = matches!(&cause, Cause::Ended(end) if end.reason == EndReason::Superseded);
+        Retry { after_ms: self.follow.failed(move_on, least_ms, random), new_instance }
+    }
+
+    fn note_offence(&mut self, offence: &Offence) {
+        match offence {
+            Offence::Gap { held, .. } => {
+                self.stats.gaps += 1;
+                self.without_cursor |= self.gap_at == Some(*held);
+                self.gap_at = Some(*held);
+            }
+            Offence::Diverged { .. } => {
+                self.stats.divergences += 1;
+                self.without_cursor = true;
+            }
+            _ => {}
+        }
+        self.last_offence = Some(offence.clone());
+    }
+}

@@ -1,0 +1,419 @@
+//! What each line does to a replica.
+
+use super::staging::Staging;
+use super::{Connection, Event, Greeting, Offence, Phase, Replica};
+use crate::apply::{ApplyError, scope_digest};
+use crate::clock::Now;
+use crate::command::{
+    Action, Hello, Line, Logged, PROTOCOL, Ping, Proof, Ready, Resume, Steer, Trust, decode, lines, unknown_feature,
+};
+use crate::freshness::Freshness;
+use crate::node::{Node, Publication};
+use crate::position::Position;
+use crate::scope::Scope;
+use crate::store::{Progress, Store};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::ops::Range;
+
+/// Shortest time, in ms, between two stores of progress for the sake of freshness alone.
+const FRESHNESS_STORED_MS: u64 = 1_000;
+
+impl<S: Store> Replica<S> {
+    /// Takes the next bytes of the answer's body, in any split, as they arrive.
+    ///
+    /// Events are appended in order to `events`, those before an offence too.
+    ///
+    /// # Errors
+    /// The first [`Offence`]: drop the connection and call [`Replica::closed`]. Lines before it are applied.
+    pub fn receive(&mut self, bytes: &[u8], now: Now, events: &mut Vec<Event>) -> Result<(), Offence> {
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        connection.last_byte_mono_ms = now.mono_ms;
+        let outcome = self.receive_block(&mut connection, bytes, now, events);
+        self.connection = Some(connection);
+        outcome
+    }
+
+    fn receive_block(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        now: Now,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Offence> {
+        let Some(block) = connection.deframer.push(bytes)? else { return Ok(()) };
+        let node = Arc::clone(&self.node);
+        let mut run = Run::new(&node, &block);
+        let mut outcome = Ok(());
+        for (start, line) in lines(&block) {
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let range = start..start + line.len() + 1;
+            outcome = self.receive_line(connection, line, range, now, &mut run, events);
+            if outcome.is_err() || matches!(connection.phase, Phase::Ended) {
+                break;
+            }
+        }
+        run.end(now, events);
+        self.note_caught_up(connection, now);
+        outcome
+    }
+
+    fn receive_line<'n>(
+        &mut self,
+        connection: &mut Connection,
+        line: &[u8],
+        range: Range<usize>,
+        now: Now,
+        run: &mut Run<'n, S>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Offence> {
+        let decoded = decode(line, Trust::Checked)?;
+        if let Line::Log(command) = &decoded {
+            return match connection.phase {
+                Phase::Tail => self.receive_command(connection, command, range, run),
+                _ => Err(unexpected("a command of the log", connection)),
+            };
+        }
+        run.end(now, events);
+        let steer = match decoded {
+            Line::Entry(entry) => {
+                return match &mut connection.phase {
+                    Phase::Staging(staging, _) => staging.entry(self.node.store(), &entry),
+                    _ => Err(unexpected("a baseline's entry", connection)),
+                };
+            }
+            Line::Ignored => {
+                self.stats.unknown_lines += 1;
+                return Ok(());
+            }
+            Line::Steer(steer) => steer,
+            Line::Log(_) => return Ok(()),
+        };
+        match (steer, &mut connection.phase) {
+            (Steer::Hello(hello), Phase::Greeting) => self.receive_hello(connection, hello, now, events),
+            (Steer::BaselineBegin { collection, created }, Phase::Staging(staging, _)) => {
+                staging.collection_begins(&collection, created)
+            }
+            (Steer::BaselineEnd { collection, keys, digest }, Phase::Staging(staging, _)) => {
+                staging.collection_ends(self.node.store(), &collection, keys, digest)
+            }
+            (Steer::Ready(ready), Phase::Staging(..)) => self.receive_ready(connection, &ready, now, events),
+            (Steer::Ping(None), Phase::Staging(..) | Phase::AwaitEnd) => Ok(()),
+            (Steer::Ping(Some(ping)), Phase::Tail) => self.receive_ping(connection, ping, now, events),
+            (Steer::End(end), Phase::Staging(..) | Phase::Tail | Phase::AwaitEnd) => {
+                connection.phase = Phase::Ended;
+                events.push(Event::Ended(end));
+                Ok(())
+            }
+            (steer, _) => Err(unexpected(steer.name(), connection)),
+        }
+    }
+
+    fn receive_hello(
+        &mut self,
+        connection: &mut Connection,
+        hello: Hello<'_>,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Offence> {
+        let mut progress = self.node.store().progress();
+        if hello.protocol != PROTOCOL {
+            return Err(Offence::Protocol(hello.protocol));
+        }
+        if let Some(followed) = progress.cluster.filter(|&cluster| cluster != hello.cluster) {
+            return Err(Offence::OtherCluster { followed, met: hello.cluster });
+        }
+        if hello.path.contains(&self.node.options().instance) {
+            return Err(Offence::Loop);
+        }
+        if let Some(feature) = unknown_feature(hello.requires.iter().map(|name| &**name)) {
+            return Err(Offence::UnsupportedFeature(feature.into()));
+        }
+        if hello.epoch < progress.epoch_highest {
+            return Err(Offence::StaleParent { highest: progress.epoch_highest, met: hello.epoch });
+        }
+        if !self.options.scope.contains(&hello.scope) {
+            return Err(Offence::WrongResume("the scope granted exceeds the one asked for"));
+        }
+        if let (Resume::Tail, Some(cursor)) = (hello.resume, &connection.sent_cursor) {
+            let position = Position { epoch: hello.epoch, seq: hello.seq };
+            if cursor.scope != hello.scope {
+                return Err(Offence::WrongResume("a tail of another scope than the cursor's"));
+            }
+            if position < cursor.position || position.seq < cursor.position.seq {
+                return Err(Offence::WrongResume("a tail from a parent that is behind the cursor"));
+            }
+        } else if hello.resume == Resume::Tail {
+            return Err(Offence::WrongResume("a tail without a cursor"));
+        }
+        if hello.resume == Resume::None {
+            connection.phase = Phase::AwaitEnd;
+            return Ok(());
+        }
+        // The parent is accepted: from here on no lower epoch and no other cluster will be.
+        if hello.epoch > progress.epoch_highest {
+            self.node.update_freshness(Freshness::new_epoch);
+        }
+        progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
+        progress.cluster = Some(hello.cluster);
+        let baseline = match hello.resume {
+            Resume::Baseline(reason) => Some(reason),
+            _ => None,
+        };
+        self.accept(&mut progress, &hello.scope)?;
+        connection.phase = match baseline {
+            Some(reason) => Phase::Staging(Staging::begin(self.node.store(), hello.seq, hello.scope.clone())?, reason),
+            None => Phase::Tail,
+        };
+        self.stats.connections += 1;
+        let position = Position { epoch: hello.epoch, seq: hello.seq };
+        let node = String::from(&*hello.node);
+        events.push(Event::Connected { node: node.clone(), position, baseline });
+        connection.ping_ms = Some(hello.ping_ms);
+        connection.hello = Some(Greeting {
+            epoch: hello.epoch,
+            seq: hello.seq,
+            at: hello.at,
+            arrival: now,
+            noted: false,
+            cluster: hello.cluster,
+            scope: hello.scope,
+            path: hello.path,
+            node,
+        });
+        Ok(())
+    }
+
+    /// Stores that a parent was accepted, and hides at once what it does not grant any more.
+    fn accept(&mut self, progress: &mut Progress, granted: &Scope) -> Result<(), Offence> {
+        if progress.scope == *granted || progress.position.seq == 0 {
+            progress.scope = granted.clone();
+            return Ok(self.node.advance(progress)?);
+        }
+        match progress.scope.intersection(granted) {
+            Some(common) => progress.scope = common,
+            None => progress.complete = false,
+        }
+        progress.baseline_due = true;
+        Ok(self.node.narrow(progress)?)
+    }
+
+    fn receive_ready(
+        &mut self,
+        connection: &mut Connection,
+        ready: &Ready,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Offence> {
+        let phase = core::mem::replace(&mut connection.phase, Phase::Ended);
+        let (Phase::Staging(staging, reason), Some(hello)) = (phase, &mut connection.hello) else {
+            return Err(unexpected("READY", connection));
+        };
+        let position = Position { epoch: hello.epoch, seq: ready.seq };
+        if ready.epochs.newest().is_none_or(|newest| newest.epoch != hello.epoch) || !ready.epochs.holds(position) {
+            return Err(Offence::Baseline("READY's epochs do not hold its own position"));
+        }
+        let collections = staging.finish(ready)?;
+        let mut progress = self.node.store().progress();
+        let before = progress.position;
+        self.node.update_freshness(|freshness| {
+            freshness.reset();
+            freshness.note(hello.at, hello.arrival);
+        });
+        hello.noted = true;
+        progress.position = position;
+        progress.scope = hello.scope.clone();
+        progress.complete = true;
+        progress.baseline_due = false;
+        progress.cluster = Some(hello.cluster);
+        progress.epochs = Arc::new(ready.epochs.clone());
+        progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
+        progress.requires = Arc::default();
+        self.note_freshness_in(&mut progress);
+        self.node.rebase(collections, &progress)?;
+        self.node.set_path(hello.path.clone());
+        connection.phase = Phase::Tail;
+        connection.floor = ready.seq;
+        self.without_cursor = false;
+        self.gap_at = None;
+        self.stats.baselines += 1;
+        self.stored_mono_ms = now.mono_ms;
+        events.push(Event::Rebased { position, before, reason });
+        Ok(())
+    }
+
+    fn receive_command(
+        &mut self,
+        connection: &mut Connection,
+        command: &Logged<'_>,
+        range: Range<usize>,
+        run: &mut Run<'_, S>,
+    ) -> Result<(), Offence> {
+        let store = self.node.store();
+        let held = store.position();
+        let seq = command.seq;
+        if seq <= held.seq {
+            self.stats.repeated += 1;
+            return Ok(());
+        }
+        let Some(hello) = &connection.hello else { return Err(unexpected("a command of the log", connection)) };
+        if hello.scope == Scope::Everything && seq > held.seq + 1 {
+            return Err(Offence::Gap { held, seq });
+        }
+        if let (Some(name), false) = (&command.collection, hello.scope.is_narrowed_by_prefix()) {
+            let last_seq = store.collection(name)?.map_or(0, |facts| facts.last_seq);
+            if command.prev.is_some_and(|prev| prev > last_seq.max(connection.floor)) {
+                return Err(Offence::Gap { held, seq });
+            }
+        }
+        if !covers(&hello.scope, command) {
+            return Err(Offence::OutsideScope { seq });
+        }
+        if let Action::Epoch { cluster, requires, .. } = &command.action {
+            if *cluster != hello.cluster {
+                return Err(Offence::OtherCluster { followed: hello.cluster, met: *cluster });
+            }
+            if let Some(feature) = unknown_feature(requires.iter().map(|name| &**name)) {
+                return Err(Offence::UnsupportedFeature(feature.into()));
+            }
+        }
+        run.apply(command, range).map_err(|error| Offence::from_apply(error, held, seq))?;
+        self.stats.commands += 1;
+        connection.lines_since += 1;
+        Ok(())
+    }
+
+    fn receive_ping(
+        &mut self,
+        connection: &mut Connection,
+        ping: Ping,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Offence> {
+        let mut progress = self.node.store().progress();
+        let held = progress.position;
+        if ping.seq < held.seq {
+            // Sent before lines that overtook it in a buffer: proves nothing about where we are.
+            return Ok(());
+        }
+        if progress.scope == Scope::Everything && ping.seq > held.seq {
+            return Err(Offence::Gap { held, seq: ping.seq });
+        }
+        match ping.proof {
+            Proof::Digest(digest) => {
+                let collections = self.node.store().collections()?;
+                if scope_digest(&collections) != digest {
+                    return Err(Offence::Diverged { seq: ping.seq });
+                }
+            }
+            Proof::Lines(lines) => {
+                if connection.lines.is_some_and(|before| before + connection.lines_since != lines) {
+                    return Err(Offence::Gap { held, seq: ping.seq });
+                }
+                connection.lines = Some(lines);
+            }
+            Proof::None => {}
+        }
+        connection.lines_since = 0;
+        connection.floor = ping.seq;
+        self.node.update_freshness(|freshness| freshness.note(ping.at, now));
+        let moved = ping.seq > held.seq;
+        if moved || now.mono_ms.saturating_sub(self.stored_mono_ms) >= FRESHNESS_STORED_MS {
+            progress.position.seq = ping.seq;
+            self.note_freshness_in(&mut progress);
+            self.node.advance(&progress)?;
+            self.stored_mono_ms = now.mono_ms;
+            events.push(Event::Advanced(progress.position));
+        }
+        Ok(())
+    }
+
+    fn note_freshness_in(&self, progress: &mut Progress) {
+        let freshness = self.node.freshness();
+        progress.at = freshness.at();
+        progress.clock_offset = freshness.offset();
+    }
+
+    /// Once everything the parent had at HELLO is applied, its `at` is proof for this state, and it was a good parent.
+    fn note_caught_up(&mut self, connection: &mut Connection, now: Now) {
+        let Some(hello) = connection.hello.as_mut().filter(|_| matches!(connection.phase, Phase::Tail)) else { return };
+        if connection.caught_up || self.node.store().position().seq < hello.seq {
+            // A tail that leaves commands out reaches HELLO's seq with the first PING.
+            return;
+        }
+        connection.caught_up = true;
+        self.follow.succeeded();
+        self.node.set_path(hello.path.clone());
+        if !hello.noted {
+            let arrival = Now { mono_ms: hello.arrival.mono_ms.min(now.mono_ms), ..hello.arrival };
+            self.node.update_freshness(|freshness| freshness.note(hello.at, arrival));
+            hello.noted = true;
+        }
+    }
+}
+
+fn unexpected(found: &'static str, connection: &Connection) -> Offence {
+    Offence::Unexpected { found, awaited: connection.phase.name() }
+}
+
+fn covers(scope: &Scope, command: &Logged<'_>) -> bool {
+    let Some(name) = &command.collection else { return true };
+    let coverage = scope.coverage(name);
+    match &command.action {
+        Action::Set { key, .. } | Action::Delete { key, .. } => coverage.covers(key),
+        Action::Batch(ops) => ops.iter().all(|op| coverage.covers(&op.key)),
+        _ => scope.touches(name),
+    }
+}
+
+/// Commands of one block that are applied one after the other, published and reported together.
+struct Run<'n, S: Store> {
+    node: &'n Node<S>,
+    publication: Option<Publication<'n, S>>,
+    block: &'n Bytes,
+    /// Stretches of the block that were applied; a repeated command in between begins a new one.
+    applied: Vec<Range<usize>>,
+    newest: u64,
+    new_epoch: bool,
+}
+
+impl<'n, S: Store> Run<'n, S> {
+    fn new(node: &'n Node<S>, block: &'n Bytes) -> Self {
+        Self { node, publication: None, block, applied: Vec::new(), newest: 0, new_epoch: false }
+    }
+
+    fn apply(&mut self, command: &Logged<'_>, range: Range<usize>) -> Result<(), ApplyError> {
+        let publication = self.publication.get_or_insert_with(|| self.node.publish());
+        publication.apply(command, self.block, range.clone())?;
+        match self.applied.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.applied.push(range),
+        }
+        self.newest = self.newest.max(command.timestamp);
+        self.new_epoch |= matches!(command.action, Action::Epoch { .. });
+        Ok(())
+    }
+
+    /// Publishes what was applied and begins anew.
+    fn end(&mut self, now: Now, events: &mut Vec<Event>) {
+        if self.applied.is_empty() {
+            return;
+        }
+        // Lets go of the node before freshness is changed through it.
+        self.publication = None;
+        let (newest, new_epoch) = (self.newest, self.new_epoch);
+        self.node.update_freshness(|freshness| {
+            if new_epoch {
+                freshness.new_epoch();
+            }
+            freshness.note(newest, now);
+        });
+        events.extend(self.applied.drain(..).map(|range| Event::Applied(self.block.slice(range))));
+        self.newest = 0;
+        self.new_epoch = false;
+    }
+}

@@ -1,0 +1,160 @@
+//! Progress: how far a state is along which history, and its text form beside the state.
+
+use crate::id::Id;
+use crate::json;
+use crate::position::{EpochTable, Position};
+use crate::scope::Scope;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// How far a state is along which history; stored in one step with the entries it speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The prefix of history that the entries are.
+    pub position: Position,
+    /// What part of that prefix is held.
+    pub scope: Scope,
+    /// Whether a whole baseline was ever taken in (or the log replayed), so that reads may be answered.
+    pub complete: bool,
+    /// What is held exceeds the scope, which was narrowed since: only a baseline leads on.
+    pub baseline_due: bool,
+    /// The cluster followed; another one is refused.
+    pub cluster: Option<Id>,
+    /// The openings of the log as far as they are known.
+    pub epochs: Arc<EpochTable>,
+    /// Highest epoch ever accepted from a parent; lower ones are refused.
+    pub epoch_highest: u64,
+    /// Names of features without which this state must not be written on (`requires`).
+    pub requires: Arc<[String]>,
+    /// Newest proof, in the writer's clock (Unix ms), that nothing older is missing; 0 for none.
+    pub at: u64,
+    /// Smallest difference seen in this epoch between own clock at arrival and `at`, in ms. `None` before the first.
+    pub clock_offset: Option<i64>,
+}
+
+impl Progress {
+    /// What a node that holds nothing knows.
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            position: Position::START,
+            scope,
+            complete: false,
+            baseline_due: false,
+            cluster: None,
+            epochs: Arc::default(),
+            epoch_highest: 0,
+            requires: Arc::default(),
+            at: 0,
+            clock_offset: None,
+        }
+    }
+
+    /// The text form, one JSON object, for the medium that keeps the state.
+    pub fn to_json(&self) -> String {
+        let mut out = Vec::with_capacity(256);
+        let Position { epoch, seq } = self.position;
+        let (complete, baseline_due, highest, at) = (self.complete, self.baseline_due, self.epoch_highest, self.at);
+        out.extend_from_slice(
+            alloc::format!(
+                "{{\"epoch\":{epoch},\"seq\":{seq},\"scope\":{},\"complete\":{complete},\"baselineDue\":{baseline_due},\
+                 \"epochHighest\":{highest},\"at\":{at}",
+                self.scope
+            )
+            .as_bytes(),
+        );
+        if let Some(cluster) = self.cluster {
+            out.extend_from_slice(alloc::format!(",\"cluster\":\"{cluster}\"").as_bytes());
+        }
+        if let Some(offset) = self.clock_offset {
+            out.extend_from_slice(alloc::format!(",\"clockOffset\":{offset}").as_bytes());
+        }
+        out.extend_from_slice(b",\"requires\":[");
+        for (index, name) in self.requires.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            json::write_string(&mut out, name);
+        }
+        out.extend_from_slice(b"],\"epochs\":");
+        self.epochs.write_json(&mut out);
+        out.push(b'}');
+        String::from_utf8(out).expect("the JSON writer emits UTF-8")
+    }
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// When a field is missing or has a value it cannot have: the state beside it must not be used.
+    pub fn from_json(text: &str) -> Result<Self, InvalidProgress> {
+        let fields = json::members(text).map_err(|_| InvalidProgress("text"))?;
+        let raw = |name| fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw);
+        let number = |name| raw(name).and_then(json::unsigned).ok_or(InvalidProgress(name));
+        let truth = |name| raw(name).and_then(json::boolean).ok_or(InvalidProgress(name));
+        let requires = raw("requires").and_then(|list| {
+            json::elements(list).ok()?.into_iter().map(|item| json::string(item).map(Cow::into_owned)).collect()
+        });
+        let clock_offset = match raw("clockOffset") {
+            None => None,
+            Some(raw) => Some(raw.parse().map_err(|_| InvalidProgress("clockOffset"))?),
+        };
+        let cluster = match raw("cluster") {
+            None => None,
+            Some(raw) => {
+                let id = json::string(raw).and_then(|text| text.parse::<Id>().ok());
+                Some(id.ok_or(InvalidProgress("cluster"))?)
+            }
+        };
+        Ok(Self {
+            position: Position { epoch: number("epoch")?, seq: number("seq")? },
+            scope: raw("scope").and_then(|raw| Scope::from_json(raw).ok()).ok_or(InvalidProgress("scope"))?,
+            complete: truth("complete")?,
+            baseline_due: truth("baselineDue")?,
+            cluster,
+            epochs: Arc::new(raw("epochs").and_then(EpochTable::from_json).ok_or(InvalidProgress("epochs"))?),
+            epoch_highest: number("epochHighest")?,
+            requires: requires.map(|names: Vec<String>| names.into()).ok_or(InvalidProgress("requires"))?,
+            at: number("at")?,
+            clock_offset,
+        })
+    }
+}
+
+/// A stored progress cannot be read; names the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidProgress(pub &'static str);
+
+impl fmt::Display for InvalidProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the stored progress has no valid \"{}\"", self.0)
+    }
+}
+
+impl core::error::Error for InvalidProgress {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::EpochStart;
+
+    #[test]
+    fn reads_what_it_wrote() {
+        let mut progress = Progress::new(Scope::Public);
+        assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress.clone()));
+        progress.position = Position { epoch: 20, seq: 7 };
+        progress.scope = Scope::from_json(r#"{"a\u0062":["x\""]}"#).unwrap();
+        progress.complete = true;
+        progress.cluster = Some(Id::from_bytes([7; 16]));
+        progress.epochs = Arc::new(EpochTable::new([EpochStart { epoch: 20, first: 1 }].into()).unwrap());
+        progress.requires = [String::from("expiry")].into();
+        progress.clock_offset = Some(-3);
+        assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress));
+    }
+
+    #[test]
+    fn names_the_field_that_is_missing() {
+        assert_eq!(Progress::from_json("{}"), Err(InvalidProgress("epoch")));
+    }
+}
