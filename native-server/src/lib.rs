@@ -1,1 +1,3 @@
 //! headwater
+
+pub mod wal;

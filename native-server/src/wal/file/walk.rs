@@ -1,0 +1,133 @@
+//! Going from frame to frame, over a window of the file that is read in large pieces.
+
+use super::super::storage::StoredFile;
+use super::frame::{FrameContent, HEADER_BYTES, Header};
+use std::io;
+
+/// The part of a file that is in memory, moving forward.
+pub(super) struct Window<'f> {
+    file: &'f dyn StoredFile,
+    /// Nothing from here on is looked at.
+    end: u64,
+    chunk_bytes: usize,
+    start: u64,
+    held: Vec<u8>,
+}
+
+impl<'f> Window<'f> {
+    pub(super) fn new(file: &'f dyn StoredFile, end: u64, chunk_bytes: usize) -> Self {
+        Self { file, end, chunk_bytes, start: 0, held: Vec::new() }
+    }
+
+    /// The bytes from `offset` on, as many as are in memory: at least `wanted`, fewer only at the end.
+    pub(super) fn at_least(&mut self, offset: u64, wanted: usize) -> io::Result<&[u8]> {
+        let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = wanted.min(left);
+        let held_end = self.start + self.held.len() as u64;
+        if offset < self.start || offset + wanted as u64 > held_end {
+            self.held.resize(wanted.max(self.chunk_bytes).min(left), 0);
+            let read = self.file.read_at(&mut self.held, offset);
+            // After an error nothing is held, rather than bytes of two places.
+            self.held.truncate(*read.as_ref().unwrap_or(&0));
+            self.start = offset;
+            read?;
+        }
+        let at = usize::try_from(offset - self.start).expect("within the bytes held");
+        Ok(self.held.get(at..).unwrap_or_default())
+    }
+
+    /// `wanted` bytes from `offset` on, fewer only at the end.
+    pub(super) fn bytes(&mut self, offset: u64, wanted: usize) -> io::Result<&[u8]> {
+        let bytes = self.at_least(offset, wanted)?;
+        Ok(&bytes[..wanted.min(bytes.len())])
+    }
+}
+
+/// What lies at the place a walk has come to.
+pub(super) enum Step<'w> {
+    /// Nothing: the end.
+    End,
+    /// A frame that counts; the walk is behind it now.
+    Frame {
+        /// Where it begins.
+        offset: u64,
+        /// Its header.
+        header: Header,
+        /// What it carries.
+        content: FrameContent<'w>,
+    },
+    /// Something else; the walk stays before it.
+    Bad(&'static str),
+}
+
+/// A place between two frames.
+pub(super) struct Walk {
+    salt: u64,
+    offset: u64,
+    /// Checksum of the frame before; `None` where the walk began in the middle.
+    previous: Option<u64>,
+    group_start: u64,
+    /// Opening of the frame before, and whether its group goes on.
+    before: Option<(u32, bool)>,
+}
+
+impl Walk {
+    /// Starts at `offset`, behind the frame or segment header with checksum `previous`.
+    pub(super) fn new(salt: u64, offset: u64, previous: Option<u64>) -> Self {
+        Self { salt, offset, previous, group_start: offset, before: None }
+    }
+
+    /// Where the next frame begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the group of the last frame begins.
+    pub(super) fn group_start(&self) -> u64 {
+        self.group_start
+    }
+
+    /// Takes the next frame, if it counts: its checksum matches at this place of this segment, it links to the frame
+    /// before, and it belongs to the same group or begins one where one may begin.
+    pub(super) fn next<'w>(&mut self, window: &'w mut Window<'_>) -> io::Result<Step<'w>> {
+        let offset = self.offset;
+        let bytes = window.bytes(offset, HEADER_BYTES)?;
+        if bytes.is_empty() {
+            return Ok(Step::End);
+        }
+        if bytes.len() < HEADER_BYTES {
+            return Ok(Step::Bad("a frame's header is cut off"));
+        }
+        let Some(header) = Header::decode(bytes) else {
+            return Ok(Step::Bad("no frame begins here"));
+        };
+        let frame = window.bytes(offset, header.frame_bytes())?;
+        if frame.len() < header.frame_bytes() {
+            return Ok(Step::Bad("a frame is cut off"));
+        }
+        let length = frame.len() as u64;
+        let Some(content) = header.content(frame, self.salt, offset) else {
+            return Ok(Step::Bad("a frame does not match its checksum"));
+        };
+        if self.previous.is_some_and(|previous| previous != header.previous) {
+            return Ok(Step::Bad("a frame does not follow the one before it"));
+        }
+        let begins = header.back == 0;
+        let continues = offset.checked_sub(header.back.into()) == Some(self.group_start);
+        let in_place = match self.before {
+            // A walk that begins in the middle cannot know the group; one that begins at the header can.
+            None => begins || self.previous.is_none(),
+            Some((opening, true)) if header.opening == opening => !begins && continues,
+            // A group that was cut short is followed by the next opening, after recovery cut off the rest.
+            Some((opening, _)) => begins && header.opening >= opening,
+        };
+        if !in_place {
+            return Ok(Step::Bad("a frame does not belong to the group before it"));
+        }
+        self.group_start = offset.saturating_sub(header.back.into());
+        self.before = Some((header.opening, !header.last));
+        self.previous = Some(header.sum);
+        self.offset = offset + length;
+        Ok(Step::Frame { offset, header, content })
+    }
+}

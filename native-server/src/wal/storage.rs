@@ -1,0 +1,181 @@
+//! The seam to the medium: every effect that a log has on a directory goes through [`Storage`] and [`StoredFile`], so
+//! that a test can lose, tear or fail each one. It adds no policy: what is synced when is decided by the callers.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Name of the file that a process locks while it uses the directory.
+pub const LOCK_FILE: &str = "LOCK";
+
+/// Held while a process uses a directory; dropping it lets the next one in.
+pub type Lock = Box<dyn Send + Sync>;
+
+/// One directory of files. Names have no path separators.
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// The path of `name`, for messages.
+    fn path(&self, name: &str) -> PathBuf;
+
+    /// Creates the directory durably if it is missing.
+    fn create_directory(&self) -> io::Result<()>;
+
+    /// Takes the directory for this process and leaves `holder` to be read by others; `Err(holder)` inside when another
+    /// process has it.
+    fn lock(&self, holder: &str) -> io::Result<Result<Lock, String>>;
+
+    /// The names in the directory, in any order.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// Opens an existing file for reading and writing; `None` when there is none.
+    fn open(&self, name: &str) -> io::Result<Option<Arc<dyn StoredFile>>>;
+
+    /// Makes an empty file, in place of what has this name.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>>;
+
+    /// Gives a file another name, in place of what has that name, as one step.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes the names as they are now durable.
+    fn sync_directory(&self) -> io::Result<()>;
+}
+
+/// An open file. Shared between the one that appends and those that read.
+pub trait StoredFile: Send + Sync + fmt::Debug {
+    /// Length in bytes.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` from `offset` on; less only where the file ends. Returns the bytes read.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes`. An error may leave any part of them written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Sets the length.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+
+    /// Makes the content, and as much of the length as reading it takes, durable.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Makes the content and everything the system knows of the file durable.
+    fn sync_all(&self) -> io::Result<()>;
+}
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// Names a directory, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Storage for Directory {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn create_directory(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        // A directory lasts once the one above it is synced. All of them are, each time: an earlier start may have been
+        // cut short between the two. Those above that we may not open were there before us.
+        for above in self.0.canonicalize()?.ancestors().skip(1) {
+            match File::open(above).and_then(|directory| directory.sync_all()) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self, holder: &str) -> io::Result<Result<Lock, String>> {
+        let path = self.0.join(LOCK_FILE);
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                // For people only: who may use the directory is decided by the lock, not by what the file says.
+                file.write_all(holder.as_bytes())?;
+                Ok(Ok(Box::new(file)))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = Vec::new();
+                file.take(256).read_to_end(&mut holder)?;
+                Ok(Err(String::from_utf8_lossy(&holder).trim().into()))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        // Names that are no UTF-8 are not ours.
+        fs::read_dir(&self.0)?.filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose()).collect()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Option<Arc<dyn StoredFile>>> {
+        match OpenOptions::new().read(true).write(true).open(self.0.join(name)) {
+            Ok(file) => Ok(Some(Arc::new(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
+        let path = self.0.join(name);
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+impl StoredFile for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match FileExt::read_at(self, &mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        File::sync_all(self)
+    }
+}
