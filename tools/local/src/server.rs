@@ -1,0 +1,54 @@
+//! The native server: a writer, or a replica of one.
+
+use std::{fs, path::Path, time::Duration};
+
+use tokio::process::Command;
+
+use crate::{
+    program::{Program, StartError},
+    tools::Tools,
+};
+
+/// How long a server gets to say END to its children, flush its log and end.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Starts `headwater serve --listen 127.0.0.1:0` with the further `options`; returns it and its base address.
+///
+/// `data` is made if missing and holds the server's state (`--data`) and its output (`server.log` beside it).
+///
+/// # Errors
+/// [`StartError`], or the data directory cannot be made.
+pub async fn start(tools: &Tools, node: &str, data: &Path, options: &[&str]) -> Result<(Program, String), StartError> {
+    fs::create_dir_all(data).map_err(StartError::Spawn)?;
+    let mut command = Command::new(&tools.server);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--node", node, "--data"]).arg(data.join("state")).args(options);
+    Program::start(node, command, &data.join("server.log"), address_in).await
+}
+
+/// Reads the server's word that it listens, in its log's form for people or as JSON.
+fn address_in(line: &str) -> Option<String> {
+    if !line.contains("listening") {
+        return None;
+    }
+    let start = line.find("http://")?;
+    let address = &line[start..];
+    let end = address.find(|c: char| !(c.is_ascii_alphanumeric() || ":/.[]-".contains(c))).unwrap_or(address.len());
+    Some(address[..end].trim_end_matches(['/', '.']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address_in;
+
+    #[test]
+    fn finds_the_address_in_both_forms_of_the_log() {
+        let json = r#"{"level":"INFO","message":"listening","address":"http://127.0.0.1:4711","node":"a"}"#;
+        assert_eq!(address_in(json).as_deref(), Some("http://127.0.0.1:4711"));
+        assert_eq!(address_in("INFO listening on http://[::1]:80/").as_deref(), Some("http://[::1]:80"));
+    }
+
+    #[test]
+    fn takes_no_other_address_for_its_own() {
+        assert_eq!(address_in("following http://127.0.0.1:4711"), None);
+    }
+}
