@@ -131,3 +131,71 @@ impl Walk {
         Ok(Step::Frame { offset, header, content })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{FramePlace, Kind, encode};
+    use super::*;
+    use std::fs::File;
+
+    /// A file of frames, each given as (previous, back, opening, last); `None` links to the frame before.
+    fn reasons(frames: &[(Option<u64>, bool, u32, bool)]) -> Vec<&'static str> {
+        let mut bytes = Vec::new();
+        let (mut sum, mut group_start) = (7, 0);
+        for &(previous, begins, opening, last) in frames {
+            if begins {
+                group_start = bytes.len();
+            }
+            let place = FramePlace {
+                salt: 1,
+                offset: bytes.len() as u64,
+                back: (bytes.len() - group_start) as u32,
+                opening,
+                previous: previous.unwrap_or(sum),
+                last,
+            };
+            let content = FrameContent { kind: Kind::Line, seq: 1, epoch: None, meta: b"", text: b"{}\n" };
+            sum = encode(&mut bytes, &content, &place);
+        }
+        let directory = super::super::super::conformance::TestDirectory::new();
+        let path = directory.path().join("frames");
+        std::fs::write(&path, &bytes).unwrap();
+        let file = File::open(path).unwrap();
+        let mut window = Window::new(&file, bytes.len() as u64, 100);
+        let mut walk = Walk::new(1, 0, Some(7));
+        let mut reasons = Vec::new();
+        loop {
+            match walk.next(&mut window).unwrap() {
+                Step::Frame { .. } => reasons.push("counts"),
+                Step::Bad(reason) => return [reasons, vec![reason]].concat(),
+                Step::End => return reasons,
+            }
+        }
+    }
+
+    #[test]
+    fn takes_frames_that_follow_each_other_in_whole_groups() {
+        let frames = [(None, true, 1, false), (None, false, 1, true), (None, true, 1, true), (None, true, 2, true)];
+        assert_eq!(reasons(&frames), ["counts"; 4]);
+        // Recovery kept the beginning of a group, and the next opening goes on behind it.
+        assert_eq!(reasons(&[(None, true, 1, false), (None, true, 2, true)]), ["counts"; 2]);
+    }
+
+    #[test]
+    fn refuses_a_frame_that_links_to_another() {
+        assert_eq!(
+            reasons(&[(None, true, 1, true), (Some(9), true, 1, true)])[1],
+            "a frame does not follow the one before it"
+        );
+        assert_eq!(reasons(&[(Some(9), true, 1, true)])[0], "a frame does not follow the one before it");
+    }
+
+    #[test]
+    fn refuses_a_frame_of_another_group() {
+        let stray = "a frame does not belong to the group before it";
+        assert_eq!(reasons(&[(None, true, 1, false), (None, true, 1, true)])[1], stray);
+        assert_eq!(reasons(&[(None, true, 1, true), (None, false, 1, true)])[1], stray);
+        assert_eq!(reasons(&[(None, true, 2, true), (None, true, 1, true)])[1], stray);
+        assert_eq!(reasons(&[(None, true, 1, false), (None, false, 2, true)])[1], stray);
+    }
+}

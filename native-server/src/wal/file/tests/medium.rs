@@ -134,7 +134,9 @@ impl State {
     }
 
     fn change_name(&mut self, change: NameChange) -> io::Result<()> {
-        let fault = self.effect()?;
+        // To remove a file takes no room.
+        let room_matters = !matches!(change, NameChange::Remove(_));
+        let fault = self.effect()?.filter(|&fault| fault != Fault::Full || room_matters);
         if matches!(fault, None | Some(Fault::PowerCut)) {
             change.apply(&mut self.names);
             self.pending_names.push(change);

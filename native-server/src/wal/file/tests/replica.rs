@@ -1,1 +1,259 @@
+//! A replica's disk gives back entries and progress that belong together, whatever happened.
 
+use super::super::super::conformance::{TestDirectory, run};
+use super::super::super::error::{AppendCause, AppendError, OpenError, ReadError};
+use super::super::replica::{ReplicaFrame, ReplicaLog, ReplicaOpened};
+use super::super::segment::segment_name;
+use super::medium::{Fault, Medium};
+
+/// What a replica makes of its disk: the lines in force, and the progress last found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    baseline: Vec<String>,
+    lines: Vec<(u64, String)>,
+    progress: Option<(u64, String)>,
+}
+
+impl State {
+    fn take(&mut self, frame: ReplicaFrame<'_>) {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        match frame {
+            ReplicaFrame::Baseline(line) => self.baseline.push(text(line)),
+            ReplicaFrame::Line { seq, line } => self.lines.push((seq, text(line))),
+            ReplicaFrame::Progress { seq, text: progress } => self.progress = Some((seq, text(progress))),
+        }
+    }
+}
+
+fn open(medium: &Medium) -> Result<(ReplicaOpened, State), OpenError> {
+    let mut state = State::default();
+    let opened = ReplicaLog::open_on(medium.storage(), "node-b", &mut |frame| {
+        state.take(frame);
+        Ok(())
+    })?;
+    Ok((opened, state))
+}
+
+/// Lines `from`, `from + 2`, ... with their progress, as one step; the state is brought along if it is durable.
+fn append(log: &mut ReplicaLog, state: &mut State, from: u64, count: u64) -> Result<(), AppendError> {
+    let lines: Vec<_> = (0..count).map(|n| (from + 2 * n, format!("{{\"seq\":{}}}\n", from + 2 * n))).collect();
+    let last = from + 2 * count;
+    let progress = format!("{{\"seq\":{last}}}");
+    let mut frames: Vec<_> =
+        lines.iter().map(|(seq, line)| ReplicaFrame::Line { seq: *seq, line: line.as_bytes() }).collect();
+    frames.push(ReplicaFrame::Progress { seq: last, text: progress.as_bytes() });
+    log.append(&frames)?;
+    frames.into_iter().for_each(|frame| state.take(frame));
+    Ok(())
+}
+
+/// Makes a baseline of `entries` as of `seq` the whole content.
+fn rebase(log: &mut ReplicaLog, seq: u64, entries: u64) -> Option<State> {
+    let after = rebased(seq, entries);
+    let mut rebase = log.rebase().ok()?;
+    for line in &after.baseline {
+        rebase.push(ReplicaFrame::Baseline(line.as_bytes())).ok()?;
+    }
+    let (seq, text) = after.progress.as_ref()?;
+    rebase.push(ReplicaFrame::Progress { seq: *seq, text: text.as_bytes() }).ok()?;
+    rebase.finish().ok()?;
+    Some(after)
+}
+
+fn rebased(seq: u64, entries: u64) -> State {
+    State {
+        baseline: (0..entries).map(|entry| format!("{{\"key\":\"{entry}\",\"seq\":{seq}}}\n")).collect(),
+        lines: Vec::new(),
+        progress: Some((seq, format!("{{\"seq\":{seq}}}"))),
+    }
+}
+
+#[test]
+fn gives_back_what_was_kept_after_a_restart() {
+    let directory = TestDirectory::new();
+    let mut kept = State::default();
+    let mut none = |_: ReplicaFrame<'_>| Err("a new disk is empty".into());
+    let mut log = ReplicaLog::open(directory.path().join("b"), "node-b", &mut none).unwrap().log;
+    append(&mut log, &mut kept, 5, 3).unwrap();
+    kept = rebase(&mut log, 20, 50_000).unwrap();
+    append(&mut log, &mut kept, 31, 3).unwrap();
+    append(&mut log, &mut kept, 41, 1).unwrap();
+    drop(log);
+    for _ in 0..2 {
+        let mut found = State::default();
+        let opened = ReplicaLog::open(directory.path().join("b"), "node-b", &mut |frame| {
+            found.take(frame);
+            Ok(())
+        });
+        assert_eq!(opened.unwrap().recovered, None);
+        assert_eq!(found, kept);
+    }
+    let files = std::fs::read_dir(directory.path().join("b")).unwrap().count();
+    assert_eq!(files, 3, "the lock, the manifest and one segment");
+}
+
+#[test]
+fn a_torn_step_is_dropped_as_a_whole() {
+    let medium = Medium::new(1);
+    let mut kept = State::default();
+    let mut log = open(&medium).unwrap().0.log;
+    append(&mut log, &mut kept, 5, 3).unwrap();
+    let from = medium.content(&segment_name(1)).len();
+    append(&mut log, &mut kept.clone(), 31, 3).unwrap();
+    drop(log);
+    let bytes = medium.content(&segment_name(1));
+    for length in from..bytes.len() {
+        let copy = medium.copy();
+        copy.set_content(&segment_name(1), &bytes[..length]);
+        let (opened, found) = open(&copy).unwrap();
+        assert_eq!(found, kept, "{length}");
+        assert_eq!(opened.recovered.is_some(), length > from);
+    }
+}
+
+#[test]
+fn a_damaged_disk_is_refused() {
+    let medium = Medium::new(1);
+    let mut log = open(&medium).unwrap().0.log;
+    rebase(&mut log, 20, 20).unwrap();
+    drop(log);
+    let bytes = medium.content(&segment_name(2));
+    for byte in 0..bytes.len() {
+        let copy = medium.copy();
+        let mut bytes = bytes.clone();
+        bytes[byte] ^= 0x10;
+        copy.set_content(&segment_name(2), &bytes);
+        let error = open(&copy).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{byte}: {error}");
+    }
+}
+
+#[test]
+fn finds_one_whole_step_whenever_power_is_cut() {
+    let mut cuts = 0;
+    'workload: for cut in 1.. {
+        for seed in 0..6 {
+            let medium = Medium::new(seed * 1000 + cut);
+            medium.fault(cut, Fault::PowerCut);
+            // States in the order in which they may be found: the last is the one that was under way.
+            let mut states = vec![State::default()];
+            let mut durable = 0;
+            let mut workload = || {
+                let (mut opened, _) = open(&medium).ok()?;
+                for round in 0..2 {
+                    for from in [5, 15, 45] {
+                        let mut next = states[durable].clone();
+                        let from = 100 * round + from;
+                        let done = append(&mut opened.log, &mut next, from, 3).is_ok();
+                        if !done {
+                            // What the step would have given, had it come to its end.
+                            let log = &mut open(&Medium::new(1)).ok()?.0.log;
+                            append(log, &mut next, from, 3).unwrap();
+                        }
+                        states.push(next);
+                        done.then_some(())?;
+                        durable = states.len() - 1;
+                    }
+                    states.push(rebased(100 * round + 90, 40));
+                    rebase(&mut opened.log, 100 * round + 90, 40)?;
+                    durable = states.len() - 1;
+                }
+                Some(())
+            };
+            if workload().is_some() && medium.is_on() {
+                break 'workload;
+            }
+            medium.power_on();
+            let (mut opened, found) = open(&medium).unwrap();
+            assert!(states[durable..].contains(&found), "cut {cut} seed {seed}: {found:?}");
+            let mut found = found;
+            append(&mut opened.log, &mut found, 500, 2).unwrap();
+            drop(opened);
+            medium.power_on();
+            assert_eq!(open(&medium).unwrap().1, found, "cut {cut} seed {seed}");
+            cuts += 1;
+        }
+    }
+    println!("{cuts} cuts");
+    assert!(cuts > 200, "{cuts}");
+}
+
+#[test]
+fn a_failed_medium_is_left_by_a_rebase() {
+    let medium = Medium::new(1);
+    let (mut opened, mut state) = open(&medium).unwrap();
+    let log = &mut opened.log;
+    append(log, &mut state, 5, 3).unwrap();
+    medium.fault(2, Fault::Io);
+    let error = append(log, &mut state, 15, 3).unwrap_err();
+    assert!(matches!(error, AppendError::Unknown(_)), "{error}");
+    let error = append(log, &mut state, 15, 3).unwrap_err();
+    assert!(matches!(error, AppendError::NotDone(AppendCause::Poisoned)), "{error}");
+    for effect in 1.. {
+        medium.fault(effect, Fault::Io);
+        if let Some(after) = rebase(log, 30, 20) {
+            state = after;
+            break;
+        }
+    }
+    medium.heal();
+    append(log, &mut state, 35, 3).unwrap();
+    drop(opened);
+    medium.power_on();
+    assert_eq!(open(&medium).unwrap().1, state);
+}
+
+#[test]
+fn a_rebase_that_fails_before_its_switch_leaves_the_log_going_on() {
+    let medium = Medium::new(1);
+    let (mut opened, mut state) = open(&medium).unwrap();
+    let log = &mut opened.log;
+    append(log, &mut state, 5, 3).unwrap();
+    let mut unfinished = log.rebase().unwrap();
+    unfinished.push(ReplicaFrame::Baseline(b"{}\n")).unwrap();
+    let error = unfinished.finish().unwrap_err();
+    assert!(matches!(error, AppendError::NotDone(AppendCause::OutOfPlace(_))), "{error}");
+    medium.fault(4, Fault::Full);
+    assert_eq!(rebase(log, 30, 20), None);
+    medium.heal();
+    append(log, &mut state, 35, 3).unwrap();
+    assert!(!medium.storage().names().unwrap().contains(&segment_name(3)));
+    drop(opened);
+    assert_eq!(open(&medium).unwrap().1, state);
+}
+
+#[test]
+fn refuses_lines_out_of_order_and_a_baseline_in_between() {
+    let medium = Medium::new(1);
+    let (mut opened, mut state) = open(&medium).unwrap();
+    append(&mut opened.log, &mut state, 5, 3).unwrap();
+    for frames in [
+        &[ReplicaFrame::Line { seq: 9, line: b"{}\n" }][..],
+        &[ReplicaFrame::Line { seq: 12, line: b"{}\n" }, ReplicaFrame::Line { seq: 12, line: b"{}\n" }],
+        &[ReplicaFrame::Baseline(b"{}\n")],
+    ] {
+        let error = opened.log.append(frames).unwrap_err();
+        assert!(matches!(error, AppendError::NotDone(AppendCause::OutOfPlace(_))), "{error}");
+    }
+    append(&mut opened.log, &mut state, 11, 3).unwrap();
+    drop(opened);
+    assert_eq!(open(&medium).unwrap().1, state);
+}
+
+#[test]
+fn reads_back_the_lines_behind_the_baseline_holes_and_all() {
+    let medium = Medium::new(1);
+    let (mut opened, _) = open(&medium).unwrap();
+    let mut state = rebase(&mut opened.log, 20, 30).unwrap();
+    append(&mut opened.log, &mut state, 31, 3).unwrap();
+    for reader in [opened.log.reader(), {
+        drop(opened);
+        open(&medium).unwrap().0.log.reader()
+    }] {
+        assert_eq!(reader.floor(), 21);
+        assert!(matches!(run(reader.read(20, 100)), Err(ReadError::Trimmed { floor: 21 })));
+        let chunk = run(reader.read(32, 1 << 20)).unwrap().unwrap();
+        assert_eq!((chunk.first, chunk.last, &chunk.lines[..]), (33, 35, &b"{\"seq\":33}\n{\"seq\":35}\n"[..]));
+        assert_eq!(run(reader.read(36, 100)).unwrap(), None);
+    }
+}
