@@ -152,6 +152,12 @@ impl Record {
         2 * size_of::<usize>() + self.0.slice.len()
     }
 
+    /// How many counted pointers to the record there are, so that tests see what is freed.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        ThinArc::strong_count(&self.0)
+    }
+
     /// Appends the entry's baseline line without newline: its SET without `prev`. Byte-identical on every node.
     pub fn write_line(&self, collection: &str, out: &mut Vec<u8>) {
         let Raw { key, value, seq, version, timestamp, extra } = self.raw();

@@ -1,1 +1,38 @@
-//! Being written.
+//! The HTTP API without HTTP: what is asked for, what is answered. The same functions answer on the writer, on replicas,
+//! in the edge worker and in the browser, so the bytes are the same.
+
+mod answer;
+mod condition;
+mod error;
+mod read;
+mod request;
+mod route;
+mod status;
+mod time;
+
+pub use answer::{Answer, Body, CONTENT_JSON, CONTENT_NDJSON, ListBody};
+pub use condition::{Reach, parse_tags, reach};
+pub use error::{ApiError, Code};
+pub use read::{Conditions, collections, entry, health, list, readiness};
+pub use request::{EntryBody, collection_name, entry_body};
+pub use route::{EntryMethod, ListQuery, Route, encode, route};
+pub use status::{ParentStatus, StatusFacts, status};
+pub use time::rfc3339;
+
+/// Header: the position an answer is as of, `<epoch>.<seq>`.
+pub const HEADER_POSITION: &str = "headwater-position";
+/// Header: how far a replica is behind the writer, in ms.
+pub const HEADER_LAG: &str = "headwater-lag-ms";
+/// Header: the position a read must have reached.
+pub const HEADER_MIN_POSITION: &str = "headwater-min-position";
+/// Header: how long a read may wait for it, in ms.
+pub const HEADER_WAIT: &str = "headwater-wait-ms";
+/// Header: instances a forwarded request came through, separated by commas.
+pub const HEADER_VIA: &str = "headwater-via";
+
+/// How long a read waits for its position unless it says otherwise, in ms.
+pub const WAIT_MS_DEFAULT: u64 = 5_000;
+/// Longest time a read may ask to wait, in ms.
+pub const WAIT_MS_MAX: u64 = 30_000;
+/// Most nodes a forwarded request may come through.
+pub const HOPS_MAX: usize = 8;

@@ -6,6 +6,8 @@
 
 mod lock;
 pub mod memory;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 mod progress;
 pub mod scan;
 pub mod snapshot;

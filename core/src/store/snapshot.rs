@@ -241,3 +241,6 @@ fn cut(mut page: Page, limit: usize) -> Page {
     }
     page
 }
+
+#[cfg(test)]
+mod tests;

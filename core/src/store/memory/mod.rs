@@ -7,6 +7,8 @@
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, not(target_family = "wasm")))]
+mod threads;
 
 use super::lock::{lock, read, write};
 use super::snapshot::{Overlay, Overlays, SnapshotLimits};
@@ -35,13 +37,24 @@ const RECLAIMED_PER_PROGRESS: usize = 4096;
 /// How a [`MemoryStore`] is laid out.
 #[derive(Clone, Debug)]
 pub struct MemoryOptions {
-    /// Parts of each collection's hash table that can be written and read at the same time: 32 where there are threads,
-    /// 1 where there are none.
+    /// Parts of each collection's hash table that can be written and read at the same time.
     pub shards: usize,
     /// Where hashes begin. Draw it at random, or whoever chooses keys can choose ones that collide.
     pub hash_seed: u64,
     /// What open snapshots may cost.
     pub snapshots: SnapshotLimits,
+}
+
+impl MemoryOptions {
+    /// For hosts with one thread: browsers, and tests.
+    pub fn single_threaded(hash_seed: u64) -> Self {
+        Self { shards: 1, hash_seed, snapshots: SnapshotLimits::default() }
+    }
+
+    /// For hosts with many threads.
+    pub fn threaded(hash_seed: u64) -> Self {
+        Self { shards: 32, ..Self::single_threaded(hash_seed) }
+    }
 }
 
 /// Keeps everything in memory. Share it in an [`Arc`]; every method takes `&self`.
@@ -53,8 +66,7 @@ pub struct MemoryOptions {
 /// use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 /// use headwater_core::store::{Collection, Effect, Progress, Snapshot, Store};
 ///
-/// let options = MemoryOptions { shards: 1, hash_seed: 7, snapshots: Default::default() };
-/// let store = MemoryStore::new(Progress::new(Scope::Everything), options);
+/// let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::single_threaded(7));
 /// let before = store.snapshot().unwrap();
 /// let flags = Collection::new("flags".into(), 2);
 /// store.apply(&Effect::Create(flags.clone()), Position { epoch: 1, seq: 2 }).unwrap();
@@ -94,8 +106,9 @@ impl MemoryStore {
     /// Frees up to `records_max` records of dropped collections and replaced states, and tells whether there are more.
     /// Every command and every change of the progress does a little of this; a host may do the rest when it is idle.
     pub fn reclaim(&self, records_max: usize) -> bool {
-        reclaim(&mut lock(&self.step), records_max);
-        !lock(&self.step).is_empty()
+        let mut step = lock(&self.step);
+        reclaim(&mut step, records_max);
+        !step.is_empty()
     }
 
     fn table(&self, facts: Collection) -> Table {

@@ -1,0 +1,162 @@
+//! Answers: a status, headers and a body that may come in pieces.
+
+use super::error::ApiError;
+use super::time::rfc3339;
+use crate::json::{write_string, write_u64};
+use crate::position::Position;
+use crate::record::Record;
+use crate::store::scan::Scan;
+use crate::store::{Snapshot, SnapshotError};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// The content type of every answer but streams.
+pub const CONTENT_JSON: &str = "application/json";
+/// The content type of streams and of lists asked for as lines.
+pub const CONTENT_NDJSON: &str = "application/x-ndjson";
+
+/// Entries read from the snapshot at once.
+const PAGE_RECORDS: usize = 256;
+/// Bytes after which a piece of a list is handed out.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What to answer.
+pub struct Answer<N> {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers by lower-case name.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Body<N>,
+}
+
+/// An answer's body.
+pub enum Body<N> {
+    /// All of it.
+    Full(Bytes),
+    /// A list that comes in pieces.
+    List(ListBody<N>),
+}
+
+impl<N> Answer<N> {
+    /// 200 with a JSON body.
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        let headers = alloc::vec![("content-type", CONTENT_JSON.into()), ("cache-control", "no-store".into())];
+        Self { status: 200, headers, body: Body::Full(body.into()) }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds the position the answer is as of and, on a replica, the lag.
+    #[must_use]
+    pub fn as_of(self, position: Position, lag_ms: Option<u64>) -> Self {
+        let answer = self.with(super::HEADER_POSITION, format!("{position}"));
+        match lag_ms {
+            Some(lag_ms) => answer.with(super::HEADER_LAG, format!("{lag_ms}")),
+            None => answer,
+        }
+    }
+}
+
+impl<N> From<ApiError> for Answer<N> {
+    fn from(error: ApiError) -> Self {
+        let mut answer = Self { status: error.code.status(), ..Self::json(error.body()) };
+        if let Some(allow) = error.allow {
+            answer = answer.with("allow", allow);
+        }
+        if let Some(seconds) = error.retry_after_s {
+            answer = answer.with("retry-after", format!("{seconds}"));
+        }
+        if let Some((_, tag)) = &error.current {
+            answer = answer.with("etag", format!("\"{tag}\""));
+        }
+        answer
+    }
+}
+
+/// Appends an entry as the API shows it.
+pub(super) fn write_entry(record: &Record, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"key\":");
+    write_string(out, record.key());
+    out.extend_from_slice(b",\"value\":");
+    out.extend_from_slice(record.value().as_bytes());
+    out.extend_from_slice(b",\"version\":");
+    write_u64(out, record.version());
+    out.extend_from_slice(b",\"seq\":");
+    write_u64(out, record.seq());
+    out.extend_from_slice(b",\"updatedAt\":\"");
+    out.extend_from_slice(rfc3339(record.timestamp()).as_bytes());
+    out.extend_from_slice(b"\"}");
+}
+
+/// A list of entries, exact as of one position, made piece by piece. Ends early, without its closing bracket, only by
+/// the error that [`ListBody::next_piece`] returns; the shell breaks the connection then.
+pub struct ListBody<N> {
+    snapshot: N,
+    collection: String,
+    scan: Scan,
+    remaining: usize,
+    lines: bool,
+    state: ListState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ListState {
+    Begin,
+    First,
+    Further,
+    Done,
+}
+
+impl<N: Snapshot> ListBody<N> {
+    pub(super) fn new(snapshot: N, collection: String, scan: Scan, limit: Option<usize>, lines: bool) -> Self {
+        Self { snapshot, collection, scan, remaining: limit.unwrap_or(usize::MAX), lines, state: ListState::Begin }
+    }
+
+    /// The next piece, `None` at the end.
+    ///
+    /// # Errors
+    /// When the snapshot was given up or the store failed: break the connection off.
+    pub fn next_piece(&mut self) -> Result<Option<Bytes>, SnapshotError> {
+        if self.state == ListState::Done {
+            return Ok(None);
+        }
+        let mut out = Vec::new();
+        if self.state == ListState::Begin {
+            if !self.lines {
+                out.push(b'[');
+            }
+            self.state = ListState::First;
+        }
+        while out.len() < PIECE_BYTES {
+            let limit = self.remaining.min(PAGE_RECORDS);
+            let page = if limit == 0 { None } else { self.scan.next_page(&self.snapshot, &self.collection, limit)? };
+            let Some(records) = page else {
+                if !self.lines {
+                    out.push(b']');
+                }
+                self.state = ListState::Done;
+                break;
+            };
+            for record in records.iter().take(self.remaining) {
+                if !self.lines && self.state == ListState::Further {
+                    out.push(b',');
+                }
+                write_entry(record, &mut out);
+                if self.lines {
+                    out.push(b'\n');
+                }
+                self.state = ListState::Further;
+            }
+            self.remaining = self.remaining.saturating_sub(records.len());
+        }
+        Ok(if out.is_empty() { None } else { Some(out.into()) })
+    }
+}

@@ -1,0 +1,166 @@
+//! The API's errors: one table of codes and statuses, one body.
+
+use crate::json;
+use crate::stream::{InvalidRequest, OpenError};
+use crate::writer::Refusal;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $status:literal $word:literal,)*) => {
+        /// Every error code with its status. `docs/errors.md` says what a client does about each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// All codes, for tables and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// The word in the body's `error`.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is no JSON, or JSON against the text rules, or not of the form asked for.
+    InvalidJson = 400 "invalid_json",
+    /// A key, collection name or path that cannot be.
+    InvalidKey = 400 "invalid_key",
+    /// A header or query parameter that cannot be.
+    InvalidRequest = 400 "invalid_request",
+    /// No collection was named.
+    UnnamedCollection = 400 "missing_collection",
+    /// Credentials are missing, wrong, or do not cover this.
+    Forbidden = 403 "forbidden",
+    /// The collection does not exist.
+    MissingCollection = 404 "missing_collection",
+    /// The entry, or the path, does not exist.
+    NotFound = 404 "not_found",
+    /// The path exists, the method does not.
+    MethodNotAllowed = 405 "method_not_allowed",
+    /// The position asked for is not on this node's history.
+    Diverged = 409 "diverged",
+    /// A guard does not hold.
+    PreconditionFailed = 412 "precondition_failed",
+    /// A key, value, batch or body is over its limit.
+    TooLarge = 413 "too_large",
+    /// This node does not hold what was asked for, or is not called by this name.
+    Misdirected = 421 "misdirected",
+    /// A fault of this node's own.
+    InternalError = 500 "internal_error",
+    /// The parent could not be reached; nothing was sent to it.
+    ParentUnavailable = 502 "parent_unavailable",
+    /// More than this node takes on at one time.
+    Overloaded = 503 "overloaded",
+    /// The write may or may not have happened.
+    OutcomeUnknown = 503 "outcome_unknown",
+    /// This node holds no complete state yet, or is shutting down.
+    NotReady = 503 "not_ready",
+    /// The position asked for was not reached in time.
+    Stale = 504 "stale",
+    /// The log's medium is full.
+    StorageFull = 507 "storage_full",
+    /// The request came through this node already, or through too many.
+    Loop = 508 "loop",
+}
+
+/// An error on its way to a client: a code, words for a person, and facts for a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// What went wrong.
+    pub code: Code,
+    /// In words: names the value and the limit, and what to do. Never anything internal.
+    pub message: String,
+    /// The entry's version and tag, for a guard that does not hold.
+    pub current: Option<(u64, String)>,
+    /// The command of a batch that was refused.
+    pub index: Option<usize>,
+    /// Methods the path does take, for `Allow`.
+    pub allow: Option<&'static str>,
+    /// After how many seconds to come back, for `Retry-After`.
+    pub retry_after_s: Option<u64>,
+}
+
+impl ApiError {
+    /// An error of this code.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        let retry_after_s = matches!(code, Code::Overloaded | Code::NotReady).then_some(1);
+        Self { code, message: message.into(), current: None, index: None, allow: None, retry_after_s }
+    }
+
+    /// 403 with the same words whatever was wrong with the credentials.
+    pub fn forbidden() -> Self {
+        Self::new(
+            Code::Forbidden,
+            "credentials are missing, wrong, or do not cover this: send the headers apikey and secret",
+        )
+    }
+
+    /// The JSON body.
+    pub fn body(&self) -> Vec<u8> {
+        let mut out = Vec::from(&b"{\"ok\":false,\"error\":"[..]);
+        json::write_string(&mut out, self.code.word());
+        out.extend_from_slice(b",\"message\":");
+        json::write_string(&mut out, &self.message);
+        if let Some((version, tag)) = &self.current {
+            out.extend_from_slice(format!(",\"version\":{version},\"etag\":\"\\\"{tag}\\\"\"").as_bytes());
+        }
+        if let Some(index) = self.index {
+            out.extend_from_slice(format!(",\"index\":{index}").as_bytes());
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let message = format!("{refusal}");
+        let code = match &refusal {
+            Refusal::InvalidName(_) | Refusal::KeyLength { bytes: 0, .. } => Code::InvalidKey,
+            Refusal::KeyLength { .. } | Refusal::TooLarge { .. } | Refusal::TooManyCollections(_) => Code::TooLarge,
+            Refusal::SystemCollection(_) => Code::Forbidden,
+            Refusal::MissingCollection(_) => Code::MissingCollection,
+            Refusal::NotFound(_) => Code::NotFound,
+            Refusal::Precondition(_) => Code::PreconditionFailed,
+            Refusal::InvalidBatch(_) => Code::InvalidJson,
+            Refusal::InBatch { .. } | Refusal::Exhausted | Refusal::Store(_) => Code::InternalError,
+        };
+        let mut error = match refusal {
+            Refusal::InBatch { index, refusal } => Self { index: Some(index), message, ..Self::from(*refusal) },
+            Refusal::Precondition(current) => Self { current, ..Self::new(code, message) },
+            Refusal::Store(_) => Self::new(code, "the store failed"),
+            _ => Self::new(code, message),
+        };
+        error.retry_after_s = None;
+        error
+    }
+}
+
+impl From<OpenError> for ApiError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NotReady => Self::new(Code::NotReady, "this node holds no complete state yet"),
+            OpenError::Forbidden => Self::forbidden(),
+            OpenError::Overloaded(what) => {
+                Self::new(Code::Overloaded, format!("too many {what} at this time: come back"))
+            }
+            OpenError::Store(_) => Self::new(Code::InternalError, "the store failed"),
+        }
+    }
+}
+
+impl From<InvalidRequest> for ApiError {
+    fn from(error: InvalidRequest) -> Self {
+        Self::new(Code::InvalidJson, format!("the body is no replication request: {error}"))
+    }
+}

@@ -1,0 +1,229 @@
+//! Reads: entries, lists, collections and health.
+
+use super::answer::{Answer, Body, CONTENT_NDJSON, ListBody, write_entry};
+use super::error::{ApiError, Code};
+use super::route::{ListQuery, encode};
+use crate::clock::Now;
+use crate::credentials::{Grant, Role as CredentialRole};
+use crate::json::write_string;
+use crate::name;
+use crate::node::{Node, Role};
+use crate::store::scan::Scan;
+use crate::store::{Progress, Snapshot, SnapshotError, Store};
+use crate::writer::Tags;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// What a read's headers ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// `If-None-Match`: 304 when the tag is among these.
+    pub none_match: Option<Tags>,
+    /// `Accept: application/x-ndjson`: a list as lines.
+    pub lines: bool,
+}
+
+/// Why a read is not answered from this node's state, as far as its scope goes.
+fn not_covered(collection: &str) -> ApiError {
+    let message = format!("this node does not hold all of what was asked for in the collection {collection:?}");
+    ApiError::new(Code::Misdirected, message)
+}
+
+/// What must hold before any entry is read. Loads the progress, which must happen before the entry is loaded.
+fn admit<S: Store>(node: &Node<S>, grant: &Grant, collection: &str) -> Result<Progress, ApiError> {
+    let allowed = grant.scope().is_some_and(|scope| scope.touches(collection) || !name::is_system(collection));
+    if !allowed || (name::is_system(collection) && !grant.has(CredentialRole::Node)) {
+        return Err(ApiError::forbidden());
+    }
+    let progress = node.store().progress();
+    if !progress.complete {
+        return Err(ApiError::new(Code::NotReady, "this node holds no complete state yet"));
+    }
+    Ok(progress)
+}
+
+fn lag<S: Store>(node: &Node<S>, now: Now) -> Option<u64> {
+    match node.options().role {
+        Role::Primary => None,
+        Role::Replica => node.lag_ms(now),
+    }
+}
+
+fn store_failed(_: impl core::fmt::Display) -> ApiError {
+    ApiError::new(Code::InternalError, "the store failed")
+}
+
+fn missing(collection: &str) -> ApiError {
+    ApiError::new(Code::MissingCollection, format!("the collection {collection:?} does not exist"))
+}
+
+/// `GET` of one entry. An error [`Code::Misdirected`] means that this node does not hold what was asked for: forward the
+/// read, or answer it so.
+///
+/// # Errors
+/// The answer to give instead; [`Answer::as_of`] still applies to it.
+pub fn entry<S: Store>(
+    node: &Node<S>,
+    grant: &Grant,
+    collection: &str,
+    key: &str,
+    conditions: &Conditions,
+    now: Now,
+) -> Result<Answer<S::Snapshot>, ApiError> {
+    let progress = admit(node, grant, collection)?;
+    if !progress.scope.covers_key(collection, key) {
+        return Err(not_covered(collection));
+    }
+    let record = node.store().record(collection, key).map_err(store_failed)?;
+    let Some(record) = record else {
+        return Err(match node.store().collection(collection).map_err(store_failed)? {
+            None => missing(collection),
+            Some(_) => ApiError::new(Code::NotFound, format!("the key {key:?} does not exist")),
+        });
+    };
+    let tag = record.tag();
+    let unchanged = conditions.none_match.as_ref().is_some_and(|tags| tags.contain(&tag));
+    let answer = if unchanged {
+        not_modified()
+    } else {
+        let mut body = Vec::with_capacity(record.key().len() + record.value().len() + 96);
+        write_entry(&record, &mut body);
+        Answer::json(body)
+    };
+    Ok(answer.with("etag", format!("\"{tag}\"")).as_of(progress.position, lag(node, now)))
+}
+
+fn not_modified<N>() -> Answer<N> {
+    Answer { status: 304, headers: alloc::vec![("cache-control", "no-store".into())], body: Body::Full(Bytes::new()) }
+}
+
+/// `GET` of a list.
+///
+/// # Errors
+/// As [`entry`]; 503 `overloaded` when too many lists are being read.
+pub fn list<S: Store>(
+    node: &Node<S>,
+    grant: &Grant,
+    collection: &str,
+    query: &ListQuery,
+    conditions: &Conditions,
+    now: Now,
+) -> Result<Answer<S::Snapshot>, ApiError> {
+    let progress = admit(node, grant, collection)?;
+    if !progress.scope.covers_prefix(collection, &query.prefix) {
+        return Err(not_covered(collection));
+    }
+    let snapshot = node.store().snapshot().map_err(|error| match error {
+        SnapshotError::TooMany | SnapshotError::Gone => {
+            ApiError::new(Code::Overloaded, "too many lists are being read at this time: come back")
+        }
+        SnapshotError::Store(error) => store_failed(error),
+    })?;
+    let position = snapshot.progress().position;
+    let facts = snapshot.collections().iter().find(|facts| *facts.name == *collection);
+    let tag = format!("{}", facts.ok_or_else(|| missing(collection))?.digest);
+    let scan = Scan::under(&query.prefix, query.after.as_deref());
+    let mut answer = if conditions.none_match.as_ref().is_some_and(|tags| tags.contain(&tag)) {
+        not_modified()
+    } else {
+        let next = match query.limit {
+            None => None,
+            Some(limit) => next_after(&snapshot, collection, scan.clone(), limit).map_err(store_failed)?,
+        };
+        let body = ListBody::new(snapshot, collection.into(), scan, query.limit, conditions.lines);
+        let mut answer = Answer { body: Body::List(body), ..Answer::json(Bytes::new()) };
+        if conditions.lines {
+            answer.headers[0].1 = CONTENT_NDJSON.into();
+        }
+        match next {
+            Some(after) => answer.with("link", next_link(collection, query, &after)),
+            None => answer,
+        }
+    };
+    answer = answer.with("etag", format!("\"{tag}\""));
+    Ok(answer.as_of(position, lag(node, now)))
+}
+
+/// The last key of the first `limit`, when more follow.
+fn next_after(
+    snapshot: &impl Snapshot,
+    collection: &str,
+    mut scan: Scan,
+    limit: usize,
+) -> Result<Option<String>, SnapshotError> {
+    let mut remaining = limit;
+    let mut last = None;
+    while let Some(records) = scan.next_page(snapshot, collection, remaining.saturating_add(1).min(1024))? {
+        if records.len() > remaining {
+            let key = remaining.checked_sub(1).map(|index| records[index].key().into());
+            return Ok(key.or(last));
+        }
+        remaining -= records.len();
+        last = records.last().map(|record| record.key().into()).or(last);
+    }
+    Ok(None)
+}
+
+fn next_link(collection: &str, query: &ListQuery, after: &str) -> String {
+    let mut link = String::from("</v1/collections/");
+    encode(collection, &mut link);
+    link.push_str("/keys?");
+    if !query.prefix.is_empty() {
+        link.push_str("prefix=");
+        encode(&query.prefix, &mut link);
+        link.push('&');
+    }
+    link.push_str(&format!("limit={}&after=", query.limit.unwrap_or_default()));
+    encode(after, &mut link);
+    link.push_str(">; rel=\"next\"");
+    link
+}
+
+/// `GET /v1/collections`: names in order, the system's left out.
+///
+/// # Errors
+/// As [`entry`].
+pub fn collections<S: Store>(node: &Node<S>, grant: &Grant, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
+    let progress = admit(node, grant, "")?;
+    let names = node.store().collections().map_err(store_failed)?;
+    let mut body = Vec::from(&b"{\"collections\":["[..]);
+    let shown = names.iter().filter(|facts| !name::is_system(&facts.name) && progress.scope.touches(&facts.name));
+    for (index, facts) in shown.enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        write_string(&mut body, &facts.name);
+    }
+    body.extend_from_slice(b"]}");
+    Ok(Answer::json(body).as_of(progress.position, lag(node, now)))
+}
+
+/// `GET /healthz`, `/livez`, `/startupz`.
+pub fn health<S: Store>(node: &Node<S>) -> Answer<S::Snapshot> {
+    let mut body = Vec::from(&b"{\"ok\":true,\"node\":"[..]);
+    write_string(&mut body, &node.options().label);
+    body.extend_from_slice(format!(",\"role\":\"{}\"}}", node.options().role.as_str()).as_bytes());
+    Answer::json(body)
+}
+
+/// `GET /readyz`: 200 when every check of `deciding` holds, 503 otherwise; all checks are shown. A check is its name and
+/// whether it holds.
+pub fn readiness<S: Store>(node: &Node<S>, deciding: &[(&str, bool)], shown: &[(&str, bool)]) -> Answer<S::Snapshot> {
+    let ready = deciding.iter().all(|(_, holds)| *holds);
+    let mut body = Vec::from(format!("{{\"ok\":{ready},\"node\":").as_bytes());
+    write_string(&mut body, &node.options().label);
+    let role = node.options().role.as_str();
+    body.extend_from_slice(format!(",\"role\":\"{role}\",\"ready\":{ready},\"checks\":{{").as_bytes());
+    for (index, (check, holds)) in deciding.iter().chain(shown).enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        write_string(&mut body, check);
+        body.extend_from_slice(format!(":{holds}").as_bytes());
+    }
+    body.extend_from_slice(b"}}");
+    let answer = Answer::json(body);
+    if ready { answer } else { Answer { status: 503, ..answer }.with("retry-after", "1") }
+}

@@ -1,0 +1,328 @@
+//! From a request's target to what is asked for. Authorisation and lookups happen on what this returns, never on the
+//! path: a key has one reading, percent-decoded once.
+
+use super::error::{ApiError, Code};
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `GET /healthz`, `/livez`, `/startupz`.
+    Health,
+    /// `GET /readyz`.
+    Ready,
+    /// `GET /v1/status`.
+    Status,
+    /// `GET /v1/metrics`.
+    Metrics,
+    /// `GET /v1/collections`.
+    Collections,
+    /// `POST /v1/collections`.
+    CreateCollection,
+    /// `DELETE /v1/collections/{collection}`.
+    DropCollection(Cow<'a, str>),
+    /// `GET /v1/collections/{collection}/keys`.
+    List {
+        /// The collection.
+        collection: Cow<'a, str>,
+        /// Which part of it.
+        query: ListQuery,
+    },
+    /// GET, POST, PUT or DELETE of one entry, by `/keys/{key...}` or `/entry?key=`.
+    Entry {
+        /// The collection.
+        collection: Cow<'a, str>,
+        /// The key.
+        key: Cow<'a, str>,
+        /// What to do with it.
+        method: EntryMethod,
+    },
+    /// `POST /v1/replicate`.
+    Replicate,
+    /// `GET` of any other path: a file of the console, if there is one of this name.
+    File(&'a str),
+}
+
+/// What to do with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryMethod {
+    /// Read it.
+    Get,
+    /// Write it.
+    Set,
+    /// Delete it.
+    Delete,
+}
+
+/// Which part of a collection to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Keys that begin with this.
+    pub prefix: String,
+    /// Keys behind this one.
+    pub after: Option<String>,
+    /// At most so many; `None` for all.
+    pub limit: Option<usize>,
+}
+
+/// Reads a request's method and target (path and query as they came, without scheme and host).
+///
+/// # Errors
+/// The answer to give: 400 `invalid_key` or `invalid_request`, 404, 405.
+///
+/// # Examples
+/// ```
+/// use headwater_core::api::{EntryMethod, Route, route};
+/// let asked = route("GET", "/v1/collections/flags/keys/checkout%3Anew", None).unwrap();
+/// assert_eq!(asked, Route::Entry { collection: "flags".into(), key: "checkout:new".into(), method: EntryMethod::Get });
+/// assert!(route("GET", "/v1/collections/flags/keys/../../prices", None).is_err());
+/// ```
+pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Result<Route<'a>, ApiError> {
+    let method = if method == "HEAD" { "GET" } else { method };
+    let segments = segments(path)?;
+    let only = |wanted: &'static str, route| if method == wanted { Ok(route) } else { Err(not_allowed(wanted)) };
+    match segments.iter().map(|segment| &**segment).collect::<Vec<_>>()[..] {
+        ["healthz" | "livez" | "startupz"] => only("GET", Route::Health),
+        ["readyz"] => only("GET", Route::Ready),
+        ["v1", "status"] => only("GET", Route::Status),
+        ["v1", "metrics"] => only("GET", Route::Metrics),
+        ["v1", "replicate"] => only("POST", Route::Replicate),
+        ["v1", "collections"] => match method {
+            "GET" => Ok(Route::Collections),
+            "POST" => Ok(Route::CreateCollection),
+            _ => Err(not_allowed("GET, POST")),
+        },
+        ["v1", "collections", _] => only("DELETE", Route::DropCollection(segments[2].clone())),
+        ["v1", "collections", _, "keys"] => {
+            let query = list_query(query)?;
+            only("GET", Route::List { collection: segments[2].clone(), query })
+        }
+        ["v1", "collections", _, "entry"] => {
+            let key = parameters(query, ["key"])?[0].take();
+            let key = key.ok_or_else(|| ApiError::new(Code::InvalidKey, "the parameter key is missing"))?;
+            entry(method, segments[2].clone(), Cow::Owned(key))
+        }
+        ["v1", "collections", _, "keys", ..] => entry(method, segments[2].clone(), key_of(path)?),
+        _ if method == "GET" && segments.first().is_none_or(|first| first != "v1") => Ok(Route::File(path)),
+        _ => Err(ApiError::new(Code::NotFound, format!("there is nothing at {}", shown(path)))),
+    }
+}
+
+fn entry<'a>(method: &str, collection: Cow<'a, str>, key: Cow<'a, str>) -> Result<Route<'a>, ApiError> {
+    if key.is_empty() {
+        return Err(ApiError::new(Code::InvalidKey, "the key is empty"));
+    }
+    let method = match method {
+        "GET" => EntryMethod::Get,
+        "POST" | "PUT" => EntryMethod::Set,
+        "DELETE" => EntryMethod::Delete,
+        _ => return Err(not_allowed("GET, POST, PUT, DELETE")),
+    };
+    Ok(Route::Entry { collection, key, method })
+}
+
+fn not_allowed(allow: &'static str) -> ApiError {
+    ApiError { allow: Some(allow), ..ApiError::new(Code::MethodNotAllowed, format!("this path takes {allow}")) }
+}
+
+/// The path's segments, each percent-decoded. Refuses what URL libraries and proxies would rewrite into another path.
+fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, ApiError> {
+    let rest = path.strip_prefix('/').ok_or_else(|| rewritten(path))?;
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let segments: Vec<_> = rest.split('/').map(|raw| decode(raw, "the path")).collect::<Result<_, _>>()?;
+    let unsafe_piece = |piece: &str| matches!(piece, "" | "." | "..") || piece.contains('\\');
+    if segments.iter().any(|segment| segment.split('/').any(unsafe_piece)) {
+        return Err(rewritten(path));
+    }
+    Ok(segments)
+}
+
+fn rewritten(path: &str) -> ApiError {
+    let message = format!(
+        "{} has an empty, '.' or '..' segment or a backslash, which URL libraries rewrite: reach such a key by entry?key=",
+        shown(path)
+    );
+    ApiError::new(Code::InvalidKey, message)
+}
+
+/// The key of `/v1/collections/{collection}/keys/{key...}`: everything behind the fifth slash, decoded once.
+fn key_of(path: &str) -> Result<Cow<'_, str>, ApiError> {
+    let raw = path.splitn(6, '/').nth(5).unwrap_or_default();
+    decode(raw, "the key")
+}
+
+fn shown(path: &str) -> String {
+    format!("{:?}", path.chars().take(64).collect::<String>())
+}
+
+fn list_query(query: Option<&str>) -> Result<ListQuery, ApiError> {
+    let [prefix, after, limit] = parameters(query, ["prefix", "after", "limit"])?;
+    let limit = match limit {
+        None => None,
+        Some(text) => {
+            let number = text.parse().ok().filter(|&limit: &usize| limit >= 1);
+            let invalid =
+                || ApiError::new(Code::InvalidRequest, format!("limit={} is not a number from 1 on", shown(&text)));
+            Some(number.ok_or_else(invalid)?)
+        }
+    };
+    Ok(ListQuery { prefix: prefix.unwrap_or_default(), after, limit })
+}
+
+/// The named parameters' values, decoded; others are passed over.
+fn parameters<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Option<String>; N], ApiError> {
+    let mut values = [const { None }; N];
+    for pair in query.unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(index) = names.iter().position(|known| *known == name) else { continue };
+        if values[index].is_some() {
+            return Err(ApiError::new(Code::InvalidRequest, format!("the parameter {name} is given twice")));
+        }
+        values[index] = Some(decode(value, name)?.into_owned());
+    }
+    Ok(values)
+}
+
+/// Percent-decodes once; `+` is a plus.
+fn decode<'a>(raw: &'a str, what: &str) -> Result<Cow<'a, str>, ApiError> {
+    if !raw.contains('%') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let invalid = |why: &str| ApiError::new(Code::InvalidKey, format!("{what} {}: {why}", shown(raw)));
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |index: usize| after.get(index).and_then(|&digit| char::from(digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
+            return Err(invalid("% is not followed by two hex digits"));
+        };
+        bytes.push((high * 16 + low) as u8);
+        rest = &after[2..];
+    }
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| invalid("not UTF-8"))
+}
+
+/// Appends `text` percent-encoded so that every URL library hands it on unchanged.
+pub fn encode(text: &str, out: &mut String) {
+    use core::fmt::Write as _;
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("a String takes any text");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(path: &str) -> Result<String, Code> {
+        match route("GET", path, None) {
+            Ok(Route::Entry { key, .. }) => Ok(key.into_owned()),
+            Ok(other) => panic!("{path} is {other:?}"),
+            Err(error) => Err(error.code),
+        }
+    }
+
+    #[test]
+    fn a_key_has_one_reading() {
+        for (path, read) in [
+            ("a", "a"),
+            ("a/b", "a/b"),
+            ("a%2Fb", "a/b"),
+            ("a+b", "a+b"),
+            ("%C3%A9", "é"),
+            ("a%00b", "a\0b"),
+            ("a%2525", "a%25"),
+            ("..a", "..a"),
+        ] {
+            assert_eq!(key(&format!("/v1/collections/c/keys/{path}")).as_deref(), Ok(read), "{path}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_libraries_rewrite() {
+        for path in [
+            "",
+            "/",
+            "a//b",
+            "a/",
+            "../x",
+            "%2e%2e/x",
+            "a/./b",
+            "a%2F..%2Fb",
+            "a%2F%2Fb",
+            "a%5Cb",
+            "a\\b",
+            ".",
+            "%2E",
+            "..",
+            "%zz",
+            "%f",
+            "%ff",
+        ] {
+            assert_eq!(key(&format!("/v1/collections/c/keys/{path}")), Err(Code::InvalidKey), "{path}");
+        }
+        assert_eq!(route("DELETE", "/v1/collections/a/../b", None).unwrap_err().code, Code::InvalidKey);
+    }
+
+    #[test]
+    fn any_key_is_reached_by_the_parameter() {
+        for text in ["../x", "a//b", "é ☃", "a\0b", "a&b=c", "%", "+", "\\"] {
+            let mut query = String::from("key=");
+            encode(text, &mut query);
+            let Ok(Route::Entry { key, .. }) = route("PUT", "/v1/collections/c/entry", Some(&query)) else {
+                panic!("{text}")
+            };
+            assert_eq!(key, text);
+        }
+        assert_eq!(route("GET", "/v1/collections/c/entry", None).unwrap_err().code, Code::InvalidKey);
+        assert_eq!(route("GET", "/v1/collections/c/entry", Some("key=")).unwrap_err().code, Code::InvalidKey);
+        assert_eq!(
+            route("GET", "/v1/collections/c/entry", Some("key=a&key=b")).unwrap_err().code,
+            Code::InvalidRequest
+        );
+    }
+
+    #[test]
+    fn names_the_methods_a_path_takes() {
+        for (method, path, allow) in [
+            ("PATCH", "/v1/collections/c/keys/a", "GET, POST, PUT, DELETE"),
+            ("GET", "/v1/collections/c", "DELETE"),
+            ("PUT", "/v1/collections", "GET, POST"),
+            ("GET", "/v1/replicate", "POST"),
+            ("POST", "/healthz", "GET"),
+        ] {
+            assert_eq!(route(method, path, None).unwrap_err().allow, Some(allow));
+        }
+        assert_eq!(route("GET", "/v1/nothing", None).unwrap_err().code, Code::NotFound);
+        assert_eq!(route("GET", "/app.js", None), Ok(Route::File("/app.js")));
+        assert_eq!(route("HEAD", "/healthz", None), Ok(Route::Health));
+    }
+
+    #[test]
+    fn reads_the_part_to_list() {
+        let Ok(Route::List { query, .. }) =
+            route("GET", "/v1/collections/c/keys", Some("limit=2&prefix=a%3A&after=a:1&x=y"))
+        else {
+            panic!()
+        };
+        assert_eq!(query, ListQuery { prefix: "a:".into(), after: Some("a:1".into()), limit: Some(2) });
+        for limit in ["0", "-1", "x", ""] {
+            let error = route("GET", "/v1/collections/c/keys", Some(&format!("limit={limit}"))).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRequest);
+        }
+    }
+}

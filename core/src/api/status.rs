@@ -1,0 +1,127 @@
+//! `GET /v1/status`: what a person or a dashboard wants to know of a node.
+
+use super::answer::Answer;
+use super::error::{ApiError, Code};
+use crate::clock::Now;
+use crate::json::write_string;
+use crate::name;
+use crate::node::{Child, Node};
+use crate::replica::Stats;
+use crate::store::Store;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What only the shell knows.
+pub struct StatusFacts<'a> {
+    /// Seconds since the node started.
+    pub uptime_s: u64,
+    /// Bytes the log holds of a collection; 0 where there is no log.
+    pub wal_bytes: &'a dyn Fn(&str) -> u64,
+    /// The parent, on a replica.
+    pub parent: Option<ParentStatus<'a>>,
+}
+
+/// A replica's view of its parent.
+pub struct ParentStatus<'a> {
+    /// The parent's address.
+    pub url: &'a str,
+    /// Whether the stream is open.
+    pub connected: bool,
+    /// What the connection has seen.
+    pub stats: Stats,
+    /// The last thing the parent did wrong, by its short name and in words.
+    pub last_offence: Option<(&'a str, String)>,
+}
+
+/// Answers `GET /v1/status`.
+///
+/// # Errors
+/// 500 when the store fails.
+pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
+    let progress = node.store().progress();
+    let collections = node.store().collections().map_err(|_| ApiError::new(Code::InternalError, "the store failed"))?;
+    let lag_ms = node.lag_ms(now);
+    let mut body = Vec::from(&b"{\"node\":"[..]);
+    write_string(&mut body, &node.options().label);
+    let text = |body: &mut Vec<u8>, text: &str| body.extend_from_slice(text.as_bytes());
+    text(&mut body, &format!(",\"role\":\"{}\",\"parent\":", node.options().role.as_str()));
+    match &facts.parent {
+        Some(parent) => write_string(&mut body, parent.url),
+        None => text(&mut body, "null"),
+    }
+    text(&mut body, ",\"collections\":{");
+    let shown = collections.iter().filter(|c| !name::is_system(&c.name) && progress.scope.touches(&c.name));
+    for (index, collection) in shown.enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        write_string(&mut body, &collection.name);
+        let (keys, last_seq) = (collection.keys, collection.last_seq);
+        let wal_bytes = (facts.wal_bytes)(&collection.name);
+        let digest = collection.digest.to_wire();
+        text(
+            &mut body,
+            &format!(
+                ":{{\"keys\":{keys},\"lastSeq\":{last_seq},\"walSizeBytes\":{wal_bytes},\"digest\":\"{digest}\"}}"
+            ),
+        );
+    }
+    text(&mut body, "},\"children\":[");
+    for (index, child) in node.children().iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        write_child(&mut body, child, progress.position.seq);
+    }
+    text(&mut body, &format!("],\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.options().instance));
+    if let Some(cluster) = progress.cluster {
+        text(&mut body, &format!(",\"cluster\":\"{cluster}\""));
+    }
+    let (enabled, connected) = (facts.parent.is_some(), facts.parent.as_ref().is_some_and(|parent| parent.connected));
+    text(
+        &mut body,
+        &format!(
+            ",\"replication\":{{\"enabled\":{enabled},\"parent_connected\":{connected},\"complete\":{},\"position\":\"{}\",\"epoch\":{},\"seq\":{},\"scope\":{},\"lagMs\":",
+            progress.complete, progress.position, progress.position.epoch, progress.position.seq, progress.scope
+        ),
+    );
+    match lag_ms {
+        Some(lag_ms) => text(&mut body, &format!("{lag_ms}")),
+        None => text(&mut body, "null"),
+    }
+    if let Some(parent) = &facts.parent {
+        write_parent(&mut body, parent);
+    }
+    text(&mut body, "}}");
+    Ok(Answer::json(body).as_of(progress.position, enabled.then_some(lag_ms).flatten()))
+}
+
+fn write_child(body: &mut Vec<u8>, child: &Child, head_seq: u64) {
+    body.extend_from_slice(b"{\"node\":");
+    write_string(body, &child.node);
+    if let Some(instance) = child.instance {
+        body.extend_from_slice(format!(",\"instance\":\"{instance}\"").as_bytes());
+    }
+    let lag = head_seq.saturating_sub(child.sent_seq);
+    let (sent_seq, scope, in_baseline) = (child.sent_seq, &child.scope, child.in_baseline);
+    body.extend_from_slice(
+        format!(",\"scope\":{scope},\"sentSeq\":{sent_seq},\"lagSeq\":{lag},\"inBaseline\":{in_baseline}}}").as_bytes(),
+    );
+}
+
+fn write_parent(body: &mut Vec<u8>, parent: &ParentStatus<'_>) {
+    let Stats { commands, repeated, baselines, gaps, divergences, connections, faults, unknown_lines } = parent.stats;
+    body.extend_from_slice(
+        format!(
+            ",\"commands\":{commands},\"repeated\":{repeated},\"baselines\":{baselines},\"gaps\":{gaps},\
+             \"divergences\":{divergences},\"connections\":{connections},\"faults\":{faults},\"unknownLines\":{unknown_lines}"
+        )
+        .as_bytes(),
+    );
+    if let Some((code, words)) = &parent.last_offence {
+        body.extend_from_slice(format!(",\"lastOffence\":{{\"code\":\"{code}\",\"message\":").as_bytes());
+        write_string(body, words);
+        body.push(b'}');
+    }
+}

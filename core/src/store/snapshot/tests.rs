@@ -1,0 +1,161 @@
+//! What overlays promise, without a store under them.
+
+use super::*;
+use crate::record::Parts;
+use alloc::vec;
+
+fn record(key: &str, seq: u64) -> Record {
+    Record::new(Parts { key, value: "1", seq, version: 1, timestamp: 1, extra: "" })
+}
+
+fn collection(created: u64) -> Collection {
+    Collection::new("c".into(), created)
+}
+
+fn at(seq: u64) -> Position {
+    Position { epoch: 1, seq }
+}
+
+/// Tells of one entry that changes from `old` to something else.
+fn replace(overlays: &Overlays, key: &str, old: Option<u64>) {
+    let old = old.map(|seq| record(key, seq));
+    overlays.replacing(&collection(1), &[Write { key, old, new: Some(record(key, 99)) }]);
+}
+
+fn live(keys: &[&str], next: Option<&str>) -> Page {
+    Page { records: keys.iter().map(|key| record(key, 99)).collect(), next: next.map(Into::into) }
+}
+
+/// Key and seq of each record of a merged page, and where it ends.
+fn merged(overlay: &Overlay, from: Bound<&str>, live: Page, limit: usize) -> (Vec<(String, u64)>, Option<String>) {
+    let page = overlay.merge("c", from, live, limit).unwrap();
+    (page.records.iter().map(|record| (record.key().into(), record.seq())).collect(), page.next)
+}
+
+fn limits(open_max: usize, bytes_max: usize, bytes_total_max: usize) -> SnapshotLimits {
+    SnapshotLimits { open_max, bytes_max, bytes_total_max }
+}
+
+fn is_gone(overlay: &Overlay) -> bool {
+    overlay.merge("c", Bound::Unbounded, Page::default(), 1) == Err(SnapshotError::Gone)
+}
+
+/// What one collected record of the key `k` is counted as.
+const COLLECTED_BYTES: usize = COLLECTED_OVERHEAD_BYTES + 1 + 16 + 7;
+
+#[test]
+fn shows_what_was_there_and_not_what_came() {
+    let overlays = Overlays::new(SnapshotLimits::default());
+    let overlay = overlays.open(at(5)).unwrap();
+    replace(&overlays, "a", None);
+    replace(&overlays, "b", Some(2));
+    replace(&overlays, "b", Some(7));
+    replace(&overlays, "d", Some(3));
+    let (records, next) = merged(&overlay, Bound::Unbounded, live(&["a", "b", "c"], None), 10);
+    assert_eq!(records, [("b".into(), 2), ("c".into(), 99), ("d".into(), 3)]);
+    assert_eq!(next, None);
+}
+
+#[test]
+fn a_piece_ends_where_the_live_piece_ends_or_the_limit_cuts() {
+    let overlays = Overlays::new(SnapshotLimits::default());
+    let overlay = overlays.open(at(5)).unwrap();
+    for key in ["b", "d", "f"] {
+        replace(&overlays, key, Some(2));
+    }
+    let (records, next) = merged(&overlay, Bound::Excluded("b"), live(&["c"], Some("e")), 10);
+    assert_eq!((records, next), (vec![("c".into(), 99), ("d".into(), 2)], Some("e".into())));
+    let (records, next) = merged(&overlay, Bound::Included("b"), live(&["c"], None), 2);
+    assert_eq!((records, next), (vec![("b".into(), 2), ("c".into(), 99)], Some("c".into())));
+    let (records, next) = merged(&overlay, Bound::Excluded("d"), live(&[], None), 1);
+    assert_eq!((records, next), (vec![("f".into(), 2)], None));
+}
+
+#[test]
+fn a_piece_may_be_empty_although_more_follow() {
+    let overlays = Overlays::new(SnapshotLimits::default());
+    let overlay = overlays.open(at(5)).unwrap();
+    replace(&overlays, "a", None);
+    assert_eq!(merged(&overlay, Bound::Unbounded, live(&["a"], Some("a")), 1), (vec![], Some("a".into())));
+}
+
+#[test]
+fn ignores_a_collection_created_after_it() {
+    let overlays = Overlays::new(SnapshotLimits::default());
+    let overlay = overlays.open(at(5)).unwrap();
+    let write = Write { key: "a", old: None, new: Some(record("a", 8)) };
+    overlays.replacing(&collection(6), &[write]);
+    replace(&overlays, "b", Some(2));
+    let (records, _) = merged(&overlay, Bound::Unbounded, live(&["a"], None), 10);
+    assert_eq!(records, [("a".into(), 99), ("b".into(), 2)]);
+}
+
+#[test]
+fn refuses_more_than_may_be_open_until_one_is_dropped_or_closed() {
+    let overlays = Overlays::new(limits(2, 1000, 1000));
+    let (first, second) = (overlays.open(at(1)).unwrap(), overlays.open(at(1)).unwrap());
+    assert_eq!(overlays.open(at(1)).unwrap_err(), SnapshotError::TooMany);
+    drop(first);
+    let third = overlays.open(at(1)).unwrap();
+    assert_eq!(overlays.open(at(1)).unwrap_err(), SnapshotError::TooMany);
+    third.close();
+    assert!(is_gone(&third) && !is_gone(&second));
+    overlays.open(at(1)).unwrap();
+}
+
+#[test]
+fn gives_up_what_outgrows_its_share_and_frees_it() {
+    let overlays = Overlays::new(limits(9, COLLECTED_BYTES, 1000));
+    let overlay = overlays.open(at(5)).unwrap();
+    replace(&overlays, "k", Some(2));
+    replace(&overlays, "k", Some(7));
+    assert!(!is_gone(&overlay));
+    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), COLLECTED_BYTES);
+    replace(&overlays, "l", None);
+    assert!(is_gone(&overlay));
+    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), 0);
+    assert!(!overlays.any_open());
+}
+
+#[test]
+fn gives_up_the_oldest_when_all_together_outgrow_the_total() {
+    let overlays = Overlays::new(limits(9, 10_000, 3 * COLLECTED_BYTES));
+    let oldest = overlays.open(at(5)).unwrap();
+    replace(&overlays, "k", Some(2));
+    let newer = overlays.open(at(6)).unwrap();
+    replace(&overlays, "l", Some(2));
+    assert!(!is_gone(&oldest) && !is_gone(&newer));
+    replace(&overlays, "m", Some(2));
+    assert!(is_gone(&oldest) && !is_gone(&newer));
+    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), 2 * COLLECTED_BYTES);
+}
+
+#[test]
+fn a_detached_overlay_stays_as_it_is() {
+    let overlays = Overlays::new(SnapshotLimits::default());
+    let overlay = overlays.open(at(5)).unwrap();
+    overlays.detach_all();
+    replace(&overlays, "a", Some(2));
+    assert_eq!(merged(&overlay, Bound::Unbounded, live(&["a"], None), 10).0, [("a".into(), 99)]);
+}
+
+#[test]
+fn closes_all_that_follow_the_state() {
+    let overlays = Overlays::new(SnapshotLimits::default());
+    let (first, second) = (overlays.open(at(5)).unwrap(), overlays.open(at(5)).unwrap());
+    overlays.close_all();
+    assert!(is_gone(&first) && is_gone(&second));
+    assert!(!is_gone(&overlays.open(at(5)).unwrap()));
+}
+
+#[test]
+fn what_it_collected_is_freed_with_the_last_holder() {
+    let overlays = Overlays::new(SnapshotLimits::default());
+    let overlay = overlays.open(at(5)).unwrap();
+    let old = record("a", 2);
+    overlays.replacing(&collection(1), &[Write { key: "a", old: Some(old.clone()), new: None }]);
+    assert_eq!(old.holders(), 2);
+    drop(overlay);
+    assert_eq!(old.holders(), 1);
+    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), 0);
+}
