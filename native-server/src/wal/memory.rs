@@ -185,3 +185,50 @@ impl Appender for MemoryAppender {
         Box::pin(std::future::ready(Ok(())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{TestDirectory, append, group, open, open_and_write, open_with, options, run};
+    use super::super::file::FileWal;
+    use super::*;
+
+    #[test]
+    fn holds_no_more_than_its_bounds_and_always_the_newest_group() {
+        for bounds in [RingBounds { bytes_max: 1, records_max: 1000 }, RingBounds { bytes_max: 1 << 20, records_max: 4 }] {
+            let mut wal = MemoryWal::new(bounds, None);
+            let mut opened = open_and_write(&mut wal, 1000, 1);
+            for first in [2, 5, 8] {
+                append(&mut opened, &group(first, 3, None)).unwrap();
+                let floor = opened.reader.floor();
+                assert!(first - floor <= 1, "{bounds:?}: {floor} after {first}");
+                let chunk = run(opened.reader.read(floor, 1 << 20)).unwrap().unwrap();
+                assert_eq!((chunk.first, chunk.last), (floor, first + 2));
+                let error = run(opened.reader.read(floor - 1, 1 << 20)).unwrap_err();
+                assert!(matches!(error, ReadError::Trimmed { floor: held } if held == floor), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_the_directory_of_a_file_log_and_the_reverse() {
+        let directory = TestDirectory::new();
+        drop(open_and_write(&mut FileWal::new(directory.path()), 1000, 2));
+        let mut memory = MemoryWal::new(RingBounds::default(), Some(directory.path()));
+        let error = open_with(&mut memory, &options(2000)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Mismatch { .. }), "{error}");
+        let directory = TestDirectory::new();
+        drop(open(&mut MemoryWal::new(RingBounds::default(), Some(directory.path())), 1000));
+        let error = open_with(&mut FileWal::new(directory.path()), &options(2000)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Mismatch { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_second_opener_of_its_directory_is_refused() {
+        let directory = TestDirectory::new();
+        let mut first = MemoryWal::new(RingBounds::default(), Some(directory.path()));
+        drop(open(&mut first, 1000));
+        let mut second = MemoryWal::new(RingBounds::default(), Some(directory.path()));
+        let error = open_with(&mut second, &options(2000)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    }
+}
