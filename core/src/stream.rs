@@ -361,8 +361,8 @@ impl<S: Store> Stream<S> {
             return Step::Wait(due);
         }
         match self.node.ping(&self.scope, self.sent_seq, now) {
-            // Something was published meanwhile: it goes first.
-            Ok(None) => self.next(now),
+            // Something was published meanwhile: it goes first, with the next step.
+            Ok(None) => Step::Wait(now.mono_ms),
             Ok(Some(ping)) => {
                 self.pinged = Some((ping.seq, now.mono_ms));
                 self.skipped_since = None;
