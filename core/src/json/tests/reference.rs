@@ -18,7 +18,7 @@ fn space() -> impl Strategy<Value = String> {
 
 /// One character of a string in one of its spellings.
 fn spelled_character() -> impl Strategy<Value = String> {
-    let plain = any::<char>().prop_filter("must be escaped", |&c| c >= ' ' && c != '"' && c != '\\');
+    let plain = any::<char>().prop_map(|c| if c < ' ' || c == '"' || c == '\\' { '\u{2028}' } else { c });
     prop_oneof![
         6 => "[a-c /]",
         2 => plain.prop_map(String::from),
