@@ -120,7 +120,8 @@ pub trait Store {
     /// Replaces the progress, position included; durable no earlier than the effects applied before it.
     fn set_progress(&self, progress: &Progress) -> Result<(), StoreError>;
 
-    /// Begins a baseline apart from the state, throwing away one begun before.
+    /// Begins a baseline apart from the state, throwing away one begun before. No command is applied from here on until
+    /// it is swapped in or thrown away, so that a store may stage the difference from its state.
     fn stage(&self) -> Result<(), StoreError>;
 
     /// Adds records, in key order and behind those added before, to a collection of the staged baseline.
@@ -128,7 +129,7 @@ pub trait Store {
     fn stage_records(&self, collection: &str, records: &[Record]) -> Result<(), StoreError>;
 
     /// Makes the staged baseline the state, in constant time: nothing else exists afterwards. `collections` are the
-    /// facts of what was staged, in name order.
+    /// facts of what was staged, in name order. Snapshots of the state before stay exact, or are given up.
     fn swap(&self, collections: Vec<Collection>, progress: &Progress) -> Result<(), StoreError>;
 
     /// Throws the staged baseline away.

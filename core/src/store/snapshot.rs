@@ -183,11 +183,12 @@ impl Overlay {
 
     /// Turns a piece of the present state into the same piece as of [`Self::position`].
     ///
-    /// `live` is what the store holds of `collection` from `from` on: all of it, or all up to and including `live.next`.
-    /// It must have been read before this call, so that a change it does not show is in the overlay. Where the store
-    /// itself holds nothing any more of what the snapshot shows (dropped or re-created since), `live` is empty.
+    /// `live` is what the store holds of `collection` from `from` on: all of it, or all up to and including `live.next`,
+    /// but no more than `limit` records. It must have been read before this call, so that a change it does not show is in
+    /// the overlay. Where the store itself holds nothing any more of what the snapshot shows (dropped or re-created
+    /// since), `live` is empty.
     ///
-    /// Returns at most `limit` records, at least one being allowed.
+    /// Returns at most `limit` records, which is at least one.
     ///
     /// # Errors
     /// [`SnapshotError::Gone`] when the snapshot was given up.
@@ -195,7 +196,7 @@ impl Overlay {
         let guard = lock(&self.collected);
         let collected = guard.as_ref().ok_or(SnapshotError::Gone)?;
         let Some(keys) = collected.collections.get(collection) else {
-            return Ok(cut(live, limit));
+            return Ok(live);
         };
         let covered = live.next.as_deref();
         let range = keys.range::<str, _>((from, Bound::Unbounded));
@@ -230,16 +231,6 @@ impl Drop for Overlay {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Keeps `limit` records, but one at least.
-fn cut(mut page: Page, limit: usize) -> Page {
-    let limit = limit.max(1);
-    if page.records.len() > limit {
-        page.records.truncate(limit);
-        page.next = page.records.last().map(|record| record.key().into());
-    }
-    page
 }
 
 #[cfg(test)]

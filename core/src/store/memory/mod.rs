@@ -7,7 +7,8 @@
 mod table;
 #[cfg(test)]
 mod tests;
-#[cfg(all(test, not(target_family = "wasm")))]
+#[cfg(test)]
+#[cfg(not(target_family = "wasm"))]
 mod threads;
 
 use super::lock::{lock, read, write};

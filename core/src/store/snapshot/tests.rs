@@ -41,7 +41,7 @@ fn is_gone(overlay: &Overlay) -> bool {
 }
 
 /// What one collected record of the key `k` is counted as.
-const COLLECTED_BYTES: usize = COLLECTED_OVERHEAD_BYTES + 1 + 16 + 7;
+const COLLECTED_BYTES: usize = COLLECTED_OVERHEAD_BYTES + 1 + 2 * size_of::<usize>() + 7;
 
 #[test]
 fn shows_what_was_there_and_not_what_came() {
