@@ -83,7 +83,7 @@ impl Request {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(request);
         }
-        let text = json::validate(body).map_err(InvalidRequest::Json)?;
+        let text = json::utf8(body).map_err(InvalidRequest::Json)?;
         for (name, raw) in json::members(text).map_err(InvalidRequest::Json)? {
             let wrong = |field, expected: &str| InvalidRequest::Field(field, alloc::format!("{raw} is not {expected}"));
             let scope =

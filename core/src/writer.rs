@@ -7,6 +7,7 @@
 
 use crate::command::{Action, Logged, Op};
 use crate::id::Id;
+use crate::json;
 use crate::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits};
 use crate::name;
 use crate::position::Position;
@@ -394,14 +395,24 @@ impl Sequencer {
         let versions: Vec<u64> = ops.iter().map(|op| op.version).collect();
         let before = out.len();
         let seq = self.write(collection, Some(prev), Action::Batch(ops), now_ms, out)?;
-        let (size, limit) = (out.len() - before, self.limits.batch_bytes_max);
-        if size > limit {
+        if let Err(refusal) = self.check_batch_line(&out[before..]) {
             out.truncate(before);
             self.position.seq -= 1;
-            return Err(Refusal::TooLarge { what: "encoded batch", size, limit });
+            return Err(refusal);
         }
         self.note(collection, seq, entries.iter().zip(versions.iter().copied()));
         Ok(Accepted::Written { seq, versions })
+    }
+
+    /// A batch's values stand deeper in their line than an entry's: what no reader could take is refused here.
+    fn check_batch_line(&self, line: &[u8]) -> Result<(), Refusal> {
+        let (size, limit) = (line.len(), self.limits.batch_bytes_max);
+        if size > limit {
+            return Err(Refusal::TooLarge { what: "encoded batch", size, limit });
+        }
+        let text = json::utf8(line).and_then(json::members);
+        text.map(|_| ())
+            .map_err(|error| Refusal::InvalidBatch(alloc::format!("the batch is no line readers take: {error}")))
     }
 
     /// Checks one change of an entry and returns the version it will have.

@@ -22,12 +22,13 @@ fn not_of_form(what: &str) -> ApiError {
 }
 
 fn object<'a>(body: &'a [u8], form: &str) -> Result<alloc::vec::Vec<(Cow<'a, str>, &'a str)>, ApiError> {
-    let text = json::validate(body).map_err(|error| ApiError::new(Code::InvalidJson, format!("{error}")))?;
-    let text = text.trim_matches(|c: char| matches!(c, ' ' | '\t' | '\r' | '\n'));
-    if !text.starts_with('{') {
-        return Err(not_of_form(form));
-    }
-    json::members(text).map_err(|error| ApiError::new(Code::InvalidJson, format!("{error}")))
+    let invalid = |error: json::Error| ApiError::new(Code::InvalidJson, format!("{error}"));
+    let text = json::utf8(body).map_err(invalid)?;
+    // The body's own braces do not count towards the depth of what is in it.
+    json::members(text).map_err(|error| {
+        let starts_otherwise = text.trim_ascii_start().bytes().next().is_some_and(|byte| byte != b'{');
+        if starts_otherwise && json::validate(body).is_ok() { not_of_form(form) } else { invalid(error) }
+    })
 }
 
 /// Reads the body of a SET.

@@ -150,9 +150,8 @@ fn finish_scan<'a>(
     if let (Some(start), Action::Set { value, .. }) = (value_start, &mut logged.action) {
         let end = text.len() - 1;
         if trust == Trust::Checked {
-            let after_value = json::value_end(text, start)?;
-            if after_value != end || text.as_bytes()[end] != b'}' {
-                // Fields behind the value, or something that is no line at all.
+            // Anything but one value up to the closing brace is the general reader's to take or to name.
+            if json::value_end(text, start) != Ok(end) || text.as_bytes()[end] != b'}' {
                 return General::read(text)?.into_line(text);
             }
         }
