@@ -5,7 +5,7 @@ import { count, counted } from './words.js';
 
 export class CollectionsView {
   chosen = null;
-  #replica;
+  #reads;
   #choose;
   #list = byId('collections');
   #empty = byId('collections-empty');
@@ -13,15 +13,15 @@ export class CollectionsView {
   #rows = new Map();
 
   /** `choose` is called with a name, or with `null` when there is nothing left to choose. */
-  constructor({ replica, choose }) {
-    this.#replica = replica;
+  constructor({ reads, choose }) {
+    this.#reads = reads;
     this.#choose = choose;
     this.#list.replaceChildren();
   }
 
   /** Brings the list up to date and lights up the collections named in `changed`. */
   draw(changed = []) {
-    const collections = JSON.parse(this.#replica.collections());
+    const collections = this.#reads.collections();
     const held = new Set(collections.map(({ name }) => name));
     for (const [name, row] of this.#rows) {
       if (!held.has(name)) {

@@ -3,8 +3,8 @@
 //
 // `window.headwater` is there for tests and for the curious; see README.md beside this file.
 
-import { Session } from './session.js';
 import { byId, setText } from './dom.js';
+import { randomBits, randomHex } from './random.js';
 
 const signIn = byId('sign-in');
 const form = byId('sign-in-form');
@@ -15,7 +15,9 @@ const secret = byId('secret');
 const scope = byId('scope');
 const consolePane = byId('console');
 
+/** The modules that need the replica; loaded apart, so that a failure to load it can be shown. */
 let Replica = null;
+let Session = null;
 let session = null;
 
 function showError(words) {
@@ -38,35 +40,35 @@ function submit(event) {
   event.preventDefault();
   if (Replica === null) return;
   showError('');
+  const pair = { apikey: apikey.value.trim(), secret: secret.value.trim() };
   let replica;
   try {
-    replica = new Replica(scope.value, randomHex(16), randomSeed());
+    // What no header can carry is refused here, or it would look like a node that cannot be reached.
+    new Headers(pair);
+  } catch {
+    showError('An API key and a secret have only letters, digits and a few signs.');
+    return;
+  }
+  try {
+    replica = new Replica(scope.value, randomHex(16), randomBits());
   } catch (error) {
     showError(error.message);
     return;
   }
-  session = new Session({ replica, pair: { apikey: apikey.value, secret: secret.value }, signOut });
+  session = new Session({ replica, pair, signOut });
   secret.value = '';
-  window.headwater = session.hook();
+  window.headwater = session.reads;
   signIn.hidden = true;
   consolePane.hidden = false;
   session.start();
 }
 
-function randomHex(byteCount) {
-  const bytes = crypto.getRandomValues(new Uint8Array(byteCount));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-function randomSeed() {
-  return crypto.getRandomValues(new BigUint64Array(1))[0];
-}
-
 async function load() {
   try {
-    const wasm = await import('./pkg/headwater_web.js');
-    await wasm.default();
-    Replica = wasm.Replica;
+    const replica = await import('./pkg/headwater_web.js');
+    await replica.default();
+    ({ Session } = await import('./session.js'));
+    Replica = replica.Replica;
     setText(button, 'Connect');
     button.disabled = false;
   } catch (error) {

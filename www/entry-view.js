@@ -10,7 +10,7 @@ const COLOURED_CHARS_MAX = 128 * 1024;
 const ANNOUNCE_MS_MIN = 3000;
 
 export class EntryView {
-  #replica;
+  #reads;
   #close;
   #collection = null;
   #key = null;
@@ -27,8 +27,8 @@ export class EntryView {
   #announcement = byId('entry-announcement');
   #updated = null;
 
-  constructor({ replica, close, signal }) {
-    this.#replica = replica;
+  constructor({ reads, close, signal }) {
+    this.#reads = reads;
     this.#close = close;
     const listen = (element, type, handler) => element.addEventListener(type, handler, { signal });
     listen(byId('entry-close'), 'click', () => this.#close());
@@ -80,7 +80,7 @@ export class EntryView {
 
   /** Takes the entry from the replica; keeps the last one known and says so when it is gone. */
   #read() {
-    const answer = this.#replica.get(this.#collection, this.#key);
+    const answer = this.#reads.get(this.#collection, this.#key);
     const isHeld = answer.status === 200;
     if (isHeld) this.#entry = entry(answer.body);
     this.#gone.hidden = isHeld;

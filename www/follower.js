@@ -3,19 +3,23 @@
 // What a line means, when a silent node counts as dead and how long to back off is all decided by the replica in
 // WebAssembly; this file only carries bytes and times. It shows nothing: it tells listeners, and the views ask the replica.
 
+import { Closing } from './pkg/headwater_web.js';
+import { randomBits, randomHex } from './random.js';
+
 /** Most bytes handed to the replica in one call. */
 const CHUNK_BYTES_MAX = 64 * 1024;
 /** How often the deadline and sleep are looked at, in ms. */
 const WATCH_MS = 250;
-/** Answers that a repeat with the same pair cannot change. */
-const REFUSALS = new Set([400, 401, 403, 404, 405, 421]);
+/** Answers that asking again with the same pair cannot change. */
+const FINAL = new Set([400, 401, 403, 404, 405, 421]);
 
 /**
  * What a follower does, as `follower.state`:
  * `{phase: 'connecting'}`, `{phase: 'connected'}`, `{phase: 'paused'}`, `{phase: 'ended'}`,
- * `{phase: 'waiting', why, until}` until a moment of the clock's `mono()`, `{phase: 'refused', code, why}`.
+ * `{phase: 'waiting', why, until}` until a moment of the clock's `mono()`, `{phase: 'refused', code, why}` when asking
+ * again is useless, `{phase: 'broken', why}` when the replica itself failed and must not be called any more.
  *
- * Events: `state` after each change of it; `change` with `detail` as the replica reports it.
+ * Events: `state` after each change of it; `change` with what changed as `detail`, as the replica names it.
  */
 export class Follower extends EventTarget {
   state = { phase: 'ended' };
@@ -57,23 +61,27 @@ export class Follower extends EventTarget {
     const stream = new AbortController();
     this.#stream = stream;
     this.#become({ phase: 'connecting' });
-    this.#replica.dialled(this.#clock.mono());
+    const body = this.#replica.request(this.#clock.wall(), this.#clock.mono());
     this.#watch = setInterval(() => this.#look(), WATCH_MS);
     let failure;
     try {
-      failure = await this.#follow(stream.signal);
+      failure = await this.#follow(body, stream.signal);
     } catch (error) {
-      failure = { why: wordsFor(error) };
+      if (error instanceof WebAssembly.RuntimeError) {
+        this.#break(error);
+        return;
+      }
+      failure = failureOf(error);
     }
     if (this.#stream === stream) this.#fail(failure);
   }
 
   /** Feeds one stream until it ends and returns why it did; throws what broke it. */
-  async #follow(signal) {
+  async #follow(body, signal) {
     const response = await fetch(new URL('/v1/replicate', location.href), {
       method: 'POST',
       headers: { ...this.#pair, 'content-type': 'application/json', accept: 'application/x-ndjson' },
-      body: this.#replica.request(),
+      body,
       signal,
       cache: 'no-store',
       credentials: 'omit',
@@ -81,7 +89,6 @@ export class Follower extends EventTarget {
       referrerPolicy: 'no-referrer',
     });
     if (!response.ok) return refusal(response);
-    this.#replica.connected(this.#clock.wall(), this.#clock.mono());
     this.#become({ phase: 'connected' });
     const reader = response.body.getReader();
     for (;;) {
@@ -89,24 +96,31 @@ export class Follower extends EventTarget {
       signal.throwIfAborted();
       if (done) return { why: 'the node closed the stream' };
       for (let at = 0; at < value.length; at += CHUNK_BYTES_MAX) {
-        this.#receive(value.subarray(at, at + CHUNK_BYTES_MAX));
+        const goesOn = this.#receive(value.subarray(at, at + CHUNK_BYTES_MAX));
+        if (!goesOn) return { why: `the node ended the stream: ${this.#replica.ended()}` };
       }
     }
   }
 
   #receive(bytes) {
-    const detail = this.#replica.receive(bytes, this.#clock.wall(), this.#clock.mono());
-    if (detail !== undefined) this.dispatchEvent(new CustomEvent('change', { detail }));
+    try {
+      return this.#replica.receive(bytes, this.#clock.wall(), this.#clock.mono());
+    } finally {
+      // What came before an offence was applied all the same.
+      const changes = this.#replica.takeChanges();
+      if (changes !== undefined) this.dispatchEvent(new CustomEvent('change', { detail: changes }));
+    }
   }
 
   #look() {
-    if (this.#clock.mono() >= this.#replica.deadlineMs()) this.#fail({ why: 'the node has gone silent' });
+    if (this.#clock.mono() < this.#replica.deadlineMs()) return;
+    this.#fail({ why: 'the node has gone silent', closing: Closing.Silent });
   }
 
-  /** Drops the stream and, unless it was refused, opens the next after the replica's back-off. */
-  #fail({ why, code, refused = false, retryMs = 0 }) {
-    const delay = this.#close(retryMs);
-    if (refused) {
+  /** Drops the stream and, unless asking again is useless, opens the next one after the replica's back-off. */
+  #fail({ why, code, isFinal = false, closing = Closing.Lost, retryMs = 0 }) {
+    const delay = this.#close(closing, retryMs);
+    if (isFinal) {
       this.#become({ phase: 'refused', code, why });
       return;
     }
@@ -115,15 +129,22 @@ export class Follower extends EventTarget {
   }
 
   /** Drops whatever is open or about to open; returns the back-off in ms. */
-  #close(retryMs = 0) {
+  #close(closing = Closing.Own, retryMs = 0) {
     clearTimeout(this.#retry);
     clearInterval(this.#watch);
     const stream = this.#stream;
     if (stream === null) return 0;
     this.#stream = null;
     stream.abort();
-    const random = crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32;
-    return this.#replica.closed(retryMs, this.#clock.wall(), this.#clock.mono(), random);
+    return this.#replica.closed(closing, retryMs, randomBits(), randomHex(16));
+  }
+
+  /** The replica trapped: its memory cannot be trusted any more, so it is not even asked for a back-off. */
+  #break(error) {
+    clearInterval(this.#watch);
+    this.#stream.abort();
+    this.#stream = null;
+    this.#become({ phase: 'broken', why: error.message });
   }
 
   #become(state) {
@@ -135,16 +156,18 @@ export class Follower extends EventTarget {
 /** What an answer other than a stream means: its code, its message, and whether asking again can help. */
 async function refusal(response) {
   const body = await response.json().catch(() => ({}));
-  const retryAfter = Number(response.headers.get('retry-after'));
+  const retryAfterS = Number(response.headers.get('retry-after'));
   return {
-    refused: REFUSALS.has(response.status),
+    closing: Closing.Refused,
+    isFinal: FINAL.has(response.status),
     code: body.error ?? `http_${response.status}`,
     why: body.message ?? `the node answered ${response.status}`,
-    retryMs: Number.isFinite(retryAfter) ? retryAfter * 1000 : 0,
+    retryMs: Number.isFinite(retryAfterS) ? retryAfterS * 1000 : 0,
   };
 }
 
 /** Browsers say "Failed to fetch" or "network error" for every way a connection can fail; say it in plain words. */
-function wordsFor(error) {
-  return error instanceof TypeError ? 'the node cannot be reached' : error.message;
+function failureOf(error) {
+  if (error instanceof TypeError) return { why: 'the node cannot be reached' };
+  return { code: error.name, why: error.message };
 }

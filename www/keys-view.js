@@ -14,7 +14,7 @@ const PREVIEW_CHARS = 160;
 const FILTER_MS = 120;
 
 export class KeysView {
-  #replica;
+  #reads;
   #choose;
   #teach;
   #collection = null;
@@ -22,6 +22,8 @@ export class KeysView {
   /** For each page before the one shown and for itself: the key behind which it begins; null for the first. */
   #pages = [null];
   #hasNext = false;
+  /** The replica's answer that the page shows. */
+  #answer = null;
   /** Rows on the page by key, in key order. */
   #rows = new Map();
   #filterTimer = null;
@@ -37,9 +39,12 @@ export class KeysView {
   #previous = byId('page-previous');
   #next = byId('page-next');
 
-  /** `choose` is called with the key that was clicked, `teach(collection, prefix)` returns what an empty table says. */
-  constructor({ replica, choose, teach, signal }) {
-    this.#replica = replica;
+  /**
+   * `choose` is called with the key that was clicked; `teach({collection, prefix, answer})` returns what a table without
+   * rows says.
+   */
+  constructor({ reads, choose, teach, signal }) {
+    this.#reads = reads;
     this.#choose = choose;
     this.#teach = teach;
     this.#prefix.value = '';
@@ -60,6 +65,12 @@ export class KeysView {
     this.#prefix.value = '';
     this.#filter.hidden = collection === null;
     setText(this.#title, collection ?? 'No collection');
+    this.#turn([null]);
+  }
+
+  /** Narrows the table to the keys that begin with `prefix`. */
+  narrow(prefix) {
+    this.#prefix.value = prefix;
     this.#turn([null]);
   }
 
@@ -109,10 +120,13 @@ export class KeysView {
   }
 
   #read() {
-    if (this.#collection === null) return [];
+    if (this.#collection === null) {
+      this.#answer = null;
+      return [];
+    }
     const after = this.#pages.at(-1) ?? undefined;
-    const answer = this.#replica.list(this.#collection, this.#prefix.value, after, PAGE_KEYS + 1);
-    return answer.status === 200 ? elements(answer.body).map(entry) : [];
+    this.#answer = this.#reads.list(this.#collection, this.#prefix.value, after, PAGE_KEYS);
+    return this.#answer.status === 200 ? elements(this.#answer.body).map(entry) : [];
   }
 
   #draw(lightUp) {
@@ -121,8 +135,7 @@ export class KeysView {
       this.#pages = [null];
       entries = this.#read();
     }
-    this.#hasNext = entries.length > PAGE_KEYS;
-    entries.length = Math.min(entries.length, PAGE_KEYS);
+    this.#hasNext = this.#answer?.headers.link !== undefined;
     const before = this.#rows;
     this.#rows = new Map();
     for (const found of entries) {
@@ -155,7 +168,7 @@ export class KeysView {
     const isEmpty = entries.length === 0;
     this.#table.hidden = isEmpty;
     this.#empty.hidden = !isEmpty;
-    if (isEmpty) this.#empty.replaceChildren(...this.#teach(this.#collection, this.#prefix.value));
+    if (isEmpty) this.#empty.replaceChildren(...this.#teach({ collection: this.#collection, prefix: this.#prefix.value, answer: this.#answer }));
     const first = (this.#pages.length - 1) * PAGE_KEYS + 1;
     this.#pager.hidden = isEmpty;
     setText(this.#range, this.#pages.length === 1 && !this.#hasNext

@@ -8,6 +8,7 @@ import { EntryView } from './entry-view.js';
 import { Follower } from './follower.js';
 import { KeysView } from './keys-view.js';
 import { emptyTable } from './lessons.js';
+import { makeReads } from './reads.js';
 import { StatusView } from './status-view.js';
 
 /** How often lag and ages are written anew, in ms. */
@@ -21,6 +22,8 @@ export class Session {
   #changes = new Changes();
   #replica;
   #follower;
+  /** What the views ask; the page offers it as `window.headwater`. */
+  reads;
   #status;
   #collections;
   #keys;
@@ -34,20 +37,23 @@ export class Session {
     const { signal } = this.#listeners;
     this.#replica = replica;
     this.#follower = new Follower({ replica, clock: this.#clock, pair });
-    this.#status = new StatusView({ replica, follower: this.#follower, clock: this.#clock, signInAgain: () => signOut(), signal });
-    this.#entry = new EntryView({ replica, close: () => this.#closeEntry(), signal });
+    this.reads = makeReads(replica, this.#follower, this.#clock);
+    const { reads } = this;
+    this.#status = new StatusView({ reads, follower: this.#follower, clock: this.#clock, signInAgain: () => signOut(), signal });
+    this.#entry = new EntryView({ reads, close: () => this.#closeEntry(), signal });
     this.#keys = new KeysView({
-      replica,
+      reads,
       choose: (key) => this.#openEntry(key),
-      teach: (collection, prefix) => emptyTable(collection, prefix, this.#readStatus().ready),
+      teach: (shown) => emptyTable({ ...shown, status: reads.status(), narrow: (prefix) => this.#keys.narrow(prefix) }),
       signal,
     });
-    this.#collections = new CollectionsView({ replica, choose: (name) => this.#chooseCollection(name) });
+    this.#collections = new CollectionsView({ reads, choose: (name) => this.#chooseCollection(name) });
     this.#follower.addEventListener('change', ({ detail }) => this.#changed(detail));
     this.#follower.addEventListener('state', () => {
       const { phase, why } = this.#follower.state;
+      if (phase === 'broken') signOut(`The replica in this page failed (${why}). Please reload the page.`);
       // Refused before anything was ever held: there is nothing to show but the form.
-      if (phase === 'refused' && !this.#readStatus().ready) signOut(`The node refused: ${why}`);
+      if (phase === 'refused' && !reads.status().ready) signOut(`The node refused: ${why}`);
     });
     document.addEventListener('visibilitychange', () => this.#visibilityChanged(), { signal });
     window.addEventListener('online', () => this.#visibilityChanged(), { signal });
@@ -64,23 +70,10 @@ export class Session {
     clearInterval(this.#tickTimer);
     clearTimeout(this.#redrawTimer);
     this.#listeners.abort();
+    const isBroken = this.#follower.state.phase === 'broken';
     this.#follower.end();
     this.#entry.show(null, null);
-    this.#replica.free();
-  }
-
-  /** What tests compare with the writer; the answers are the replica's own. */
-  hook() {
-    return Object.freeze({
-      status: () => ({ ...this.#readStatus(), connection: this.#follower.state.phase }),
-      collections: () => JSON.parse(this.#replica.collections()),
-      list: (collection, prefix = '', after = undefined, limit = undefined) => this.#replica.list(collection, prefix, after, limit),
-      get: (collection, key) => this.#replica.get(collection, key),
-    });
-  }
-
-  #readStatus() {
-    return JSON.parse(this.#replica.status(this.#clock.wall(), this.#clock.mono()));
+    if (!isBroken) this.#replica.free();
   }
 
   #visibilityChanged() {

@@ -3,8 +3,11 @@
 import { byId, setText } from './dom.js';
 import { span } from './words.js';
 
+/** Lag beyond this is bad even while connected: a quiet writer proves its head every 5 s, and three are two too many. */
+const LATE_MS = 15_000;
+
 export class StatusView {
-  #replica;
+  #reads;
   #follower;
   #clock;
   #connection = byId('connection');
@@ -15,8 +18,8 @@ export class StatusView {
   #lag = byId('lag');
   #signInAgain;
 
-  constructor({ replica, follower, clock, signInAgain, signal }) {
-    this.#replica = replica;
+  constructor({ reads, follower, clock, signInAgain, signal }) {
+    this.#reads = reads;
     this.#follower = follower;
     this.#clock = clock;
     this.#signInAgain = signInAgain;
@@ -26,7 +29,7 @@ export class StatusView {
 
   /** Brings everything up to date; called on changes and several times a second. */
   draw() {
-    const status = JSON.parse(this.#replica.status(this.#clock.wall(), this.#clock.mono()));
+    const status = this.#reads.status();
     const { state } = this.#follower;
     const { tone, words, countdown = '', action = '' } = this.#describe(state, status);
     this.#connection.dataset.tone = tone;
@@ -61,10 +64,9 @@ export class StatusView {
     }
   }
 
-  #drawLag({ lagMs, pingMs }, { phase }) {
+  #drawLag({ lagMs }, { phase }) {
     setText(this.#lag, lagMs === null ? 'unknown' : `at most ${span(lagMs)}`);
-    // A quiet writer proves its head once every pingMs, so up to that the lag says nothing bad.
-    const isLate = lagMs !== null && lagMs > 3 * (pingMs ?? 5000);
+    const isLate = lagMs !== null && lagMs > LATE_MS;
     this.#lag.dataset.tone = phase === 'connected' && !isLate ? 'good' : 'bad';
   }
 
