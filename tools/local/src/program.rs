@@ -178,3 +178,6 @@ async fn keep(output: impl AsyncRead + Unpin, mut log: File, lines: mpsc::Sender
         line.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;
