@@ -1,20 +1,20 @@
 #![expect(missing_docs, reason = "the object macro writes undocumented items")]
-//! Temporary ground for the edge replica: proves that a Worker and its SQLite-backed object run.
+//! The edge replica: a Cloudflare Worker and a SQLite-backed Durable Object around the core.
+
+mod sql;
+mod store;
+
+#[cfg(feature = "selftest")]
+mod selftest;
 
 use worker::{Context, DurableObject, Env, Request, Response, Result, State, durable_object, event};
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _ctx: Context) -> Result<Response> {
-    if request.path() == "/worker-panic" {
-        panic!("asked to");
-    }
-    env.durable_object("REPLICA")?
-        .get_by_name("replica:local")?
-        .fetch_with_request(request)
-        .await
+    env.durable_object("REPLICA")?.get_by_name("replica:local")?.fetch_with_request(request).await
 }
 
-/// The object; counts its requests in SQLite.
+/// The object.
 #[durable_object]
 pub struct Replica {
     state: State,
@@ -27,32 +27,14 @@ impl DurableObject for Replica {
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
-        if request.path() == "/panic" {
-            panic!("asked to");
+        #[cfg(feature = "selftest")]
+        if let Some(answer) = selftest::answer(&self.state, &request)? {
+            return Ok(answer);
         }
-        if request.path() == "/late-panic" {
-            worker::Delay::from(std::time::Duration::from_millis(50)).await;
-            panic!("asked to, late");
-        }
-        if request.path() == "/slow" {
-            worker::Delay::from(std::time::Duration::from_millis(2000)).await;
-        }
-        if request.path() == "/trap" {
-            core::arch::wasm32::unreachable();
-        }
-        if request.path() == "/alarm" {
-            self.state.storage().set_alarm(100).await?;
-        }
-        let sql = self.state.storage().sql();
-        sql.exec("CREATE TABLE IF NOT EXISTS n (n INTEGER)", None)?;
-        sql.exec("INSERT INTO n VALUES (1)", None)?;
-        let rows = sql.exec("SELECT count(*) AS n FROM n", None)?.one::<serde_json::Value>()?;
-        let node = self.env.var("NODE")?.to_string();
-        Response::ok(format!("hello from {node}: {rows}\n"))
+        Response::empty()
     }
 
     async fn alarm(&self) -> Result<Response> {
-        worker::console_log!("alarm ran");
         Response::empty()
     }
 }

@@ -1,0 +1,338 @@
+//! Core's suite for stores, run on a real object's database in the real runtime, and what only this store promises.
+//! Compiled with the feature `selftest` alone.
+
+use crate::sql::Sql;
+use crate::store::SqliteStore;
+use headwater_core::id::Id;
+use headwater_core::position::Position;
+use headwater_core::record::{Parts, Record};
+use headwater_core::scope::Scope;
+use headwater_core::store::{Collection, Effect, Progress, Snapshot, SnapshotError, Store, StoreError, Write, model};
+use std::cell::Cell;
+use std::ops::Bound;
+use worker::{Request, Response, Result, State};
+
+/// Answers the routes of the self-test; everything in the object's database is lost.
+pub(crate) fn answer(state: &State, request: &Request) -> Result<Option<Response>> {
+    let url = request.url()?;
+    let Some(name) = url.path().strip_prefix("/__selftest/") else {
+        return Ok(None);
+    };
+    let number = |name: &str, default: u64| {
+        let pairs = url.query_pairs().find(|pair| pair.0 == name);
+        pairs.and_then(|pair| pair.1.parse().ok()).unwrap_or(default)
+    };
+    let database = Database(state);
+    let outcome = match name {
+        "model" => database.model(number("seed", 1), number("seeds", 1), number("steps", 2_000) as usize),
+        "long" => database.long_values(),
+        "keys" => database.keys(),
+        "load" => database.load(number("keys", 100_000)),
+        _ => return Ok(Some(Response::error("no such test", 404)?)),
+    };
+    Ok(Some(match outcome {
+        Ok(said) => Response::ok(format!("ok {said}\n"))?,
+        Err(said) => Response::error(format!("{said}\n"), 500)?,
+    }))
+}
+
+type Outcome = std::result::Result<String, String>;
+
+struct Database<'a>(&'a State);
+
+fn failed(error: StoreError) -> String {
+    error.to_string()
+}
+
+impl Database<'_> {
+    fn sql(&self) -> Sql {
+        Sql::new(&self.0.storage())
+    }
+
+    fn open(&self) -> std::result::Result<SqliteStore, String> {
+        SqliteStore::open(self.sql(), Scope::Everything, Id::from_bytes([7; 16])).map_err(failed)
+    }
+
+    fn empty(&self) -> std::result::Result<SqliteStore, String> {
+        for table in ["meta", "collections", "entries", "pieces", "garbage"] {
+            self.sql().run(&format!("DROP TABLE IF EXISTS {table}"), &[]).map_err(failed)?;
+        }
+        self.open()
+    }
+
+    fn model(&self, first: u64, seeds: u64, steps: usize) -> Outcome {
+        for seed in first..first + seeds {
+            let store = Busy { store: self.empty()?, chance: Cell::new(seed) };
+            let reopen = |old: Busy| {
+                // An eviction: what is pending is lost by design, and comes again from the parent. The suite wants it kept.
+                old.store.flush().expect("the database takes what was applied");
+                Busy { store: self.open().expect("the tables are readable"), chance: old.chance }
+            };
+            model::run(store, reopen, seed, steps)?;
+        }
+        Ok(format!("{seeds} seeds of {steps} steps"))
+    }
+
+    /// Texts around the bounds of a row and of a batch come back as they were, from memory and from the tables.
+    fn long_values(&self) -> Outcome {
+        let store = self.empty()?;
+        let mut writer = Writer::new(&store)?;
+        let mut expected = Vec::new();
+        for (n, bytes) in [1, 65_530, 65_536, 65_540, 1_799_990, 1_800_000, 1_800_001, 5_400_007, 8 << 20].into_iter().enumerate() {
+            for (kind, filler) in [("ascii", "a"), ("wide", "é\u{1f600}"), ("escaped", "\\\"")] {
+                let value = format!("\"{}\"", filler.repeat(bytes / filler.len() + 1));
+                let extra = format!(",\"x\":\"{}\"", filler.repeat(n * 7));
+                expected.push(writer.set(&format!("{kind}-{n}"), &value, &extra)?);
+            }
+        }
+        let check = |store: &SqliteStore, when: &str| {
+            for record in &expected {
+                let found = store.record("c", record.key()).map_err(failed)?;
+                if found.as_ref() != Some(record) {
+                    return Err(format!("{} differs {when}", record.key()));
+                }
+            }
+            let mut sorted = expected.clone();
+            sorted.sort_by(|a, b| a.key().cmp(b.key()));
+            if scan_all(store)? != sorted {
+                return Err(format!("a scan differs {when}"));
+            }
+            Ok(())
+        };
+        check(&store, "while pending")?;
+        store.flush().map_err(failed)?;
+        check(&store, "behind the cache")?;
+        let store = self.open()?;
+        check(&store, "after a restart")?;
+        // Staged over themselves they are no difference; shortened they are, and pieces go.
+        let facts = store.collections().map_err(failed)?;
+        for shortened in [false, true] {
+            let mut records: Vec<Record> = expected.iter().map(|r| if shortened { short(r) } else { r.clone() }).collect();
+            records.sort_by(|a, b| a.key().cmp(b.key()));
+            store.stage().map_err(failed)?;
+            store.stage_records("c", &records).map_err(failed)?;
+            store.swap(facts.clone(), &store.progress()).map_err(failed)?;
+            if scan_all(&store)? != records {
+                return Err(format!("the swapped baseline differs, shortened: {shortened}"));
+            }
+            while store.fold_step(7).map_err(failed)? {}
+            if scan_all(&store)? != records {
+                return Err(format!("the folded baseline differs, shortened: {shortened}"));
+            }
+            let rows = self.count("pieces")?;
+            if (rows == 0) != shortened {
+                return Err(format!("{rows} pieces, shortened: {shortened}"));
+            }
+        }
+        let parts = self.sql().rows("SELECT DISTINCT part FROM entries", &[], |row| row.number(0)).map_err(failed)?;
+        if parts.len() != 1 || self.count("garbage")? != 0 {
+            return Err(format!("{parts:?} are left"));
+        }
+        Ok(format!("{} values", expected.len()))
+    }
+
+    fn count(&self, table: &str) -> std::result::Result<u64, String> {
+        let count = self.sql().row(&format!("SELECT count(*) FROM {table}"), &[], |row| row.number(0));
+        Ok(count.map_err(failed)?.unwrap_or(0))
+    }
+
+    /// Keys and numbers that databases respell, cut or order otherwise.
+    fn keys(&self) -> Outcome {
+        let store = self.empty()?;
+        let mut writer = Writer::new(&store)?;
+        let keys = ["\0", "\0\0", "a", "a\0", "a\0b", "ab", "Z", "é", "\u{e000}", "\u{ffff}", "\u{1f600}", "1", "01", "\"", "\\u0000", "%", "[1]", "null"];
+        let values = ["665e70", "1.0", "-0", "1e-400", "9007199254740993", "\"\\u0000\"", "\"\0\"", "null", "\"\\ud83d\\ude00\"", "0.1e1"];
+        let mut expected = Vec::new();
+        for (n, key) in keys.iter().enumerate() {
+            expected.push(writer.set(key, values[n % values.len()], "")?);
+        }
+        expected.sort_by(|a, b| a.key().as_bytes().cmp(b.key().as_bytes()));
+        store.flush().map_err(failed)?;
+        let store = self.open()?;
+        let found = scan_all(&store)?;
+        if found != expected {
+            return Err(format!("expected {expected:?}, found {found:?}"));
+        }
+        for record in &expected {
+            if store.record("c", record.key()).map_err(failed)?.as_ref() != Some(record) {
+                return Err(format!("{:?} is not found", record.key()));
+            }
+        }
+        Ok(format!("{} keys", keys.len()))
+    }
+
+    /// Times of the ways entries come in, for the performance table.
+    fn load(&self, keys: u64) -> Outcome {
+        let clock = || worker::Date::now().as_millis();
+        let store = self.empty()?;
+        let key = |n: u64| format!("key:{n:07}");
+        let value = format!("{{\"on\":true,\"x\":\"{}\"}}", "y".repeat(80));
+        let start = clock();
+        let mut writer = Writer::new(&store)?;
+        for n in 0..keys {
+            writer.set(&key(n), &value, "")?;
+            if store.flush_is_due() {
+                store.flush().map_err(failed)?;
+            }
+        }
+        store.flush().map_err(failed)?;
+        let lines = clock() - start;
+        let facts = store.collections().map_err(failed)?;
+        let records = scan_all(&store)?;
+        let scanned = clock() - start - lines;
+        let mut report = format!("{keys} lines applied in {lines} ms, scanned in {scanned} ms;");
+        for (what, every) in [("the same", 0), ("one in ten changed", 10), ("all changed", 1)] {
+            let changed: Vec<Record> = records
+                .iter()
+                .enumerate()
+                .map(|(n, record)| if every > 0 && n % every == 0 { short(record) } else { record.clone() })
+                .collect();
+            let start = clock();
+            store.stage().map_err(failed)?;
+            for chunk in changed.chunks(30) {
+                store.stage_records("c", chunk).map_err(failed)?;
+            }
+            let staged = clock() - start;
+            store.swap(facts.clone(), &store.progress()).map_err(failed)?;
+            let swapped = clock() - start - staged;
+            while store.fold_step(500).map_err(failed)? {}
+            let folded = clock() - start - staged - swapped;
+            report += &format!(" baseline ({what}): staged {staged}, swapped {swapped}, folded {folded} ms;");
+        }
+        let store = self.empty()?;
+        let start = clock();
+        store.stage().map_err(failed)?;
+        for chunk in records.chunks(30) {
+            store.stage_records("c", chunk).map_err(failed)?;
+        }
+        store.swap(facts, &store.progress()).map_err(failed)?;
+        Ok(report + &format!(" first baseline: {} ms; {} bytes stored", clock() - start, store.bytes_stored()))
+    }
+}
+
+fn short(record: &Record) -> Record {
+    Record::new(Parts {
+        key: record.key(),
+        value: "1",
+        seq: record.seq(),
+        version: record.version(),
+        timestamp: record.timestamp(),
+        extra: "",
+    })
+}
+
+fn scan_all(store: &SqliteStore) -> std::result::Result<Vec<Record>, String> {
+    let snapshot = store.snapshot().map_err(|error| error.to_string())?;
+    let mut records: Vec<Record> = Vec::new();
+    let mut from: Option<String> = None;
+    loop {
+        let bound = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let page = snapshot.scan("c", bound, 1_000).map_err(|error: SnapshotError| error.to_string())?;
+        records.extend(page.records);
+        match page.next {
+            None => return Ok(records),
+            next => from = next,
+        }
+    }
+}
+
+/// Writes entries of one collection, new each.
+struct Writer<'a> {
+    store: &'a SqliteStore,
+    facts: Collection,
+}
+
+impl<'a> Writer<'a> {
+    fn new(store: &'a SqliteStore) -> std::result::Result<Self, String> {
+        let facts = Collection::new("c".into(), 1);
+        store.apply(&Effect::Create(facts.clone()), Position { epoch: 1, seq: 1 }).map_err(failed)?;
+        Ok(Self { store, facts })
+    }
+
+    fn set(&mut self, key: &str, value: &str, extra: &str) -> std::result::Result<Record, String> {
+        let seq = self.facts.last_seq + 1;
+        let record = Record::new(Parts { key, value, seq, version: 1, timestamp: 1_763_650_000_000 + seq, extra });
+        let old = self.store.record("c", key).map_err(failed)?;
+        let after = Collection { keys: self.facts.keys + 1, last_seq: seq, ..self.facts.clone() };
+        let writes = [Write { key, old, new: Some(record.clone()) }];
+        let effect = Effect::Write { before: &self.facts, after: after.clone(), writes: &writes };
+        self.store.apply(&effect, Position { epoch: 1, seq }).map_err(failed)?;
+        self.facts = after;
+        Ok(record)
+    }
+}
+
+/// A store that stores and folds at any time, as a host's timers make it do.
+struct Busy {
+    store: SqliteStore,
+    chance: Cell<u64>,
+}
+
+impl Busy {
+    fn work(&self) -> std::result::Result<(), StoreError> {
+        // Any spread will do; the generator is Knuth's MMIX one.
+        self.chance.set(self.chance.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        match (self.chance.get() >> 33) % 12 {
+            0 => self.store.flush(),
+            1..4 => self.store.fold_step((self.chance.get() >> 40) % 5 + 1).map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Store for Busy {
+    type Snapshot = <SqliteStore as Store>::Snapshot;
+
+    fn progress(&self) -> Progress {
+        self.store.progress()
+    }
+
+    fn position(&self) -> Position {
+        self.store.position()
+    }
+
+    fn collection(&self, name: &str) -> std::result::Result<Option<Collection>, StoreError> {
+        self.work()?;
+        self.store.collection(name)
+    }
+
+    fn collections(&self) -> std::result::Result<Vec<Collection>, StoreError> {
+        self.work()?;
+        self.store.collections()
+    }
+
+    fn record(&self, collection: &str, key: &str) -> std::result::Result<Option<Record>, StoreError> {
+        self.work()?;
+        self.store.record(collection, key)
+    }
+
+    fn snapshot(&self) -> std::result::Result<Self::Snapshot, SnapshotError> {
+        self.store.snapshot()
+    }
+
+    fn apply(&self, effect: &Effect<'_>, position: Position) -> std::result::Result<(), StoreError> {
+        self.work()?;
+        self.store.apply(effect, position)
+    }
+
+    fn set_progress(&self, progress: &Progress) -> std::result::Result<(), StoreError> {
+        self.store.set_progress(progress)
+    }
+
+    fn stage(&self) -> std::result::Result<(), StoreError> {
+        self.store.stage()
+    }
+
+    fn stage_records(&self, collection: &str, records: &[Record]) -> std::result::Result<(), StoreError> {
+        self.work()?;
+        self.store.stage_records(collection, records)
+    }
+
+    fn swap(&self, collections: Vec<Collection>, progress: &Progress) -> std::result::Result<(), StoreError> {
+        self.store.swap(collections, progress)
+    }
+
+    fn unstage(&self) -> std::result::Result<(), StoreError> {
+        self.store.unstage()
+    }
+}
