@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn holds_no_more_than_its_bounds_and_always_the_newest_group() {
-        for bounds in [RingBounds { bytes_max: 1, records_max: 1000 }, RingBounds { bytes_max: 1 << 20, records_max: 4 }] {
+        for bounds in
+            [RingBounds { bytes_max: 1, records_max: 1000 }, RingBounds { bytes_max: 1 << 20, records_max: 4 }]
+        {
             let mut wal = MemoryWal::new(bounds, None);
             let mut opened = open_and_write(&mut wal, 1000, 1);
             for first in [2, 5, 8] {

@@ -210,3 +210,44 @@ fn later_group(window: &mut Window<'_>, bad: u64, salt: u64, opening: u32) -> io
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::conformance::TestDirectory;
+    use super::super::frame::{FramePlace, encode, encode_segment_header};
+    use super::*;
+    use std::fs::File;
+
+    /// Seqs that a scan counts of frames with these.
+    fn counted(shape: Shape, seqs: &[u64]) -> Vec<u64> {
+        let mut bytes = encode_segment_header(1, 5).to_vec();
+        let mut previous = decode_segment_header(&bytes).unwrap().sum;
+        for &seq in seqs {
+            let offset = bytes.len() as u64;
+            let place = FramePlace { salt: 5, offset, back: 0, opening: 1, previous, last: true };
+            let content = FrameContent { kind: Kind::Line, seq, epoch: None, meta: b"", text: b"{}\n" };
+            previous = encode(&mut bytes, &content, &place);
+        }
+        let directory = TestDirectory::new();
+        let path = directory.path().join("segment");
+        std::fs::write(&path, &bytes).unwrap();
+        let expected = Expected { path: &path, shape, number: 1, opening: 1, start: 32, synced: 32, limit: u64::MAX };
+        let mut counted = Vec::new();
+        let mut visit = |frame: &FrameContent<'_>| {
+            counted.push(frame.seq);
+            Ok(())
+        };
+        drop(scan(&File::open(&path).unwrap(), &expected, &mut visit));
+        counted
+    }
+
+    #[test]
+    fn counts_records_only_in_their_order() {
+        for (seqs, writer, replica) in
+            [(&[5, 6, 7][..], 3, 3), (&[5, 6, 8], 2, 3), (&[5, 6, 6], 2, 2), (&[5, 4], 1, 1), (&[0], 0, 0)]
+        {
+            assert_eq!(counted(Shape::Writer, seqs), seqs[..writer]);
+            assert_eq!(counted(Shape::Replica, seqs), seqs[..replica]);
+        }
+    }
+}

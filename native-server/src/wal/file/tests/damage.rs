@@ -38,9 +38,13 @@ fn open(medium: &Medium, now_ms: u64) -> Result<(Opened, Replayed), OpenError> {
 
 /// Opens a copy of the log whose segment is `bytes`.
 fn reopened(written: &Written, bytes: &[u8]) -> Result<(Opened, Replayed), OpenError> {
+    open(&with_segment(written, bytes), 3000)
+}
+
+fn with_segment(written: &Written, bytes: &[u8]) -> Medium {
     let medium = written.medium.copy();
     medium.set_content(&segment_name(1), bytes);
-    open(&medium, 3000)
+    medium
 }
 
 /// The records by number, which must be the first of those written.
@@ -55,12 +59,16 @@ fn cuts_off_a_write_torn_at_any_byte() {
     let written = written();
     let [.., (from, durable), (to, all)] = written.ends[..] else { unreachable!() };
     for length in from..=to {
-        let (opened, replayed) = reopened(&written, &written.bytes[..length]).unwrap();
+        let medium = with_segment(&written, &written.bytes[..length]);
+        let (opened, replayed) = open(&medium, 3000).unwrap();
         let kept = seqs(&written, &replayed);
         assert!((durable..=all).contains(&kept), "{length}: {kept}");
         assert_eq!(kept == all, length == to, "{length}");
         let whole = opened.recovered.as_ref().map_or(length as u64, |cut| cut.offset + cut.truncated_bytes);
         assert_eq!(whole, length as u64);
+        if let Some(cut) = &opened.recovered {
+            assert_eq!(cut.offset, medium.content(&segment_name(1)).len() as u64);
+        }
         assert_eq!(opened.next_seq(), kept + 1);
     }
 }
@@ -137,8 +145,13 @@ fn refuses_a_file_shorter_than_what_was_durable_at_the_last_opening() {
     let written = written();
     let start = written.ends[1].0;
     for length in 0..start {
-        let error = reopened(&written, &written.bytes[..length]).map(|_| ()).unwrap_err();
-        assert!(matches!(error, OpenError::Damaged { .. }), "{length}: {error}");
+        match reopened(&written, &written.bytes[..length]).map(|_| ()).unwrap_err() {
+            OpenError::Damaged { offset, detail, .. } => {
+                assert_eq!(offset, length as u64);
+                assert!(detail.contains("the file ends here"), "{detail}");
+            }
+            other => panic!("{length}: {other}"),
+        }
     }
 }
 

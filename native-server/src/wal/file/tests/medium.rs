@@ -52,7 +52,7 @@ enum Change {
 #[derive(Clone, Debug)]
 enum NameChange {
     Set(String, usize),
-    Rename(String, String),
+    Rename(String, String, usize),
     Remove(String),
 }
 
@@ -107,9 +107,9 @@ impl NameChange {
     fn apply(&self, names: &mut BTreeMap<String, usize>) {
         match self {
             Self::Set(name, file) => drop(names.insert(name.clone(), *file)),
-            Self::Rename(from, to) => {
-                let file = names.remove(from).unwrap();
-                names.insert(to.clone(), file);
+            Self::Rename(from, to, file) => {
+                names.remove(from);
+                names.insert(to.clone(), *file);
             }
             Self::Remove(name) => drop(names.remove(name)),
         }
@@ -246,9 +246,11 @@ impl Medium {
             }
             content.seen = content.durable.clone();
         }
-        let kept = state.random.below(state.pending_names.len() + 1);
-        for change in state.pending_names.drain(..).take(kept) {
-            change.apply(&mut state.durable_names);
+        // Changes of names are lost in any subset too: no order is promised between two of them that were not synced.
+        for change in state.pending_names.drain(..) {
+            if state.random.below(2) == 0 {
+                change.apply(&mut state.durable_names);
+            }
         }
         state.names = state.durable_names.clone();
         (state.on, state.fault) = (true, None);
@@ -332,7 +334,9 @@ impl Storage for Medium {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.state().change_name(NameChange::Rename(from.into(), to.into()))
+        let mut state = self.state();
+        let file = state.names[from];
+        state.change_name(NameChange::Rename(from.into(), to.into(), file))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -166,6 +166,8 @@ fn finds_one_whole_step_whenever_power_is_cut() {
             medium.power_on();
             let (mut opened, found) = open(&medium).unwrap();
             assert!(states[durable..].contains(&found), "cut {cut} seed {seed}: {found:?}");
+            let segments = medium.storage().names().unwrap().iter().filter(|name| name.ends_with(".wal")).count();
+            assert_eq!(segments, 1, "a rebase that was cut short leaves nothing behind");
             let mut found = found;
             append(&mut opened.log, &mut found, 500, 2).unwrap();
             drop(opened);
@@ -201,6 +203,30 @@ fn a_failed_medium_is_left_by_a_rebase() {
     drop(opened);
     medium.power_on();
     assert_eq!(open(&medium).unwrap().1, state);
+}
+
+#[test]
+fn after_a_failed_rebase_nothing_is_taken_that_a_restart_may_not_find() {
+    let mut taken = 0;
+    for seed in 0..20 {
+        for effect in 1.. {
+            let medium = Medium::new(seed);
+            let (mut opened, mut state) = open(&medium).unwrap();
+            let log = &mut opened.log;
+            append(log, &mut state, 5, 3).unwrap();
+            medium.fault(effect, Fault::Io);
+            if rebase(log, 30, 20).is_some() {
+                break;
+            }
+            let appended = append(log, &mut state, 35, 3).is_ok();
+            taken += u32::from(appended);
+            drop(opened);
+            medium.power_on();
+            let found = open(&medium).unwrap().1;
+            assert!(found == state || !appended && found == rebased(30, 20), "seed {seed} effect {effect}");
+        }
+    }
+    assert!(taken > 0, "a rebase that fails early does no harm");
 }
 
 #[test]
