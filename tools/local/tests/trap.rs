@@ -2,6 +2,8 @@
 //!
 //! The compiled worker never traps on request, so a stand-in does (`trap/glue.js`).
 
+#![expect(clippy::unwrap_used, reason = "a failure in a helper is a failure of its test")]
+
 use std::{fs, path::Path, time::Duration};
 
 use headwater_local::{edge, program::Program, tools::Tools};
