@@ -4,7 +4,7 @@
 
 import { byId, flash, make, setText } from './dom.js';
 import { compareKeys, elements, entry } from './json-text.js';
-import { ago, counted, moment, count } from './words.js';
+import { ago, count, counted, moment, shownKey } from './words.js';
 
 /** Keys on a page. */
 const PAGE_KEYS = 100;
@@ -76,9 +76,9 @@ export class KeysView {
 
   /** Marks a row as the one whose entry is shown beside. */
   mark(key) {
-    this.#row(this.#chosen)?.removeAttribute('aria-selected');
+    this.#showOpen(false);
     this.#chosen = key;
-    this.#row(key)?.setAttribute('aria-selected', 'true');
+    this.#showOpen(true);
   }
 
   /** Puts the focus on a row, or on the title when that row is gone. */
@@ -98,8 +98,11 @@ export class KeysView {
     for (const row of this.#rows.values()) setText(row.time, ago(now - row.entry.updatedMs));
   }
 
-  #row(key) {
-    return this.#rows.get(key)?.row;
+  #showOpen(isOpen) {
+    const row = this.#rows.get(this.#chosen);
+    row?.row.classList.toggle('is-open', isOpen);
+    if (isOpen) row?.button.setAttribute('aria-current', 'true');
+    else row?.button.removeAttribute('aria-current');
   }
 
   #lastKey() {
@@ -149,7 +152,7 @@ export class KeysView {
       if (lightUp) flash(row.row);
     }
     this.#place([...this.#rows.values()].map(({ row }) => row));
-    this.#row(this.#chosen)?.setAttribute('aria-selected', 'true');
+    this.#showOpen(true);
     this.#drawAround(entries);
   }
 
@@ -182,7 +185,7 @@ export class KeysView {
 
   #make(key) {
     const cell = (className, ...children) => make('td', { className, role: 'cell' }, ...children);
-    const button = make('button', { type: 'button', className: 'key mono', textContent: key });
+    const button = make('button', { type: 'button', className: 'key mono', textContent: shownKey(key) });
     const row = {
       button,
       value: make('code'),
@@ -190,6 +193,7 @@ export class KeysView {
       seq: make('td', { className: 'number', role: 'cell' }),
       time: make('time'),
     };
+    button.addEventListener('click', () => this.#choose(key));
     row.row = make('tr', { role: 'row' }, cell('key-cell', button), cell('value-cell', row.value), row.version, row.seq, cell('time', row.time));
     return row;
   }
@@ -204,9 +208,9 @@ export class KeysView {
     row.time.title = moment(found.updatedMs);
   }
 
-  #clicked(event) {
-    const button = event.target.closest('tr')?.querySelector('button');
-    if (button !== null && button !== undefined) this.#choose(button.textContent);
+  /** A click anywhere in a row is one on its key. */
+  #clicked({ target }) {
+    if (target.closest('button') === null) target.closest('tr')?.querySelector('button').click();
   }
 
   /** Arrow keys walk from key to key. */
