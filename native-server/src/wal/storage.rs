@@ -83,13 +83,15 @@ impl Storage for Directory {
     }
 
     fn create_directory(&self) -> io::Result<()> {
+        use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
         fs::create_dir_all(&self.0)?;
         // A directory lasts once the one above it is synced. All of them are, each time: an earlier start may have been
-        // cut short between the two. Those above that we may not open were there before us.
+        // cut short between the two. Those above that cannot be opened or synced were there before us.
         for above in self.0.canonicalize()?.ancestors().skip(1) {
             match File::open(above).and_then(|directory| directory.sync_all()) {
-                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
-                _ => {}
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
