@@ -2,7 +2,7 @@
 
 import { byId, flash, make, setText } from './dom.js';
 import { entry, tokens } from './json-text.js';
-import { ago, bytes, count, moment, shownKey } from './words.js';
+import { ago, bytes, count, moment, visible } from './words.js';
 
 /** Values longer than this are shown without colours, in characters. */
 const COLOURED_CHARS_MAX = 128 * 1024;
@@ -51,7 +51,7 @@ export class EntryView {
     this.#pane.hidden = key === null;
     setText(this.#announcement, '');
     if (key === null) return;
-    setText(this.#title, shownKey(key));
+    setText(this.#title, visible(key));
     this.#read();
     this.#draw();
     this.#title.focus({ preventScroll: true });
@@ -70,7 +70,7 @@ export class EntryView {
     const now = performance.now();
     if (now - this.#announced < ANNOUNCE_MS_MIN) return;
     this.#announced = now;
-    setText(this.#announcement, isHeld ? `${shownKey(this.#key)} changed, now version ${this.#entry.version}` : `${shownKey(this.#key)} was deleted`);
+    setText(this.#announcement, isHeld ? `${visible(this.#key)} changed, now version ${this.#entry.version}` : `${visible(this.#key)} was deleted`);
   }
 
   /** Writes the age anew. */
@@ -121,7 +121,7 @@ export class EntryView {
     }
     this.#value.replaceChildren(...Array.from(tokens(value)).flatMap(({ kind, before, text }) => [
       before,
-      kind === 'mark' ? text : make('span', { className: `json-${kind}`, textContent: text }),
+      kind === 'mark' ? text : make('span', { className: `json-${kind}`, textContent: visible(text) }),
     ]));
   }
 

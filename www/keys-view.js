@@ -4,7 +4,7 @@
 
 import { byId, flash, make, setText } from './dom.js';
 import { compareKeys, elements, entry } from './json-text.js';
-import { ago, count, counted, moment, shownKey } from './words.js';
+import { ago, count, counted, moment, visible } from './words.js';
 
 /** Keys on a page. */
 const PAGE_KEYS = 100;
@@ -185,7 +185,7 @@ export class KeysView {
 
   #make(key) {
     const cell = (className, ...children) => make('td', { className, role: 'cell' }, ...children);
-    const button = make('button', { type: 'button', className: 'key mono', textContent: shownKey(key) });
+    const button = make('button', { type: 'button', className: 'key mono', textContent: visible(key) });
     const row = {
       button,
       value: make('code'),
@@ -201,7 +201,8 @@ export class KeysView {
   #fill(row, found) {
     row.entry = { seq: found.seq, updatedMs: found.updatedMs };
     const clipped = found.value.length > PREVIEW_CHARS;
-    setText(row.value, clipped ? `${found.value.slice(0, PREVIEW_CHARS)}…` : found.value);
+    const preview = visible(found.value.slice(0, PREVIEW_CHARS));
+    setText(row.value, clipped ? `${preview}…` : preview);
     setText(row.version, count(found.version));
     setText(row.seq, count(found.seq));
     row.time.dateTime = new Date(found.updatedMs).toISOString();

@@ -44,9 +44,9 @@ export function moment(ms) {
 // Control characters, and the marks that turn the direction of writing around.
 const UNSEEN = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
 
-/** A key as it can be shown: nothing in it is invisible, breaks the line or makes it read in another order. */
-export function shownKey(key) {
-  return key.replace(UNSEEN, (unseen) => `\\u${unseen.codePointAt(0).toString(16).padStart(4, '0')}`);
+/** A text as it can be shown: nothing in it is invisible, breaks the line or makes it read in another order. */
+export function visible(text) {
+  return text.replace(UNSEEN, (unseen) => `\\u${unseen.codePointAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** "612 bytes", "1.4 KiB", "3.0 MiB". */
