@@ -70,7 +70,8 @@ export class EntryView {
     const now = performance.now();
     if (now - this.#announced < ANNOUNCE_MS_MIN) return;
     this.#announced = now;
-    setText(this.#announcement, isHeld ? `${visible(this.#key)} changed, now version ${this.#entry.version}` : `${visible(this.#key)} was deleted`);
+    const what = isHeld ? `changed, now version ${this.#entry.version}` : 'was deleted';
+    setText(this.#announcement, `${visible(this.#key)} ${what}`);
   }
 
   /** Writes the age anew. */
@@ -100,7 +101,8 @@ export class EntryView {
     this.#updated = make('span');
     const time = make('time', { dateTime: new Date(updatedMs).toISOString() }, this.#updated, ` · ${moment(updatedMs)}`);
     const size = bytes(new TextEncoder().encode(value).length);
-    for (const [name, fact] of [['Collection', this.#collection], ['Version', count(version)], ['Seq', count(seq)], ['Updated', time], ['Size', size]]) {
+    const facts = { Collection: this.#collection, Version: count(version), Seq: count(seq), Updated: time, Size: size };
+    for (const [name, fact] of Object.entries(facts)) {
       this.#facts.append(make('div', {}, make('dt', { textContent: name }), make('dd', {}, fact)));
     }
     this.tick();

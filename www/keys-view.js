@@ -53,6 +53,7 @@ export class KeysView {
       clearTimeout(this.#filterTimer);
       this.#filterTimer = setTimeout(() => this.#turn([null]), FILTER_MS);
     });
+    signal.addEventListener('abort', () => clearTimeout(this.#filterTimer));
     listen(this.#previous, 'click', () => this.#turn(this.#pages.slice(0, -1)));
     listen(this.#next, 'click', () => this.#turn([...this.#pages, this.#lastKey()]));
     listen(this.#body, 'click', (event) => this.#clicked(event));
@@ -171,7 +172,10 @@ export class KeysView {
     const isEmpty = entries.length === 0;
     this.#table.hidden = isEmpty;
     this.#empty.hidden = !isEmpty;
-    if (isEmpty) this.#empty.replaceChildren(...this.#teach({ collection: this.#collection, prefix: this.#prefix.value, answer: this.#answer }));
+    if (isEmpty) {
+      const shown = { collection: this.#collection, prefix: this.#prefix.value, answer: this.#answer };
+      this.#empty.replaceChildren(...this.#teach(shown));
+    }
     const first = (this.#pages.length - 1) * PAGE_KEYS + 1;
     this.#pager.hidden = isEmpty;
     setText(this.#range, this.#pages.length === 1 && !this.#hasNext

@@ -39,6 +39,13 @@ export class Session {
     this.#follower = new Follower({ replica, clock: this.#clock, pair });
     this.reads = makeReads(replica, this.#follower, this.#clock);
     const { reads } = this;
+    // First of all listeners: once the replica is broken, no view may ask it anything.
+    this.#follower.addEventListener('state', () => {
+      const { phase, why } = this.#follower.state;
+      if (phase === 'broken') signOut(`The replica in this page failed (${why}). Please reload the page.`);
+      // Refused before anything was ever held: there is nothing to show but the form.
+      if (phase === 'refused' && !reads.status().ready) signOut(`The node refused: ${why}`);
+    });
     this.#status = new StatusView({ reads, follower: this.#follower, clock: this.#clock, signInAgain: () => signOut(), signal });
     this.#entry = new EntryView({ reads, close: () => this.#closeEntry(), signal });
     this.#keys = new KeysView({
@@ -49,12 +56,6 @@ export class Session {
     });
     this.#collections = new CollectionsView({ reads, choose: (name) => this.#chooseCollection(name) });
     this.#follower.addEventListener('change', ({ detail }) => this.#changed(detail));
-    this.#follower.addEventListener('state', () => {
-      const { phase, why } = this.#follower.state;
-      if (phase === 'broken') signOut(`The replica in this page failed (${why}). Please reload the page.`);
-      // Refused before anything was ever held: there is nothing to show but the form.
-      if (phase === 'refused' && !reads.status().ready) signOut(`The node refused: ${why}`);
-    });
     document.addEventListener('visibilitychange', () => this.#visibilityChanged(), { signal });
     window.addEventListener('online', () => this.#visibilityChanged(), { signal });
   }

@@ -36,7 +36,6 @@ export class StatusView {
     // The countdown is apart from the words, which screen readers announce whenever they change.
     setText(this.#words, words);
     setText(this.#countdown, countdown);
-    // A focused button must not vanish under the finger between two states.
     setText(this.#action, action);
     this.#action.hidden = action === '';
     setText(this.#position, status.position ?? 'none yet');
