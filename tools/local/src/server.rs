@@ -19,9 +19,23 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`StartError`], or the data directory cannot be made.
 pub async fn start(tools: &Tools, node: &str, data: &Path, options: &[&str]) -> Result<(Program, String), StartError> {
+    start_at(tools, node, data, "127.0.0.1:0", options).await
+}
+
+/// As [`start`], listening at an address of the caller's choice: where an earlier one listened.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_at(
+    tools: &Tools,
+    node: &str,
+    data: &Path,
+    listen: &str,
+    options: &[&str],
+) -> Result<(Program, String), StartError> {
     fs::create_dir_all(data).map_err(StartError::Spawn)?;
     let mut command = Command::new(&tools.server);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--node", node, "--data"]).arg(data.join("state")).args(options);
+    command.args(["serve", "--listen", listen, "--node", node, "--data"]).arg(data.join("state")).args(options);
     Program::start(node, command, &data.join("server.log"), address_in).await
 }
 

@@ -1,0 +1,136 @@
+//! A native node that can be killed, stopped, stalled and started again at the same address.
+
+use crate::client::Client;
+use crate::eventually::eventually;
+use headwater_local::program::{Program, Stopped};
+use headwater_local::server;
+use headwater_local::tools::Tools;
+use rustix::process::Signal;
+use std::path::{Path, PathBuf};
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct NodeBuilder {
+    name: String,
+    data: PathBuf,
+    options: Vec<String>,
+}
+
+impl NodeBuilder {
+    /// A writer named `name` whose state lies below `directory`, with the development pair and quick pings.
+    pub fn writer(name: &str, directory: &Path) -> Self {
+        let options = ["--dev", "--ping-ms", "500"].map(String::from).to_vec();
+        Self { name: name.into(), data: directory.join(name), options }
+    }
+
+    /// A replica of `parent`.
+    pub fn replica(name: &str, directory: &Path, parent: &str) -> Self {
+        Self::writer(name, directory).option("--parent", parent)
+    }
+
+    /// Adds a setting.
+    #[must_use]
+    pub fn option(mut self, flag: &str, value: &str) -> Self {
+        self.options.extend([flag.into(), value.into()]);
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(self) -> Node {
+        let (program, url) = self.launch("127.0.0.1:0").await;
+        Node { builder: self, program: Some(program), url }
+    }
+
+    async fn launch(&self, listen: &str) -> (Program, String) {
+        let tools = Tools::load().expect("./dev test writes the tools file");
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        let started = server::start_at(&tools, &self.name, &self.data, listen, &options).await;
+        started.unwrap_or_else(|error| panic!("{} {error}", self.name))
+    }
+}
+
+/// A native node. Killed when dropped.
+pub struct Node {
+    builder: NodeBuilder,
+    program: Option<Program>,
+    /// Its base address, the same after each start.
+    pub url: String,
+}
+
+impl Node {
+    /// A client with the development pair.
+    pub fn client(&self) -> Client {
+        Client::dev(&self.url)
+    }
+
+    /// The directory that holds its state and its output.
+    pub fn data(&self) -> &Path {
+        &self.builder.data
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.builder.data.join("server.log")).expect("the node's output is in a file")
+    }
+
+    /// Its process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.program.as_ref().and_then(Program::id)
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) {
+        let client = Client::with_pair(&self.url, None);
+        eventually("ready", || async {
+            match client.try_get("/readyz").await {
+                Ok(reply) if reply.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+
+    /// Kills it (SIGKILL).
+    pub async fn kill(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.kill().await.expect("a child can be killed");
+        }
+    }
+
+    /// Asks it to end and waits for that.
+    pub async fn stop(&mut self) -> Option<Stopped> {
+        let program = self.program.take()?;
+        Some(program.stop(server::STOP_GRACE).await.expect("a child can be stopped"))
+    }
+
+    /// Starts it again at the same address.
+    pub async fn start_again(&mut self) {
+        let listen = self.url.trim_start_matches("http://").to_owned();
+        let (program, url) = self.builder.launch(&listen).await;
+        assert_eq!(url, self.url);
+        self.program = Some(program);
+    }
+
+    /// Changes a setting for the next start, or adds it.
+    pub fn set_option(&mut self, flag: &str, value: &str) {
+        match self.builder.options.iter().position(|option| option == flag) {
+            Some(index) => self.builder.options[index + 1] = value.into(),
+            None => self.builder.options.extend([flag.into(), value.into()]),
+        }
+    }
+
+    /// Stalls it (SIGSTOP): its connections stay open and nothing comes.
+    pub fn stall(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Node::stall`].
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let program = self.program.as_ref().expect("the node runs");
+        program.signal(signal).expect("a child can be signalled");
+    }
+}

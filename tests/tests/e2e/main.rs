@@ -1,0 +1,3 @@
+//! End-to-end tests of the native nodes. What needs workerd is in `../edge`, what needs a browser in `../page`.
+
+mod first_light;
