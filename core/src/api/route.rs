@@ -43,7 +43,29 @@ pub enum Route<'a> {
     /// `POST /v1/replicate`.
     Replicate,
     /// `GET` of any other path: a file of the console, if there is one of this name.
-    File(&'a str),
+    File(Cow<'a, str>),
+}
+
+impl Route<'_> {
+    /// The same without borrowing from the request, for who must wait before it can answer.
+    pub fn into_owned(self) -> Route<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Health => Route::Health,
+            Self::Ready => Route::Ready,
+            Self::Status => Route::Status,
+            Self::Metrics => Route::Metrics,
+            Self::Collections => Route::Collections,
+            Self::CreateCollection => Route::CreateCollection,
+            Self::DropCollection(collection) => Route::DropCollection(owned(collection)),
+            Self::List { collection, query } => Route::List { collection: owned(collection), query },
+            Self::Entry { collection, key, method } => {
+                Route::Entry { collection: owned(collection), key: owned(key), method }
+            }
+            Self::Replicate => Route::Replicate,
+            Self::File(path) => Route::File(Cow::Owned(path.into_owned())),
+        }
+    }
 }
 
 /// What to do with an entry.
@@ -106,7 +128,7 @@ pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Result<
             entry(method, segments[2].clone(), Cow::Owned(key))
         }
         ["v1", "collections", _, "keys", ..] => entry(method, segments[2].clone(), key_of(path)?),
-        _ if method == "GET" && segments.first().is_none_or(|first| first != "v1") => Ok(Route::File(path)),
+        _ if method == "GET" && segments.first().is_none_or(|first| first != "v1") => Ok(Route::File(Cow::Borrowed(path))),
         _ => Err(ApiError::new(Code::NotFound, format!("there is nothing at {}", shown(path)))),
     }
 }
@@ -308,7 +330,7 @@ mod tests {
             assert_eq!(route(method, path, None).unwrap_err().allow, Some(allow));
         }
         assert_eq!(route("GET", "/v1/nothing", None).unwrap_err().code, Code::NotFound);
-        assert_eq!(route("GET", "/app.js", None), Ok(Route::File("/app.js")));
+        assert_eq!(route("GET", "/app.js", None), Ok(Route::File("/app.js".into())));
         assert_eq!(route("HEAD", "/healthz", None), Ok(Route::Health));
     }
 
