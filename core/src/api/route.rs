@@ -128,7 +128,9 @@ pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Result<
             entry(method, segments[2].clone(), Cow::Owned(key))
         }
         ["v1", "collections", _, "keys", ..] => entry(method, segments[2].clone(), key_of(path)?),
-        _ if method == "GET" && segments.first().is_none_or(|first| first != "v1") => Ok(Route::File(Cow::Borrowed(path))),
+        _ if method == "GET" && segments.first().is_none_or(|first| first != "v1") => {
+            Ok(Route::File(Cow::Borrowed(path)))
+        }
         _ => Err(ApiError::new(Code::NotFound, format!("there is nothing at {}", shown(path)))),
     }
 }
