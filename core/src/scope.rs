@@ -198,7 +198,7 @@ impl Scope {
     pub fn is_narrowed_by_prefix(&self) -> bool {
         match self {
             Self::Everything | Self::Public => false,
-            Self::Only(collections) => collections.iter().any(|(_, prefixes)| prefixes[0] != ""),
+            Self::Only(collections) => collections.iter().any(|(_, prefixes)| !prefixes[0].is_empty()),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::scope::{Coverage, Scope};
 use crate::store::scan::Scan;
 use crate::store::{Collection, Progress, Snapshot, SnapshotError, Store, StoreError};
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -176,7 +177,7 @@ pub struct Stream<S: Store> {
 }
 
 enum Phase<S: Store> {
-    Baseline(Baseline<S>),
+    Baseline(Box<Baseline<S>>),
     Tail,
     Ended,
 }
@@ -263,13 +264,9 @@ impl<S: Store> Stream<S> {
                 let progress = snapshot.progress().clone();
                 let covered = snapshot.collections().iter().rev().filter(|c| self.scope.touches(&c.name));
                 let remaining = covered.cloned().collect();
-                self.phase = Phase::Baseline(Baseline {
-                    snapshot,
-                    remaining,
-                    current: None,
-                    sent: Vec::new(),
-                    scratch: Vec::new(),
-                });
+                let (sent, scratch) = (Vec::new(), Vec::new());
+                let baseline = Baseline { snapshot, remaining, current: None, sent, scratch };
+                self.phase = Phase::Baseline(Box::new(baseline));
                 (Resume::Baseline(reason), progress)
             }
         };

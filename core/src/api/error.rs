@@ -164,3 +164,26 @@ impl From<InvalidRequest> for ApiError {
         Self::new(Code::InvalidJson, format!("the body is no replication request: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_code_and_no_other() {
+        let page = include_str!("../../../docs/errors.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let documented: Vec<_> = rows.map(|row| row.split('|').take(3).collect::<Vec<_>>().join("|")).collect();
+        let table: Vec<_> = Code::ALL.iter().map(|code| format!("| `{}` | {} ", code.word(), code.status())).collect();
+        assert_eq!(documented, table);
+    }
+
+    #[test]
+    fn a_batch_keeps_the_inner_code_and_tells_which_command() {
+        let inner = Refusal::Precondition(Some((3, "9-1".into())));
+        let error = ApiError::from(Refusal::InBatch { index: 2, refusal: alloc::boxed::Box::new(inner) });
+        assert_eq!((error.code, error.index), (Code::PreconditionFailed, Some(2)));
+        let body = String::from_utf8(error.body()).unwrap();
+        assert!(body.ends_with(r#","version":3,"etag":"\"9-1\"","index":2}"#), "{body}");
+    }
+}

@@ -22,6 +22,7 @@ use crate::position::Position;
 use crate::scope::Scope;
 use crate::store::Store;
 use crate::stream::{Cursor, Request};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use bytes::Bytes;
@@ -170,7 +171,7 @@ struct Greeting {
 
 enum Phase {
     Greeting,
-    Staging(Staging, BaselineReason),
+    Staging(Box<Staging>, BaselineReason),
     Tail,
     /// HELLO said that nothing follows but END.
     AwaitEnd,
@@ -260,7 +261,7 @@ impl<S: Store> Replica<S> {
     pub fn request(&mut self, now: Now) -> Request {
         let progress = self.node.store().progress();
         let usable = progress.position.seq > 0 && !progress.baseline_due && !self.without_cursor;
-        let cursor = usable.then(|| Cursor { position: progress.position, scope: progress.scope });
+        let cursor = usable.then_some(Cursor { position: progress.position, scope: progress.scope });
         self.connection = Some(Connection {
             deframer: Deframer::new(),
             phase: Phase::Greeting,

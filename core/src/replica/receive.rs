@@ -12,6 +12,7 @@ use crate::node::{Node, Publication};
 use crate::position::Position;
 use crate::scope::Scope;
 use crate::store::{Progress, Store};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -166,7 +167,10 @@ impl<S: Store> Replica<S> {
         };
         self.accept(&mut progress, &hello.scope)?;
         connection.phase = match baseline {
-            Some(reason) => Phase::Staging(Staging::begin(self.node.store(), hello.seq, hello.scope.clone())?, reason),
+            Some(reason) => {
+                let staging = Staging::begin(self.node.store(), hello.seq, hello.scope.clone())?;
+                Phase::Staging(Box::new(staging), reason)
+            }
             None => Phase::Tail,
         };
         self.stats.connections += 1;
