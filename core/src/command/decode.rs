@@ -3,7 +3,7 @@
 
 use super::{Action, BaselineReason, End, EndReason, Hello, Line, Logged, Op, Ping, Proof, Ready, Resume, Steer, Word};
 use crate::digest::Digest;
-use crate::json::{self, elements, members};
+use crate::json::{self, elements, members_and_rows, rows};
 use crate::limits::INTEGER_MAX;
 use crate::name;
 use crate::position::EpochTable;
@@ -19,7 +19,8 @@ use core::fmt;
 pub enum Trust {
     /// From a parent or a file of unknown making: everything is checked.
     Checked,
-    /// Written by this node and guarded by a checksum: a canonical line's value is taken as it stands.
+    /// Spelled by this release's writer and guarded by a checksum: a canonical line's value is taken as it stands. Not
+    /// for lines that came from a parent, which may have fields behind the value.
     Own,
 }
 
@@ -137,8 +138,11 @@ fn scan_number(text: &str, at: &mut usize, lead: &str) -> Option<u64> {
         return None;
     }
     let number = rest[..digits].iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    if number > INTEGER_MAX {
+        return None;
+    }
     *at += lead.len() + digits;
-    (number <= INTEGER_MAX).then_some(number)
+    Some(number)
 }
 
 fn finish_scan<'a>(
@@ -149,11 +153,13 @@ fn finish_scan<'a>(
 ) -> Result<Line<'a>, DecodeError> {
     if let (Some(start), Action::Set { value, .. }) = (value_start, &mut logged.action) {
         let end = text.len() - 1;
-        if trust == Trust::Checked {
-            // Anything but one value up to the closing brace is the general reader's to take or to name.
-            if json::value_end(text, start) != Ok(end) || text.as_bytes()[end] != b'}' {
-                return General::read(text)?.into_line(text);
-            }
+        let whole = match trust {
+            Trust::Checked => json::value_end(text, start)? == end,
+            Trust::Own => start < end,
+        };
+        if !whole || text.as_bytes()[end] != b'}' {
+            // Fields or a carriage return behind the value, or something that is no line at all.
+            return General::read(text)?.into_line(text);
         }
         *value = &text[start..end];
     }
@@ -168,8 +174,9 @@ fn invalid(field: &'static str, raw: &str) -> DecodeError {
 }
 
 impl<'a> General<'a> {
+    /// The commands of a batch do not count for the depth of the values in them, or a legal value could not be batched.
     fn read(text: &'a str) -> Result<Self, DecodeError> {
-        Ok(Self(members(text)?))
+        Ok(Self(members_and_rows(text, "commands")?))
     }
 
     fn raw(&self, field: &str) -> Option<&'a str> {
@@ -284,15 +291,14 @@ impl<'a> General<'a> {
     }
 
     fn batch(&self) -> Result<Action<'a>, DecodeError> {
-        let commands = self.field("commands", |raw| elements(raw).ok())?;
+        let commands = self.field("commands", |raw| rows(raw).ok())?;
         if commands.is_empty() {
             return Err(DecodeError::EmptyBatch);
         }
         let mut ops = Vec::with_capacity(commands.len());
         let mut seen = BTreeSet::new();
         for command in commands {
-            let fields = Self::read(command).map_err(|_| invalid("commands", command))?;
-            let op = fields.op()?;
+            let op = Self(command).op()?;
             if !seen.insert(op.key.clone()) {
                 return Err(DecodeError::RepeatedKey(op.key.into_owned()));
             }

@@ -147,6 +147,55 @@ pub fn elements(text: &str) -> Result<Vec<&str>, Error> {
     Ok(elements)
 }
 
+/// As [`members`], but where the member `name` is an array, neither it nor the objects right in it count for depth:
+/// values of the greatest depth can be read out of them too. Take that member apart with [`rows`].
+///
+/// # Errors
+///
+/// As [`members`].
+pub fn members_and_rows<'t>(text: &'t str, name: &str) -> Result<Vec<(Cow<'t, str>, &'t str)>, Error> {
+    let mut scanner = Scanner::new(text, 0)?;
+    let mut members = Vec::new();
+    scanner.open(b'{')?;
+    let mut more = scanner.first_child(b'}')?;
+    while more {
+        let key = string_at(text, scanner.key()?)?.0;
+        let start = scanner.at();
+        if key == name {
+            scanner.rows()?
+        } else {
+            scanner.value()?
+        }
+        members.push((key, &text[start..scanner.at()]));
+        more = scanner.next_child(b'}')?;
+    }
+    scanner.end()?;
+    Ok(members)
+}
+
+/// Takes an array of objects apart: the members of each, as [`members`] gives them.
+///
+/// # Errors
+///
+/// As [`members`]; `UnexpectedByte` where an element is no object.
+pub fn rows(text: &str) -> Result<Vec<Vec<(Cow<'_, str>, &str)>>, Error> {
+    let mut scanner = Scanner::new(text, 0)?;
+    let mut rows = Vec::new();
+    scanner.open(b'[')?;
+    let mut more = scanner.first_child(b']')?;
+    while more {
+        let mut members = Vec::new();
+        scanner.row(|key, value| {
+            members.push((string_at(text, key)?.0, &text[value]));
+            Ok(())
+        })?;
+        rows.push(members);
+        more = scanner.next_child(b']')?;
+    }
+    scanner.end()?;
+    Ok(rows)
+}
+
 /// The content of a raw string value; `None` for any other type.
 #[must_use]
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {

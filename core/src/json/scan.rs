@@ -3,6 +3,7 @@
 //! Open containers are a depth and one bit each, so a text as deep as it likes costs no stack.
 
 use alloc::string::String;
+use core::ops::Range;
 
 use super::keys::Keys;
 use super::{DEPTH_MAX, Error, ErrorKind, TEXT_BYTES_MAX, number, text};
@@ -146,9 +147,50 @@ impl<'t> Scanner<'t> {
     /// not count for the depth of what [`value`](Self::value) finds in it.
     pub(super) fn open(&mut self, opening: u8) -> Result<(), Error> {
         self.start()?;
+        self.open_within(opening)
+    }
+
+    /// Opens a container within the outermost one; like that one it does not count for depth.
+    fn open_within(&mut self, opening: u8) -> Result<(), Error> {
         self.expect(opening)?;
         self.keys.open();
         self.space();
+        Ok(())
+    }
+
+    /// Steps over the value that starts here. Of an array, neither it nor the objects right in it count for depth.
+    pub(super) fn rows(&mut self) -> Result<(), Error> {
+        if self.peek()? != b'[' {
+            return self.value();
+        }
+        self.open_within(b'[')?;
+        let mut more = self.first_child(b']')?;
+        while more {
+            if self.peek()? == b'{' {
+                self.row(|_, _| Ok(()))?
+            } else {
+                self.value()?
+            }
+            more = self.next_child(b']')?;
+        }
+        Ok(())
+    }
+
+    /// Steps over the object that starts here, which does not count for depth, and hands out its members: where the
+    /// key starts, and where the value stands.
+    pub(super) fn row(
+        &mut self,
+        mut member: impl FnMut(usize, Range<usize>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.open_within(b'{')?;
+        let mut more = self.first_child(b'}')?;
+        while more {
+            let key = self.key()?;
+            let start = self.at;
+            self.value()?;
+            member(key, start..self.at)?;
+            more = self.next_child(b'}')?;
+        }
         Ok(())
     }
 
