@@ -7,7 +7,6 @@
 
 use crate::command::{Action, Logged, Op};
 use crate::id::Id;
-use crate::json;
 use crate::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits};
 use crate::name;
 use crate::position::Position;
@@ -17,6 +16,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use hashbrown::{HashMap, HashSet};
+
+#[cfg(test)]
+mod tests;
 
 /// A write as a client asks for it.
 #[derive(Clone, Debug)]
@@ -111,7 +113,7 @@ pub enum Refusal {
     },
     /// A value, batch or line is over its limit.
     TooLarge {
-        /// `value`, `batch` or `line`.
+        /// `value`, `batch` (its commands), `encoded batch` or `line`.
         what: &'static str,
         /// Its bytes or commands.
         size: usize,
@@ -202,8 +204,8 @@ struct PendingCollection {
     last_seq: Option<u64>,
     /// The newest line that changed it.
     seq: u64,
-    /// It was created or dropped by a pending line, so that the store's entries are not its.
-    renewed: bool,
+    /// The newest pending line that created or dropped it: until that is state, the store's entries are not its.
+    renewed: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -294,7 +296,10 @@ impl Sequencer {
             self.entries.clear();
             return;
         }
-        self.collections.retain(|_, pending| pending.seq > seq);
+        self.collections.retain(|_, pending| {
+            pending.renewed = pending.renewed.filter(|&renewed| renewed > seq);
+            pending.seq > seq
+        });
         self.entries.retain(|_, entries| {
             entries.retain(|_, pending| pending.seq > seq);
             !entries.is_empty()
@@ -393,26 +398,9 @@ impl Sequencer {
             ops.push(Op { key: Cow::Borrowed(entry.key), version, value: entry.value, extra: Cow::Borrowed("") });
         }
         let versions: Vec<u64> = ops.iter().map(|op| op.version).collect();
-        let before = out.len();
         let seq = self.write(collection, Some(prev), Action::Batch(ops), now_ms, out)?;
-        if let Err(refusal) = self.check_batch_line(&out[before..]) {
-            out.truncate(before);
-            self.position.seq -= 1;
-            return Err(refusal);
-        }
         self.note(collection, seq, entries.iter().zip(versions.iter().copied()));
         Ok(Accepted::Written { seq, versions })
-    }
-
-    /// A batch's values stand deeper in their line than an entry's: what no reader could take is refused here.
-    fn check_batch_line(&self, line: &[u8]) -> Result<(), Refusal> {
-        let (size, limit) = (line.len(), self.limits.batch_bytes_max);
-        if size > limit {
-            return Err(Refusal::TooLarge { what: "encoded batch", size, limit });
-        }
-        let text = json::utf8(line).and_then(json::members);
-        text.map(|_| ())
-            .map_err(|error| Refusal::InvalidBatch(alloc::format!("the batch is no line readers take: {error}")))
     }
 
     /// Checks one change of an entry and returns the version it will have.
@@ -450,12 +438,16 @@ impl Sequencer {
         let seq = self.position.seq + 1;
         let timestamp = self.timestamp.max(now_ms);
         let collection = Some(Cow::Borrowed(collection));
+        let (what, limit) = match &action {
+            Action::Batch(_) => ("encoded batch", self.limits.batch_bytes_max.min(LINE_BYTES_MAX)),
+            _ => ("line", LINE_BYTES_MAX),
+        };
         let before = out.len();
         self.emit(Logged { seq, prev, collection, timestamp, extra: Cow::Borrowed(""), action }, out);
         let size = out.len() - before - 1;
-        if size > LINE_BYTES_MAX {
+        if size > limit {
             out.truncate(before);
-            return Err(Refusal::TooLarge { what: "line", size, limit: LINE_BYTES_MAX });
+            return Err(Refusal::TooLarge { what, size, limit });
         }
         self.timestamp = timestamp;
         self.position.seq = seq;
@@ -469,11 +461,11 @@ impl Sequencer {
 
     fn renew(&mut self, collection: &str, last_seq: Option<u64>, seq: u64) {
         self.entries.remove(collection);
-        self.collections.insert(collection.into(), PendingCollection { last_seq, seq, renewed: true });
+        self.collections.insert(collection.into(), PendingCollection { last_seq, seq, renewed: Some(seq) });
     }
 
     fn note<'a>(&mut self, collection: &str, seq: u64, writes: impl Iterator<Item = (&'a EntryWrite<'a>, u64)>) {
-        let renewed = self.collections.get(collection).is_some_and(|pending| pending.renewed);
+        let renewed = self.collections.get(collection).and_then(|pending| pending.renewed);
         self.collections.insert(collection.into(), PendingCollection { last_seq: Some(seq), seq, renewed });
         let entries = self.entries.entry_ref(collection).or_default();
         for (write, version) in writes {
@@ -494,7 +486,7 @@ impl Sequencer {
         if let Some(pending) = self.entries.get(collection).and_then(|entries| entries.get(key)) {
             return Ok(pending.current.clone());
         }
-        if self.collections.get(collection).is_some_and(|pending| pending.renewed) {
+        if self.collections.get(collection).is_some_and(|pending| pending.renewed.is_some()) {
             return Ok(None);
         }
         let record = store.record(collection, key)?;
