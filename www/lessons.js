@@ -11,8 +11,8 @@ export function emptyTable({ collection, prefix, answer, status, narrow }) {
   if (collection === null) {
     return [
       text('Nothing has been written yet. Write the first flag from a terminal and watch it appear here:'),
-      command(`headwater set flags checkout:new '{"on":true}' --url ${location.origin}`),
-      text('The command takes the pair from HEADWATER_APIKEY and HEADWATER_SECRET.'),
+      command(`headwater set flags checkout:new '{"on":true}' --create --url ${location.origin}`),
+      text('It takes the pair from HEADWATER_APIKEY and HEADWATER_SECRET; towards a node that runs with --dev, add --dev.'),
     ];
   }
   if (answer.status === 421) return partOnly(collection, status.scope[collection] ?? [], narrow);
