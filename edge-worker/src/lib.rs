@@ -1,40 +1,19 @@
-#![expect(missing_docs, reason = "the object macro writes undocumented items")]
 //! The edge replica: a Cloudflare Worker and a SQLite-backed Durable Object around the core.
+//!
+//! [`front`] is the Worker: it picks the region's object and falls back to the parent when that does not answer.
+//! [`object`] is the Durable Object: it follows the parent into [`store`], core's store over its SQLite, and answers
+//! reads, streams and health by core's API. Writes go to the parent.
 
+mod clock;
+mod forward;
+mod front;
+mod http;
+mod log;
+mod object;
+mod settings;
+mod signal;
 mod sql;
 mod store;
 
 #[cfg(feature = "selftest")]
 mod selftest;
-
-use worker::{Context, DurableObject, Env, Request, Response, Result, State, durable_object, event};
-
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, _ctx: Context) -> Result<Response> {
-    env.durable_object("REPLICA")?.get_by_name("replica:local")?.fetch_with_request(request).await
-}
-
-/// The object.
-#[durable_object]
-pub struct Replica {
-    state: State,
-    env: Env,
-}
-
-impl DurableObject for Replica {
-    fn new(state: State, env: Env) -> Self {
-        Self { state, env }
-    }
-
-    async fn fetch(&self, request: Request) -> Result<Response> {
-        #[cfg(feature = "selftest")]
-        if let Some(answer) = selftest::answer(&self.state, &request)? {
-            return Ok(answer);
-        }
-        Response::empty()
-    }
-
-    async fn alarm(&self) -> Result<Response> {
-        Response::empty()
-    }
-}

@@ -136,6 +136,7 @@ impl SqliteStore {
     }
 
     /// Whether a baseline is being staged.
+    #[cfg(feature = "selftest")]
     pub(crate) fn is_staging(&self) -> bool {
         self.0.state.borrow().staging.is_some()
     }

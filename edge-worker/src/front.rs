@@ -1,0 +1,130 @@
+//! The Worker in front: finds the region's object, and does not let a caller hang when the object does.
+//!
+//! It holds no state and decides nothing about credentials: the object does, or the parent.
+
+use crate::forward::Forward;
+use crate::http::{self, Head};
+use crate::log::log;
+use crate::object::{LOCAL_REGION, NAME_PREFIX};
+use crate::settings::Settings;
+use crate::signal::delay;
+use futures_util::future::{Either, select};
+use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, HEADER_WAIT, WAIT_MS_DEFAULT, WAIT_MS_MAX};
+use std::pin::pin;
+use worker::{Context, Env, Request, Response, Result, event};
+
+/// How long an object may take to begin an answer; a panic inside it would leave the caller waiting for ever.
+const OBJECT_MS: u64 = 2_000;
+
+/// The same for what the object sends on to the parent, which takes its own time.
+const FORWARDED_MS: u64 = 40_000;
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+    let settings = Settings::of(&env);
+    let head = Head::of(&request);
+    let region = settings.region.clone().unwrap_or_else(|| region(&request).into());
+    let is_read = matches!(&*head.method, "GET" | "HEAD");
+    let answered = {
+        let asked = ask(&env, &region, request);
+        let timer = delay(if is_read { OBJECT_MS + wait_ms(&head) } else { FORWARDED_MS });
+        match select(pin!(asked), pin!(timer)).await {
+            Either::Left((Ok(response), _)) => Some(response),
+            Either::Left((Err(error), _)) => {
+                log("error", "object_failed", &[("region", &region), ("why", &error)]);
+                None
+            }
+            Either::Right(_) => {
+                log("error", "object_silent", &[("region", &region)]);
+                None
+            }
+        }
+    };
+    if let Some(response) = answered {
+        return Ok(response);
+    }
+    if !is_read {
+        let error = ApiError::new(Code::OutcomeUnknown, "the replica did not answer: the write may or may not have happened");
+        return http::error(error, false);
+    }
+    // A node's own health is not its parent's.
+    let about_itself = !head.path().starts_with("/v1/collections");
+    match settings.parents.first() {
+        Some(parent) if !about_itself && settings.answers_to(&head.header("host")) => {
+            let sent = Forward { parent, head: &head, body: None, instance: None }.send().await;
+            sent.or_else(|error| http::error(error, head.is_head()))
+        }
+        _ => http::error(ApiError::new(Code::NotReady, "the replica did not answer"), head.is_head()),
+    }
+}
+
+async fn ask(env: &Env, region: &str, request: Request) -> Result<Response> {
+    let objects = env.durable_object("REPLICA")?;
+    let name = format!("{NAME_PREFIX}{region}");
+    let object = match region {
+        LOCAL_REGION => objects.get_by_name(&name)?,
+        hint if HINTS.contains(&hint) => objects.get_by_name_with_location_hint(&name, hint)?,
+        _ => objects.get_by_name(&name)?,
+    };
+    object.fetch_with_request(request).await
+}
+
+/// How long a read may have asked to wait for its position.
+fn wait_ms(head: &Head) -> u64 {
+    match head.header_if_any(HEADER_MIN_POSITION) {
+        None => 0,
+        Some(_) => head.header(HEADER_WAIT).trim().parse().unwrap_or(WAIT_MS_DEFAULT).min(WAIT_MS_MAX),
+    }
+}
+
+/// Places where the provider takes a hint to put an object
+/// (<https://developers.cloudflare.com/durable-objects/reference/data-location/>).
+const HINTS: [&str; 9] = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"];
+
+/// The region a request came in at: one object each.
+fn region(request: &Request) -> &'static str {
+    let Some(cf) = request.cf() else { return LOCAL_REGION };
+    let continent = cf.continent().unwrap_or_default();
+    place(&continent, cf.coordinates().map(|(_, longitude)| longitude))
+}
+
+fn place(continent: &str, longitude: Option<f32>) -> &'static str {
+    let west_of = |meridian: f32| longitude.is_none_or(|longitude| longitude < meridian);
+    match continent {
+        "NA" if longitude.is_some() && west_of(-100.0) => "wnam",
+        "NA" => "enam",
+        "SA" => "sam",
+        "EU" if west_of(16.0) => "weur",
+        "EU" => "eeur",
+        "AS" if longitude.is_some() && west_of(60.0) => "me",
+        "AS" => "apac",
+        "OC" => "oc",
+        "AF" => "afr",
+        _ => LOCAL_REGION,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_hints_of_the_provider() {
+        for (continent, longitude, hint) in [
+            ("NA", Some(-122.0), "wnam"),
+            ("NA", Some(-74.0), "enam"),
+            ("NA", None, "enam"),
+            ("EU", Some(2.3), "weur"),
+            ("EU", Some(30.5), "eeur"),
+            ("AS", Some(55.3), "me"),
+            ("AS", Some(139.7), "apac"),
+            ("AF", Some(3.4), "afr"),
+            ("OC", Some(151.2), "oc"),
+            ("SA", Some(-46.6), "sam"),
+        ] {
+            assert_eq!(place(continent, longitude), hint, "{continent} {longitude:?}");
+            assert!(HINTS.contains(&hint));
+        }
+        assert_eq!(place("", None), LOCAL_REGION);
+    }
+}

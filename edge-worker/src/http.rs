@@ -1,0 +1,114 @@
+//! Between the runtime's requests and responses and core's API.
+
+use futures_util::stream;
+use headwater_core::api::{Answer, ApiError, Body};
+use headwater_core::store::Snapshot;
+use worker::{Headers, Request, Response, ResponseBuilder, Result};
+
+/// Longest time that a parent may ask to be left alone: longer ones are taken for mistakes.
+const RETRY_AFTER_S_MAX: u64 = 3_600;
+
+/// What a request says before its body.
+pub(crate) struct Head {
+    pub(crate) method: String,
+    /// Path and query as they came: nothing has resolved dots or decoded percents.
+    target: String,
+    pub(crate) headers: Headers,
+}
+
+impl Head {
+    pub(crate) fn of(request: &Request) -> Self {
+        let url = request.inner().url();
+        let behind_scheme = url.find("://").map_or(0, |at| at + 3);
+        let target = url[behind_scheme..].find('/').map_or("/", |at| &url[behind_scheme + at..]).to_owned();
+        Self { method: request.method().to_string(), target, headers: request.headers().clone() }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// A header, empty when it is missing. Repeated ones are joined by commas.
+    pub(crate) fn header(&self, name: &str) -> String {
+        self.headers.get(name).ok().flatten().unwrap_or_default()
+    }
+
+    /// A header that is there.
+    pub(crate) fn header_if_any(&self, name: &str) -> Option<String> {
+        self.headers.get(name).ok().flatten()
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+}
+
+/// Turns core's answer into a response.
+pub(crate) fn response<N: Snapshot + 'static>(answer: Answer<N>, is_head: bool) -> Result<Response> {
+    let headers = Headers::new();
+    for (name, value) in &answer.headers {
+        headers.set(name, value)?;
+    }
+    let builder = ResponseBuilder::new().with_status(answer.status).with_headers(headers);
+    let mut list = match answer.body {
+        _ if is_head || answer.status == 304 => return Ok(builder.empty()),
+        Body::Full(bytes) => return Ok(builder.fixed(bytes.to_vec())),
+        Body::List(list) => list,
+    };
+    // Most lists are one piece: those are sent with their length.
+    let (first, second) = match list.next_piece().and_then(|first| Ok((first, list.next_piece()?))) {
+        Ok(pieces) => pieces,
+        Err(_) => return error(ApiError::new(headwater_core::api::Code::InternalError, "the list could not be read"), false),
+    };
+    let first = first.unwrap_or_default().to_vec();
+    let Some(second) = second else { return Ok(builder.fixed(first)) };
+    let mut begun = vec![second.to_vec(), first];
+    builder.from_stream(stream::poll_fn(move |_| {
+        let piece = begun.pop().map_or_else(|| Ok(list.next_piece()?.map(|piece| piece.to_vec())), |piece| Ok(Some(piece)));
+        // An error breaks the connection off, so that half a list is never taken for a whole one.
+        let piece = piece.map_err(|error: headwater_core::store::SnapshotError| worker::Error::from(error.to_string()));
+        std::task::Poll::Ready(piece.transpose())
+    }))
+}
+
+/// An error without the state it was decided on.
+pub(crate) fn error(error: ApiError, is_head: bool) -> Result<Response> {
+    response(Answer::<Nothing>::from(error), is_head)
+}
+
+/// The snapshot of answers that need none.
+enum Nothing {}
+
+impl Snapshot for Nothing {
+    fn progress(&self) -> &headwater_core::store::Progress {
+        match *self {}
+    }
+
+    fn collections(&self) -> &[headwater_core::store::Collection] {
+        match *self {}
+    }
+
+    fn scan(
+        &self,
+        _: &str,
+        _: std::ops::Bound<&str>,
+        _: usize,
+    ) -> std::result::Result<headwater_core::store::Page, headwater_core::store::SnapshotError> {
+        match *self {}
+    }
+}
+
+/// What `Retry-After` asks for in ms, 0 when it says nothing that is understood.
+pub(crate) fn retry_after_ms(headers: &Headers) -> u64 {
+    let seconds = headers.get("retry-after").ok().flatten().and_then(|text| text.trim().parse::<u64>().ok());
+    seconds.map_or(0, |seconds| seconds.min(RETRY_AFTER_S_MAX) * 1_000)
+}

@@ -1,0 +1,72 @@
+//! `POST /v1/replicate`: streams to those who follow this object, browsers above all.
+
+use super::Object;
+use crate::signal::NextWithin;
+use crate::store::SqliteStore;
+use futures_util::stream;
+use headwater_core::api::{ApiError, CONTENT_NDJSON};
+use headwater_core::credentials::Grant;
+use headwater_core::stream::{Request, Step, Stream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use worker::{Headers, Response, ResponseBuilder, Result};
+
+/// Opens a stream for who has this grant.
+///
+/// # Errors
+/// The answer to give instead.
+pub(super) fn open(object: &Object, grant: &Grant, body: &[u8]) -> std::result::Result<Stream<SqliteStore>, ApiError> {
+    let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
+    let request = Request::from_body(body)?;
+    Ok(Stream::open(&object.node, request, &grant.credential, &granted, None, object.clock.now())?)
+}
+
+/// The answer that hands the stream on until it ends by END.
+pub(super) fn response(
+    object: &Rc<Object>,
+    stream: Stream<SqliteStore>,
+    more: &[(&'static str, String)],
+) -> Result<Response> {
+    let headers = Headers::new();
+    for (name, value) in more {
+        headers.set(name, value)?;
+    }
+    headers.set("content-type", CONTENT_NDJSON)?;
+    headers.set("cache-control", "no-store, no-transform")?;
+    headers.set("x-accel-buffering", "no")?;
+    let mut child = Child { object: Rc::clone(object), stream, rest: None };
+    let chunks = stream::poll_fn(move |context| child.poll(context).map(|chunk| chunk.map(Ok::<_, worker::Error>)));
+    ResponseBuilder::new().with_status(200).with_headers(headers).from_stream(chunks)
+}
+
+/// One child. The runtime asks for a chunk when the last one is on its way, so a slow child holds no lines.
+struct Child {
+    object: Rc<Object>,
+    stream: Stream<SqliteStore>,
+    rest: Option<NextWithin>,
+}
+
+impl Child {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        loop {
+            if let Some(rest) = &mut self.rest {
+                if Pin::new(rest).poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.rest = None;
+            }
+            let now = self.object.clock.now();
+            match self.stream.next(now) {
+                Step::Chunk(bytes) => return Poll::Ready(Some(bytes.to_vec())),
+                Step::Wait(until) => {
+                    let ms = until.saturating_sub(now.mono_ms).max(1);
+                    self.rest = Some(self.object.published.next_within(ms));
+                }
+                // There is no log here: what is not in the feed comes by a baseline.
+                Step::History(_) => self.stream.supply(None),
+                Step::End => return Poll::Ready(None),
+            }
+        }
+    }
+}
