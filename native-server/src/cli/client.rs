@@ -1,0 +1,267 @@
+//! One HTTP request to a node, and what each way of not being answered means.
+//!
+//! No redirects are followed and no proxies used: the pair goes to the address that was given, or nowhere. Streams are
+//! read by [`super::list`] and [`super::watch`], piece by piece.
+
+use super::connection::BaseUrl;
+use super::failure::{Failure, Kind};
+use crate::settings::Pair;
+use axum::body::Bytes;
+use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use headwater_core::api::{CONTENT_JSON, HEADER_LAG, HEADER_POSITION};
+use headwater_core::json;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use std::error::Error;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long an answer may take: longer than any node waits before it gives up by itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Longest single answer. The longest value is far below it, and so is a status with the most collections.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// The body of an answer, as it comes.
+pub(super) type Incoming = axum::body::Body;
+
+/// What to ask.
+pub(super) struct Call {
+    method: Method,
+    target: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+    /// Whether it changes anything, so that a lost answer leaves a doubt.
+    writes: bool,
+}
+
+impl Call {
+    pub(super) fn get(target: String) -> Self {
+        Self { method: Method::GET, target, headers: Vec::new(), body: Bytes::new(), writes: false }
+    }
+
+    pub(super) fn delete(target: String) -> Self {
+        Self { method: Method::DELETE, writes: true, ..Self::get(target) }
+    }
+
+    pub(super) fn post(target: String, body: String) -> Self {
+        Self { writes: true, ..Self::stream(target, body) }
+    }
+
+    /// A POST that changes nothing: it asks for a stream.
+    pub(super) fn stream(target: String, body: String) -> Self {
+        Self { method: Method::POST, body: body.into(), ..Self::get(target) }.with(CONTENT_TYPE, CONTENT_JSON)
+    }
+
+    #[must_use]
+    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+/// A whole answer with a status of success.
+pub(super) struct Reply {
+    pub(super) headers: HeaderMap,
+    /// The body's text.
+    pub(super) body: String,
+}
+
+impl Reply {
+    fn header(&self, name: impl axum::http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `ETag`, in its quotes.
+    pub(super) fn etag(&self) -> Option<&str> {
+        self.header(ETAG)
+    }
+
+    /// The position the answer is as of.
+    pub(super) fn position(&self) -> Option<&str> {
+        self.header(HEADER_POSITION)
+    }
+
+    /// How far the node is behind the writer; `None` from the writer itself.
+    pub(super) fn lag_ms(&self) -> Option<u64> {
+        self.header(HEADER_LAG)?.parse().ok()
+    }
+}
+
+/// Talks to one node.
+pub(super) struct Client {
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    base: BaseUrl,
+    pair: Option<Pair>,
+}
+
+impl Client {
+    pub(super) fn new(base: BaseUrl, pair: Option<Pair>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_WITHIN));
+        connector.set_nodelay(true);
+        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Self { http, base, pair }
+    }
+
+    /// The node's address.
+    pub(super) fn base(&self) -> &BaseUrl {
+        &self.base
+    }
+
+    /// Asks and takes the whole answer.
+    ///
+    /// # Errors
+    /// Everything but a status of success. After [`Kind::OutcomeUnknown`] the write may have happened.
+    pub(super) async fn call(&self, call: Call) -> Result<Reply, Failure> {
+        let broken = if call.writes { Kind::OutcomeUnknown } else { Kind::Unable };
+        let late = || self.lost(broken, &format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
+        let answered = async {
+            let response = self.open(call).await?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| self.lost(broken, &format!("the answer broke off: {error}")))?;
+            let body = String::from_utf8(body.to_bytes().into()).map_err(|_| self.foreign(head.status))?;
+            Ok(Reply { headers: head.headers, body })
+        };
+        timeout(ANSWER_WITHIN, answered).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Asks and returns as soon as the answer begins; its body is the caller's to read. Does not time out.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub(super) async fn open(&self, call: Call) -> Result<Response<Incoming>, Failure> {
+        let writes = call.writes;
+        let mut request = Request::builder().method(call.method).uri(self.base.join(&call.target)?);
+        for (name, value) in call.headers {
+            request = request.header(name, value);
+        }
+        if let Some(pair) = &self.pair {
+            request = request.header("apikey", &pair.apikey).header("secret", &pair.secret);
+        }
+        let request = request.body(Full::new(call.body)).expect("every part was checked when it was made");
+        let response = self.http.request(request).await.map_err(|error| {
+            let kind = if writes && !error.is_connect() { Kind::OutcomeUnknown } else { Kind::Unable };
+            self.lost(kind, &innermost(&error))
+        })?;
+        let response = response.map(Incoming::new);
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    /// The connection did not come about, or broke.
+    fn lost(&self, kind: Kind, why: &str) -> Failure {
+        if kind == Kind::OutcomeUnknown {
+            return Failure::new(kind, format!("{}: {why}; the write may or may not have happened", self.base))
+                .next("Read it back before you try again.");
+        }
+        Failure::new(kind, format!("cannot reach {}: {why}", self.base))
+            .next("Is a node running there? Start one with: headwater serve --dev")
+            .next("Another address is given by --url or HEADWATER_URL.")
+    }
+
+    /// Who answers there speaks HTTP, but is no node.
+    pub(super) fn foreign(&self, status: StatusCode) -> Failure {
+        Failure::unable(format!("{} answered {status} in a way no Headwater node does", self.base))
+            .next("Is this the right address? It is given by --url or HEADWATER_URL.")
+    }
+
+    async fn refusal(&self, response: Response<Incoming>) -> Failure {
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, 1 << 20).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let Some((code, message)) = error_body(&body) else { return self.foreign(head.status) };
+        let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let failure = Failure {
+            code: Some(code),
+            etag: text(ETAG).map(Into::into),
+            retry_after_s: text(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()),
+            ..Failure::new(Kind::Refused, message)
+        };
+        self.explain(failure, head.status)
+    }
+
+    /// What follows from the code, whatever the command.
+    fn explain(&self, mut failure: Failure, status: StatusCode) -> Failure {
+        if failure.is("outcome_unknown") {
+            failure.kind = Kind::OutcomeUnknown;
+            return failure.next("Read it back before you try again.");
+        }
+        if status.is_server_error() {
+            failure.kind = Kind::Unable;
+            return match failure.retry_after_s {
+                Some(seconds) => failure.next(format!("Try again in {seconds} s.")),
+                None => failure.next("Try again later, or ask another node."),
+            };
+        }
+        match failure.code.as_deref() {
+            Some("forbidden") if self.pair.is_none() => failure
+                .next("No pair was sent. Set HEADWATER_APIKEY and HEADWATER_SECRET;")
+                .next("for a node on this machine that runs with --dev, add --dev here too."),
+            Some("forbidden") => {
+                failure.next("The pair in use is not accepted by this node, or its roles do not cover this.")
+            }
+            Some("misdirected") => failure.next(format!(
+                "{} is not a name this node answers to, or it does not hold what was asked for: ask its parent.",
+                self.base
+            )),
+            _ => failure,
+        }
+    }
+}
+
+/// Code and message of the API's error body; `None` for any other body.
+fn error_body(body: &[u8]) -> Option<(String, String)> {
+    let fields = json::members(json::utf8(body).ok()?).ok()?;
+    let text = |name| json::string(fields.iter().find(|(field, _)| field == name)?.1);
+    Some((text("error")?.into_owned(), text("message")?.into_owned()))
+}
+
+/// The cause at the bottom, which is the one that says something: the others repeat that a request failed.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(code: &str, status: u16) -> Failure {
+        let client = Client::new("http://127.0.0.1:1".parse().unwrap(), None);
+        let failure = Failure { code: Some(code.into()), ..Failure::new(Kind::Refused, "why") };
+        client.explain(failure, StatusCode::from_u16(status).unwrap())
+    }
+
+    #[test]
+    fn every_code_has_its_exit_status() {
+        for code in headwater_core::api::Code::ALL {
+            let expected = match (code.status(), code.word()) {
+                (_, "outcome_unknown") => Kind::OutcomeUnknown,
+                (500.., _) => Kind::Unable,
+                _ => Kind::Refused,
+            };
+            assert_eq!(explained(code.word(), code.status()).kind, expected, "{}", code.word());
+        }
+    }
+
+    #[test]
+    fn reads_the_error_body_and_no_other() {
+        let body = headwater_core::api::ApiError::new(headwater_core::api::Code::NotFound, "no \"a\"").body();
+        assert_eq!(error_body(&body), Some(("not_found".into(), "no \"a\"".into())));
+        for body in [&b""[..], b"<html>", b"{}", b"[1]", b"{\"error\":1,\"message\":\"x\"}", b"\xff"] {
+            assert_eq!(error_body(body), None);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Which node to talk to, and as whom.
+//!
+//! A secret is never an argument: arguments are seen by everyone on the machine. It comes from a variable or a file.
+
+use super::client::Client;
+use super::failure::Failure;
+use crate::settings::{DEV, Pair};
+use axum::http::uri::{PathAndQuery, Scheme};
+use axum::http::{HeaderValue, Uri};
+use clap::Args;
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Take};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where a server listens unless told otherwise.
+const URL_DEFAULT: &str = "http://127.0.0.1:4077";
+/// The variables a pair comes from.
+const APIKEY_VARIABLE: &str = "HEADWATER_APIKEY";
+const SECRET_VARIABLE: &str = "HEADWATER_SECRET";
+/// Longest secret file read.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// What all client commands take.
+#[derive(Debug, Args)]
+pub(super) struct Connection {
+    /// Address of the node: writer, replica or edge
+    #[arg(long, env = "HEADWATER_URL", value_name = "URL", default_value = URL_DEFAULT, help_heading = "Connection")]
+    url: BaseUrl,
+    /// Public half of the pair [env: HEADWATER_APIKEY; the secret half is HEADWATER_SECRET, never an argument]
+    #[arg(long, value_name = "KEY", help_heading = "Connection")]
+    apikey: Option<String>,
+    /// File whose first line is the secret, instead of HEADWATER_SECRET
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    secret_file: Option<PathBuf>,
+    /// Use the pair dev / dev of a node on this machine that was started with --dev
+    #[arg(long, conflicts_with_all = ["apikey", "secret_file"], help_heading = "Connection")]
+    dev: bool,
+    /// Write JSON on a terminal too
+    #[arg(long, help_heading = "Output")]
+    pub(super) json: bool,
+}
+
+impl Connection {
+    /// A client for the node, with the pair if there is one.
+    ///
+    /// # Errors
+    /// Half a pair, an unreadable secret file, or `--dev` towards another machine.
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(self.url.clone(), self.pair(|name| std::env::var(name).ok())?))
+    }
+
+    fn pair(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Pair>, Failure> {
+        if self.dev {
+            if !self.url.is_loopback() {
+                let message =
+                    format!("--dev is for a node on this machine, and {} is not a loopback address", self.url);
+                return Err(
+                    Failure::usage(message).next(format!("Set {APIKEY_VARIABLE} and {SECRET_VARIABLE} for this node."))
+                );
+            }
+            return Ok(Some(Pair { apikey: DEV.into(), secret: DEV.into() }));
+        }
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        let apikey = self.apikey.clone().or_else(|| variable(APIKEY_VARIABLE));
+        let secret = match &self.secret_file {
+            Some(path) => Some(read_secret(path)?),
+            None => variable(SECRET_VARIABLE),
+        };
+        match (apikey, secret) {
+            (Some(apikey), Some(secret)) => whole(apikey, secret).map(Some),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(Failure::usage("there is an API key but no secret")
+                .next(format!("Set {SECRET_VARIABLE}, or name a file that holds it with --secret-file."))),
+            (None, Some(_)) => Err(Failure::usage("there is a secret but no API key")
+                .next(format!("Set {APIKEY_VARIABLE} or give --apikey."))),
+        }
+    }
+}
+
+fn whole(apikey: String, secret: String) -> Result<Pair, Failure> {
+    for (what, text) in [("API key", &apikey), ("secret", &secret)] {
+        if HeaderValue::from_str(text).is_err() {
+            return Err(Failure::usage(format!("the {what} has characters that none of ours has")));
+        }
+    }
+    Ok(Pair { apikey, secret })
+}
+
+fn read_secret(path: &Path) -> Result<String, Failure> {
+    let unreadable = |error| Failure::usage(format!("cannot read the secret from {}: {error}", path.display()));
+    let mut text = String::new();
+    File::open(path).map(limited).and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
+    let secret = text.lines().next().unwrap_or_default().trim();
+    if secret.is_empty() {
+        return Err(Failure::usage(format!("the first line of {} is empty: it should be the secret", path.display())));
+    }
+    Ok(secret.into())
+}
+
+fn limited(file: File) -> Take<File> {
+    file.take(SECRET_BYTES_MAX)
+}
+
+/// The address that paths are put behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BaseUrl {
+    /// `host` or `host:port`.
+    authority: String,
+    host: String,
+    /// Empty, or beginning with a slash and ending without one.
+    path: String,
+}
+
+impl BaseUrl {
+    /// The address of `target`, a path with its query.
+    pub(super) fn join(&self, target: &str) -> Result<Uri, Failure> {
+        let target = format!("{}{target}", self.path);
+        let invalid = |_| Failure::usage("the request is longer than an address may be");
+        let target = PathAndQuery::try_from(target).map_err(invalid)?;
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.as_str()).path_and_query(target);
+        uri.build().map_err(|_| Failure::usage("the request is longer than an address may be"))
+    }
+
+    fn is_loopback(&self) -> bool {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let with_scheme = if text.contains("://") { text.into() } else { format!("http://{text}") };
+        let uri: Uri = with_scheme.parse().map_err(|_| "not an address: expected http://HOST:PORT")?;
+        if uri.scheme() != Some(&Scheme::HTTP) {
+            return Err("only http:// is spoken: for a node behind TLS, start a local proxy that speaks it".into());
+        }
+        let authority = uri.authority().filter(|authority| !authority.host().is_empty());
+        let authority = authority.ok_or("not an address: expected http://HOST:PORT")?;
+        if authority.as_str().contains('@') {
+            return Err("a pair does not belong into an address: set HEADWATER_APIKEY and HEADWATER_SECRET".into());
+        }
+        if uri.query().is_some() {
+            return Err("an address ends before the question mark".into());
+        }
+        let path = uri.path().trim_end_matches('/').into();
+        Ok(Self { authority: authority.as_str().into(), host: authority.host().into(), path })
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::failure::Kind;
+
+    fn connection(url: &str) -> Connection {
+        Connection { url: url.parse().unwrap(), apikey: None, secret_file: None, dev: false, json: false }
+    }
+
+    #[test]
+    fn an_address_may_leave_out_what_is_always_the_same() {
+        for (text, joined) in [
+            ("http://127.0.0.1:7070", "http://127.0.0.1:7070/v1/status"),
+            ("node:1", "http://node:1/v1/status"),
+            ("http://[::1]:80/", "http://[::1]:80/v1/status"),
+            ("http://host/behind/proxy/", "http://host/behind/proxy/v1/status"),
+        ] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().join("/v1/status").unwrap().to_string(), joined);
+        }
+        for text in ["", "http://", "https://host", "ftp://host", "http://dev:dev@host", "http://host/?a=b", "a b"] {
+            assert!(text.parse::<BaseUrl>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_reach_the_node_as_they_are() {
+        let base: BaseUrl = "http://h".parse().unwrap();
+        let target = "/v1/collections/c/entry?key=%2E%2E%2Fa";
+        assert_eq!(base.join(target).unwrap().to_string(), format!("http://h{target}"));
+    }
+
+    #[test]
+    fn the_dev_pair_never_leaves_the_machine() {
+        for (url, used) in [
+            ("http://127.0.0.1:1", true),
+            ("http://127.8.0.1:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost:1", true),
+            ("http://10.0.0.1:1", false),
+            ("http://localhost.example.com:1", false),
+        ] {
+            let pair = Connection { dev: true, ..connection(url) }.pair(|_| None);
+            match pair {
+                Ok(pair) => assert!(used && pair.is_some_and(|pair| pair.apikey == "dev"), "{url}"),
+                Err(failure) => assert!(!used && failure.kind == Kind::Usage, "{url}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_is_whole_or_not_there() {
+        let set = |names: &'static [&str]| move |name: &str| Some(if names.contains(&name) { "x" } else { "" }.into());
+        assert!(connection("h").pair(set(&[])).unwrap().is_none());
+        assert!(connection("h").pair(set(&[APIKEY_VARIABLE, SECRET_VARIABLE])).unwrap().is_some());
+        for half in [&[APIKEY_VARIABLE][..], &[SECRET_VARIABLE][..]] {
+            assert_eq!(connection("h").pair(set(half)).unwrap_err().kind, Kind::Usage);
+        }
+    }
+
+    #[test]
+    fn a_secret_file_wins_over_the_variable() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        std::fs::write(&path, "from-file\nsecond line\n").unwrap();
+        let named = Connection { apikey: Some("k".into()), secret_file: Some(path.clone()), ..connection("h") };
+        let pair = named.pair(|_| Some("from-variable".into())).unwrap().unwrap();
+        assert_eq!((&*pair.apikey, &*pair.secret), ("k", "from-file"));
+        assert!(named.pair(|_| None).is_ok());
+        std::fs::write(&path, "a\u{7f}b").unwrap();
+        assert_eq!(named.pair(|_| None).unwrap_err().kind, Kind::Usage);
+        std::fs::write(&path, "\n").unwrap();
+        assert_eq!(named.pair(|_| None).unwrap_err().kind, Kind::Usage);
+    }
+}

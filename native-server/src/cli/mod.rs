@@ -1,0 +1,134 @@
+//! The client commands of `headwater`: `get`, `set`, `delete`, `list`, `collections`, `watch` and `status`.
+//!
+//! Each is one request to any node, or with `watch` one stream that is taken up again whenever it breaks. A person at a
+//! terminal gets tables and words; a pipe gets the API's own JSON. Nothing here keeps state on disk, and nothing decides
+//! what a command means: that is the server's and core's business.
+
+mod ago;
+mod client;
+mod collections;
+mod connection;
+mod entry;
+mod failure;
+mod list;
+mod output;
+mod paint;
+mod pretty;
+mod status;
+mod table;
+mod value;
+mod watch;
+
+use clap::Subcommand;
+use connection::Connection;
+use failure::Failure;
+use output::Output;
+use std::process::ExitCode;
+
+/// What stands below the help of `headwater` itself.
+pub const AFTER_HELP: &str = "\
+Examples:
+  headwater serve --dev                                 a writer on this machine, with the pair dev / dev
+  headwater set flags checkout '{\"on\":true}' --create --dev
+  headwater get flags checkout --dev
+  headwater watch flags --dev                           every change, as it comes
+
+The client commands take --url or HEADWATER_URL, and the pair from HEADWATER_APIKEY and HEADWATER_SECRET. On a terminal
+they write for people, into a pipe JSON.
+
+Exit status of the client commands:
+  0  done
+  1  refused: not found, a guard that does not hold, no permission, something over its limit
+  2  the command line, or the value, is not right; nothing was sent
+  3  the node cannot be reached, or cannot do it now; nothing was written
+  4  the connection broke after a write was sent: it may or may not have happened
+  130  ended by Ctrl-C";
+
+/// The client commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read one entry
+    #[command(after_help = entry::GET_HELP)]
+    Get(entry::Get),
+    /// Write one entry
+    #[command(after_help = entry::SET_HELP)]
+    Set(entry::Set),
+    /// Delete one entry
+    #[command(after_help = entry::DELETE_HELP)]
+    Delete(entry::Delete),
+    /// List the entries of a collection in key order
+    #[command(after_help = list::HELP)]
+    List(list::List),
+    /// List, create and drop collections
+    #[command(after_help = collections::HELP)]
+    Collections(collections::Collections),
+    /// Show every change as it comes
+    #[command(after_help = watch::HELP)]
+    Watch(watch::Watch),
+    /// Show what a node holds, whom it follows and how far behind it is
+    #[command(after_help = status::HELP)]
+    Status(status::Status),
+}
+
+impl Command {
+    /// Runs the command to its end on a runtime of its own; do not call it on one. Says on stderr what went wrong.
+    pub fn run(self) -> ExitCode {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return Failure::unable(format!("cannot start: {error}")).report(),
+        };
+        let mut output = Output::new(self.connection().json);
+        let outcome = runtime.block_on(self.carry_out(&mut output));
+        // A look-up of a name that hangs in a thread must not hold up the end.
+        runtime.shutdown_background();
+        match outcome.and_then(|()| output.finish()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        }
+    }
+
+    fn connection(&self) -> &Connection {
+        match self {
+            Self::Get(get) => &get.connection,
+            Self::Set(set) => &set.connection,
+            Self::Delete(delete) => &delete.connection,
+            Self::List(list) => &list.connection,
+            Self::Collections(collections) => collections.connection(),
+            Self::Watch(watch) => &watch.connection,
+            Self::Status(status) => &status.connection,
+        }
+    }
+
+    async fn carry_out(&self, output: &mut Output) -> Result<(), Failure> {
+        let client = self.connection().client()?;
+        match self {
+            Self::Get(get) => get.run(&client, output).await,
+            Self::Set(set) => set.run(&client, output).await,
+            Self::Delete(delete) => delete.run(&client, output).await,
+            Self::List(list) => list.run(&client, output).await,
+            Self::Collections(collections) => collections.run(&client, output).await,
+            Self::Watch(watch) => watch.run(client, output).await,
+            Self::Status(status) => status.run(&client, output).await,
+        }
+    }
+}
+
+/// A collection name from the command line.
+///
+/// # Errors
+/// Says what a name is. Only names are sent: a path with anything else in it could reach another route.
+fn collection_name(text: &str) -> Result<String, String> {
+    if headwater_core::name::is_valid(text) {
+        return Ok(text.into());
+    }
+    Err("a collection's name begins with a letter or digit and goes on with letters, digits, '.', '_', ':' or '-'"
+        .into())
+}
+
+/// A key from the command line.
+///
+/// # Errors
+/// An empty text is no key.
+fn key(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("a key is not empty".into()) } else { Ok(text.into()) }
+}

@@ -1,0 +1,171 @@
+//! `headwater status`: what a node says of itself, laid out for people.
+
+use super::ago::span;
+use super::client::{Call, Client};
+use super::connection::Connection;
+use super::failure::Failure;
+use super::output::Output;
+use super::paint::visible;
+use super::table::Table;
+use axum::http::StatusCode;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+pub(super) const HELP: &str = "\
+Examples:
+  headwater status
+  headwater status --url http://127.0.0.1:4078 | jq .replication.lagMs
+
+A lag is how far the node is behind the writer: never less than is true, and never shown rounded down.
+
+JSON: what GET /v1/status answers";
+
+/// `headwater status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
+/// The part of the answer that is shown. What another release leaves out is not shown.
+#[derive(Deserialize)]
+struct Facts<'a> {
+    node: String,
+    role: String,
+    parent: Option<String>,
+    #[serde(rename = "uptimeSeconds")]
+    uptime_s: u64,
+    cluster: Option<String>,
+    collections: BTreeMap<String, Collection>,
+    #[serde(default)]
+    children: Vec<Child>,
+    #[serde(borrow)]
+    replication: Replication<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Collection {
+    keys: u64,
+    last_seq: u64,
+    wal_size_bytes: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Child {
+    node: String,
+    lag_seq: u64,
+    in_baseline: bool,
+}
+
+#[derive(Deserialize)]
+struct Replication<'a> {
+    parent_connected: bool,
+    complete: bool,
+    position: String,
+    #[serde(borrow)]
+    scope: &'a RawValue,
+    #[serde(rename = "lagMs")]
+    lag_ms: Option<u64>,
+    #[serde(rename = "lastOffence")]
+    last_offence: Option<Offence>,
+}
+
+#[derive(Deserialize)]
+struct Offence {
+    code: String,
+    message: String,
+}
+
+impl Status {
+    pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        let reply = client.call(Call::get("/v1/status".into())).await?;
+        if !output.human {
+            return output.line(reply.body);
+        }
+        let facts: Facts<'_> = serde_json::from_str(&reply.body).map_err(|_| client.foreign(StatusCode::OK))?;
+        for (name, text) in summary(&facts) {
+            let name = format!("{name:<10}");
+            output.line(format!("{}{}", output.paint.dim(&name), visible(&text)))?;
+        }
+        tables(&facts, output)
+    }
+}
+
+/// The lines above the tables: what, and its value.
+fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
+    let replication = &facts.replication;
+    let mut lines =
+        vec![("node", format!("{} ({})", facts.node, facts.role)), ("position", replication.position.clone())];
+    if let Some(parent) = &facts.parent {
+        let connected = if replication.parent_connected { "connected" } else { "not connected" };
+        lines.push(("parent", format!("{parent} ({connected})")));
+        let lag = replication.lag_ms.map_or("not known yet".into(), span);
+        lines.push(("lag", lag));
+        lines.push(("scope", replication.scope.get().into()));
+        if let Some(Offence { code, message }) = &replication.last_offence {
+            lines.push(("trouble", format!("{message} [{code}]")));
+        }
+    }
+    if !replication.complete {
+        lines.push(("state", "incomplete: reads are not answered yet".into()));
+    }
+    lines.push(("up for", span(facts.uptime_s.saturating_mul(1_000))));
+    lines.extend(facts.cluster.clone().map(|cluster| ("cluster", cluster)));
+    lines
+}
+
+fn tables(facts: &Facts<'_>, output: &mut Output) -> Result<(), Failure> {
+    let (paint, width) = (output.paint, Output::width());
+    if !facts.collections.is_empty() {
+        output.line("")?;
+        let mut table = Table::new(&["COLLECTION", "KEYS", "LAST SEQ", "LOG BYTES"], &[1, 2, 3], paint, width);
+        for (name, collection) in &facts.collections {
+            let numbers = [collection.keys, collection.last_seq, collection.wal_size_bytes].map(|n| n.to_string());
+            table.row([name, &numbers[0], &numbers[1], &numbers[2]], output.writer())?;
+        }
+        table.finish(output.writer())?;
+    }
+    if !facts.children.is_empty() {
+        output.line("")?;
+        let mut table = Table::new(&["CHILD", "BEHIND", ""], &[1], paint, width);
+        for child in &facts.children {
+            let state = if child.in_baseline { "receiving a baseline" } else { "" };
+            table.row([&child.node, &child.lag_seq.to_string(), state], output.writer())?;
+        }
+        table.finish(output.writer())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPLICA: &str = r#"{"node":"r1","role":"replica","parent":"http://w","collections":{"a":{"keys":2,"lastSeq":9,"walSizeBytes":0,"digest":"xxh3:0"}},"children":[{"node":"c","scope":"*","sentSeq":8,"lagSeq":1,"inBaseline":true}],"uptimeSeconds":3,"instance":"x","cluster":"ff","replication":{"enabled":true,"parent_connected":false,"complete":false,"position":"5.9","epoch":5,"seq":9,"scope":"**","lagMs":61000,"lastOffence":{"code":"gap","message":"a command is missing"}}}"#;
+
+    #[test]
+    fn a_replica_tells_its_trouble() {
+        let facts: Facts<'_> = serde_json::from_str(REPLICA).unwrap();
+        let text: Vec<_> = summary(&facts).into_iter().map(|(name, text)| format!("{name}={text}")).collect();
+        for line in [
+            "parent=http://w (not connected)",
+            "lag=1 min 1 s",
+            "trouble=a command is missing [gap]",
+            "state=incomplete: reads are not answered yet",
+        ] {
+            assert!(text.iter().any(|shown| shown == line), "{line} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_writer_has_neither_parent_nor_lag() {
+        let text = r#"{"node":"w","role":"primary","parent":null,"collections":{},"children":[],"uptimeSeconds":0,"replication":{"enabled":false,"parent_connected":false,"complete":true,"position":"5.9","scope":"**","lagMs":null}}"#;
+        let facts: Facts<'_> = serde_json::from_str(text).unwrap();
+        let names: Vec<_> = summary(&facts).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["node", "position", "up for"]);
+    }
+}
