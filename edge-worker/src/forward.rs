@@ -3,7 +3,7 @@
 use crate::http::Head;
 use crate::signal::delay;
 use futures_util::future::{Either, select};
-use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, HEADER_VIA, HEADER_WAIT, HOPS_MAX};
+use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_VIA, HEADER_WAIT, HOPS_MAX};
 use std::pin::pin;
 use worker::{AbortController, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response, Result};
 
@@ -29,6 +29,24 @@ const ANSWER_HEADERS_DROPPED: [&str; 6] =
 /// How long a parent may take to begin an answer: longer than any read may wait there.
 const ANSWER_MS_MAX: u64 = 35_000;
 
+/// How long a parent may take to show that it is there.
+const PROBE_MS_MAX: u64 = 3_000;
+
+/// Sends a request; `None` when no answer comes in time, or none at all.
+async fn fetch(request: Request, ms_max: u64) -> Option<Response> {
+    let abort = AbortController::default();
+    let signal = abort.signal();
+    let request = Fetch::Request(request);
+    let (sent, timer) = (pin!(request.send_with_signal(&signal)), pin!(delay(ms_max)));
+    match select(sent, timer).await {
+        Either::Left((answer, _)) => answer.ok(),
+        Either::Right(_) => {
+            abort.abort();
+            None
+        }
+    }
+}
+
 /// A request on its way.
 pub(crate) struct Forward<'a> {
     /// Base address of the parent.
@@ -38,6 +56,9 @@ pub(crate) struct Forward<'a> {
     pub(crate) body: Option<Vec<u8>>,
     /// The instance that sends it on; `None` for the Worker in front, which holds no state and has none.
     pub(crate) instance: Option<String>,
+    /// The parent is perhaps not there: find out before a write is sent. The runtime's errors do not tell a connection
+    /// that never came about from one that broke later.
+    pub(crate) probe: bool,
 }
 
 impl Forward<'_> {
@@ -50,21 +71,22 @@ impl Forward<'_> {
         let changes = !matches!(&*self.head.method, "GET" | "HEAD");
         let via = via(&self.head.header(HEADER_VIA), self.instance.as_deref())?;
         let request = self.request(&via).map_err(|_| unavailable())?;
-        let abort = AbortController::default();
-        let signal = abort.signal();
-        let fetch = Fetch::Request(request);
-        let (sent, timer) = (pin!(fetch.send_with_signal(&signal)), pin!(delay(ANSWER_MS_MAX)));
-        match select(sent, timer).await {
-            Either::Left((Ok(answer), _)) => match provider_failure(answer.status_code(), answer.headers()) {
-                None => hand_on(answer).map_err(|_| if changes { unknown() } else { unavailable() }),
-                Some(Reached::No) => Err(unavailable()),
-                Some(Reached::Perhaps) if changes => Err(unknown()),
-                Some(Reached::Perhaps) => Err(unavailable()),
-            },
-            Either::Left((Err(error), _)) if changes && !was_refused(&error) => Err(unknown()),
-            Either::Right(_) if changes => Err(unknown()),
-            Either::Left(_) | Either::Right(_) => Err(unavailable()),
+        if changes && self.probe && !self.is_there().await {
+            return Err(unavailable());
         }
+        let lost = || if changes { unknown() } else { unavailable() };
+        let answer = fetch(request, ANSWER_MS_MAX).await.ok_or_else(lost)?;
+        match provider_failure(&answer) {
+            None => hand_on(answer).map_err(|_| lost()),
+            Some(Reached::No) => Err(unavailable()),
+            Some(Reached::Perhaps) => Err(lost()),
+        }
+    }
+
+    /// Whether the parent answers at all.
+    async fn is_there(&self) -> bool {
+        let Ok(request) = Request::new(&format!("{}/livez", self.parent), Method::Get) else { return false };
+        fetch(request, PROBE_MS_MAX).await.is_some_and(|answer| provider_failure(&answer).is_none())
     }
 
     fn request(&self, via: &str) -> Result<Request> {
@@ -113,12 +135,10 @@ enum Reached {
 
 /// The provider answers in the parent's place when it cannot deliver, with statuses of its own
 /// (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>).
-fn provider_failure(status: u16, headers: &Headers) -> Option<Reached> {
-    // An answer of a node's carries its position or an error of the API.
-    if headers.has(headwater_core::api::HEADER_POSITION).unwrap_or(false) {
-        return None;
-    }
-    reached(status)
+fn provider_failure(answer: &Response) -> Option<Reached> {
+    // An answer that a node gave carries its position.
+    let is_nodes = answer.headers().has(HEADER_POSITION).unwrap_or(false);
+    if is_nodes { None } else { reached(answer.status_code()) }
 }
 
 fn reached(status: u16) -> Option<Reached> {
@@ -129,13 +149,6 @@ fn reached(status: u16) -> Option<Reached> {
         520 | 522 | 524 | 527 => Some(Reached::Perhaps),
         _ => None,
     }
-}
-
-/// Whether the runtime says that no connection came about, in which case nothing was sent. Its words are all it gives;
-/// any it changes make the outcome unknown, which is always true.
-fn was_refused(error: &worker::Error) -> bool {
-    let words = error.to_string();
-    ["Connection refused", "DNS lookup failed", "No route to host", "Network is unreachable"].iter().any(|told| words.contains(told))
 }
 
 fn hand_on(mut answer: Response) -> Result<Response> {

@@ -9,7 +9,7 @@ use crate::object::{LOCAL_REGION, NAME_PREFIX};
 use crate::settings::Settings;
 use crate::signal::delay;
 use futures_util::future::{Either, select};
-use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, HEADER_WAIT, WAIT_MS_DEFAULT, WAIT_MS_MAX};
+use headwater_core::api::{self, ApiError, Code, HEADER_MIN_POSITION, HEADER_WAIT, WAIT_MS_DEFAULT, WAIT_MS_MAX};
 use std::pin::pin;
 use worker::{Context, Env, Request, Response, Result, event};
 
@@ -23,6 +23,12 @@ const FORWARDED_MS: u64 = 40_000;
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
     let settings = Settings::of(&env);
     let head = Head::of(&request);
+    // The runtime resolves dots in a path on its way to the object, which would make `keys/../../flags` another route.
+    if let Err(error) = api::route(&head.method, head.path(), head.query())
+        && error.code == Code::InvalidKey
+    {
+        return http::error(error, head.is_head());
+    }
     let region = settings.region.clone().unwrap_or_else(|| region(&request).into());
     let is_read = matches!(&*head.method, "GET" | "HEAD");
     let answered = {
@@ -51,7 +57,7 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     let about_itself = !head.path().starts_with("/v1/collections");
     match settings.parents.first() {
         Some(parent) if !about_itself && settings.answers_to(&head.header("host")) => {
-            let sent = Forward { parent, head: &head, body: None, instance: None }.send().await;
+            let sent = Forward { parent, head: &head, body: None, instance: None, probe: false }.send().await;
             sent.or_else(|error| http::error(error, head.is_head()))
         }
         _ => http::error(ApiError::new(Code::NotReady, "the replica did not answer"), head.is_head()),

@@ -249,11 +249,14 @@ impl Object {
 
     /// Sends the request on to the parent followed at this time.
     async fn forward(&self, head: &Head, request: &mut Request) -> std::result::Result<Response, Failed> {
-        let parent = self.settings.parents.get(self.replica.borrow().parent()).cloned();
+        let (parent, connected) = {
+            let replica = self.replica.borrow();
+            (self.settings.parents.get(replica.parent()).cloned(), replica.is_connected())
+        };
         let parent = parent.ok_or_else(|| ApiError::new(Code::ParentUnavailable, "this node has no parent"))?;
         let body = if request.inner().body().is_some() { Some(body(request, head).await?) } else { None };
         let instance = Some(self.store.instance().to_string());
-        Ok(Forward { parent: &parent, head, body, instance }.send().await?)
+        Ok(Forward { parent: &parent, head, body, instance, probe: !connected }.send().await?)
     }
 }
 
