@@ -13,6 +13,7 @@ mod status;
 use changes::Changes;
 use headwater_core::api::{self, Conditions, ListQuery};
 use headwater_core::clock::Now;
+use headwater_core::command::EndReason;
 use headwater_core::credentials::Grant;
 use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
@@ -104,11 +105,13 @@ impl Replica {
 
     /// Why the node ended the stream in good order, in words; `undefined` when it did not.
     pub fn ended(&self) -> Option<String> {
-        match &self.verdict {
-            Some(Cause::Ended(end)) if end.detail.is_empty() => Some(end.reason.as_str().into()),
-            Some(Cause::Ended(end)) => Some(format!("{} ({})", end.reason.as_str(), end.detail)),
-            _ => None,
-        }
+        let Some(Cause::Ended(end)) = &self.verdict else { return None };
+        let reason = end.reason.as_str();
+        Some(match (end.reason, end.detail.as_str()) {
+            (_, "") => reason.into(),
+            (EndReason::Retry, detail) => detail.into(),
+            (_, detail) => format!("{reason}, {detail}"),
+        })
     }
 
     /// The connection is over, and why as far as the caller knows; returns the ms to wait before the next one.
