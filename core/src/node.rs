@@ -110,6 +110,8 @@ struct Shared<S: Store> {
     next_child: u64,
     closing: Option<End>,
     snapshot: Weak<S::Snapshot>,
+    /// The newest proof there was when the snapshot was taken.
+    snapshot_at: u64,
     pings: BTreeMap<Scope, (Position, Digest)>,
     scratch: Vec<u8>,
 }
@@ -133,6 +135,7 @@ impl<S: Store> Node<S> {
             next_child: 1,
             closing: None,
             snapshot: Weak::new(),
+            snapshot_at: 0,
             pings: BTreeMap::new(),
             scratch: Vec::new(),
         };
@@ -301,8 +304,9 @@ impl<S: Store> Node<S> {
         self.lock().feed.after(scope, seq)
     }
 
-    /// A place among those who are sent a baseline, with the snapshot they share; `None` when all places are taken.
-    pub(crate) fn begin_baseline(&self, id: u64) -> Result<Option<Arc<S::Snapshot>>, SnapshotError> {
+    /// A place among those who are sent a baseline, with the snapshot they share and the `at` that is true of it; `None`
+    /// when all places are taken.
+    pub(crate) fn begin_baseline(&self, id: u64, now: Now) -> Result<Option<(Arc<S::Snapshot>, u64)>, SnapshotError> {
         let mut shared = self.lock();
         if shared.children.values().filter(|child| child.in_baseline).count() >= self.options.baselines_max {
             return Ok(None);
@@ -310,13 +314,16 @@ impl<S: Store> Node<S> {
         let snapshot = match shared.snapshot.upgrade() {
             // Shared while what came since is a small tail; beyond, a new copy is cheaper for the child.
             Some(open) if shared.feed.bytes_after(open.progress().position.seq) <= SHARED_TAIL_BYTES_MAX => open,
-            _ => Arc::new(self.store.snapshot()?),
+            _ => {
+                shared.snapshot_at = self.at(&shared, now);
+                Arc::new(self.store.snapshot()?)
+            }
         };
         shared.snapshot = Arc::downgrade(&snapshot);
         if let Some(child) = shared.children.get_mut(&id) {
             child.in_baseline = true;
         }
-        Ok(Some(snapshot))
+        Ok(Some((snapshot, shared.snapshot_at)))
     }
 
     pub(crate) fn end_baseline(&self, id: u64) {
@@ -332,10 +339,7 @@ impl<S: Store> Node<S> {
             return Ok(None);
         }
         let head = shared.feed.head;
-        let at = match self.options.role {
-            Role::Primary => now.wall_ms,
-            Role::Replica => shared.freshness.at(),
-        };
+        let at = self.at(&shared, now);
         let proof = if scope.is_narrowed_by_prefix() {
             Proof::Lines(shared.feed.ring(scope).lines)
         } else {
@@ -354,11 +358,16 @@ impl<S: Store> Node<S> {
         Ok(Some(Ping { seq: head.seq, at, proof }))
     }
 
-    /// The `at` a HELLO carries.
+    /// The `at` of a HELLO that leads to a tail. Load it before the position that it is a proof for.
     pub(crate) fn hello_at(&self, now: Now) -> u64 {
+        self.at(&self.lock(), now)
+    }
+
+    /// The newest proof this node holds that nothing older is missing in its state.
+    fn at(&self, shared: &Shared<S>, now: Now) -> u64 {
         match self.options.role {
             Role::Primary => now.wall_ms,
-            Role::Replica => self.lock().freshness.at(),
+            Role::Replica => shared.freshness.at(),
         }
     }
 }

@@ -241,6 +241,8 @@ impl<S: Store> Stream<S> {
 
     /// Decides how the stream starts and prepares HELLO.
     fn start(&mut self, cursor: Option<Cursor>, floor: u64, now: Now) -> Result<(), OpenError> {
+        // Before the position, so that what is published in between makes the proof older and not wrong.
+        let mut at = self.node.hello_at(now);
         let progress = self.node.store().progress();
         let start = if !progress.scope.contains(&self.scope) {
             Start::Elsewhere("scope")
@@ -256,11 +258,12 @@ impl<S: Store> Stream<S> {
                 (Resume::Tail, progress)
             }
             Start::Baseline(reason) => {
-                let snapshot = node.begin_baseline(self.child).map_err(|error| match error {
+                let snapshot = node.begin_baseline(self.child, now).map_err(|error| match error {
                     SnapshotError::Store(error) => OpenError::Store(error),
                     SnapshotError::TooMany | SnapshotError::Gone => OpenError::Overloaded("baselines"),
                 })?;
-                let snapshot = snapshot.ok_or(OpenError::Overloaded("baselines"))?;
+                let (snapshot, snapshot_at) = snapshot.ok_or(OpenError::Overloaded("baselines"))?;
+                at = snapshot_at;
                 let progress = snapshot.progress().clone();
                 let covered = snapshot.collections().iter().rev().filter(|c| self.scope.touches(&c.name));
                 let remaining = covered.cloned().collect();
@@ -275,7 +278,7 @@ impl<S: Store> Stream<S> {
             cluster: progress.cluster.ok_or(OpenError::NotReady)?,
             epoch: progress.position.epoch,
             seq: progress.position.seq,
-            at: node.hello_at(now),
+            at,
             node: Cow::Borrowed(&node.options().label),
             path: node.path(),
             resume,

@@ -38,6 +38,13 @@ pub enum Offence {
         /// The parent's.
         met: u64,
     },
+    /// The parent's baseline is older than what is held: taking it in would be going back.
+    ParentBehind {
+        /// What is held.
+        held: Position,
+        /// The baseline's position.
+        met: Position,
+    },
     /// The parent's state comes through this very node.
     Loop,
     /// The log needs a feature this release does not know; what is held goes on being served.
@@ -79,6 +86,7 @@ impl Offence {
             Self::Protocol(_) => "other_protocol",
             Self::OtherCluster { .. } => "other_cluster",
             Self::StaleParent { .. } => "stale_parent",
+            Self::ParentBehind { .. } => "parent_behind",
             Self::Loop => "loop",
             Self::UnsupportedFeature(_) => "unsupported_feature",
             Self::WrongResume(_) => "wrong_resume",
@@ -93,7 +101,14 @@ impl Offence {
 
     /// Whether another parent may do better at once.
     pub(super) fn blames_parent_choice(&self) -> bool {
-        matches!(self, Self::OtherCluster { .. } | Self::StaleParent { .. } | Self::Loop | Self::Protocol(_))
+        matches!(
+            self,
+            Self::OtherCluster { .. }
+                | Self::StaleParent { .. }
+                | Self::ParentBehind { .. }
+                | Self::Loop
+                | Self::Protocol(_)
+        )
     }
 }
 
@@ -109,6 +124,9 @@ impl fmt::Display for Offence {
             }
             Self::StaleParent { highest, met } => {
                 write!(f, "the parent's epoch {met} is below {highest}, which was accepted before")
+            }
+            Self::ParentBehind { held, met } => {
+                write!(f, "the parent's baseline is as of {met}, and {held} is held already")
             }
             Self::Loop => f.write_str("the parent's state comes through this node"),
             Self::UnsupportedFeature(name) => {

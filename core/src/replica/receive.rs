@@ -151,6 +151,11 @@ impl<S: Store> Replica<S> {
         } else if hello.resume == Resume::Tail {
             return Err(Offence::WrongResume("a tail without a cursor"));
         }
+        let met = Position { epoch: hello.epoch, seq: hello.seq };
+        if matches!(hello.resume, Resume::Baseline(_)) && progress.complete && met < progress.position {
+            // A relay that is behind, met without a cursor by which it could have seen that. It will catch up.
+            return Err(Offence::ParentBehind { held: progress.position, met });
+        }
         if hello.resume == Resume::None {
             connection.phase = Phase::AwaitEnd;
             return Ok(());
