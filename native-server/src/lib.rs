@@ -1,3 +1,22 @@
-//! headwater
+//! The native server: a writer that owns a log, or a replica that follows one, around `headwater-core`.
+//!
+//! [`serve::run`] is the whole node; the rest is its parts. What a command means, how a stream goes on and what a read
+//! answers is decided in core: here are the clocks, sockets, disks and threads.
 
+mod bell;
+mod bootstrap;
+pub mod cli;
+mod clock;
+mod http;
+mod log_view;
+pub mod logging;
+mod metrics;
+pub mod parent;
+mod random;
+mod replica;
+pub mod serve;
+mod server;
+pub mod settings;
+mod shutdown;
 pub mod wal;
+mod writer;

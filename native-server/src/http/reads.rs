@@ -1,0 +1,96 @@
+//! Reads: answered by core from this node's state, or handed to the parent where this node does not hold enough.
+
+use super::{guard, reply, wait};
+use crate::clock;
+use crate::replica::forward;
+use crate::server::{Server, Work};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, IF_NONE_MATCH};
+use axum::http::request::Parts;
+use axum::response::Response;
+use bytes::Bytes;
+use headwater_core::api::{self, ApiError, CONTENT_NDJSON, Code, Conditions, Route, parse_tags};
+use headwater_core::store::Store;
+use std::sync::Arc;
+
+fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
+    let none_match = match headers.get(IF_NONE_MATCH) {
+        None => None,
+        Some(value) => {
+            let tags = value.to_str().ok().and_then(parse_tags);
+            Some(tags.ok_or_else(|| ApiError::new(Code::InvalidRequest, "If-None-Match is no list of ETags"))?)
+        }
+    };
+    let lines = headers.get_all(ACCEPT).iter().any(|value| {
+        let ranges = value.to_str().unwrap_or("").split(',');
+        ranges.into_iter().any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == CONTENT_NDJSON))
+    });
+    Ok(Conditions { none_match, lines })
+}
+
+/// Answers a read of one entry; `None` when the parent must be asked.
+pub(super) fn entry_at_once(server: &Server, parts: &Parts, collection: &str, key: &str) -> Option<Response> {
+    let answer = guard::grant(server, &parts.headers).and_then(|grant| {
+        let conditions = conditions(&parts.headers)?;
+        api::entry(&server.node, &grant, collection, key, &conditions, clock::now())
+    });
+    match answer {
+        Ok(answer) => {
+            server.metrics.reads_total.one();
+            Some(reply::respond(answer))
+        }
+        Err(error) if error.code == Code::Misdirected && matches!(server.work, Work::Replica(_)) => None,
+        Err(error) => Some(reply::error(server, error)),
+    }
+}
+
+/// Hands a read to the parent.
+pub(super) async fn elsewhere(server: Arc<Server>, parts: Parts) -> Response {
+    server.metrics.reads_forwarded_total.one();
+    let answered = match &server.work {
+        Work::Replica(upstream) => forward::read(&server, upstream, &parts, Bytes::new()).await,
+        Work::Writer { .. } => Err(ApiError::new(Code::Misdirected, "this node does not hold what was asked for")),
+    };
+    answered.unwrap_or_else(|error| reply::error(&server, error))
+}
+
+/// Answers a read that may have to wait for a position first.
+pub(super) async fn read(server: Arc<Server>, found: Route<'static>, parts: Parts) -> Response {
+    let answer = match answer(&server, &found, &parts).await {
+        Ok(answer) => answer,
+        Err(error) if error.code == Code::Misdirected && matches!(server.work, Work::Replica(_)) => {
+            return elsewhere(server, parts).await;
+        }
+        Err(error) => return reply::error(&server, error),
+    };
+    server.metrics.reads_total.one();
+    reply::respond(answer)
+}
+
+async fn answer(
+    server: &Server,
+    found: &Route<'static>,
+    parts: &Parts,
+) -> Result<api::Answer<headwater_core::store::memory::MemorySnapshot>, ApiError> {
+    let grant = guard::grant(server, &parts.headers)?;
+    let conditions = conditions(&parts.headers)?;
+    if is_covered(server, found) {
+        wait::reached(server, &parts.headers).await?;
+    }
+    let (node, now) = (&server.node, clock::now());
+    match found {
+        Route::Entry { collection, key, .. } => api::entry(node, &grant, collection, key, &conditions, now),
+        Route::List { collection, query } => api::list(node, &grant, collection, query, &conditions, now),
+        _ => api::collections(node, &grant, now),
+    }
+}
+
+/// Whether it makes sense to wait here: what this node does not hold, the parent answers, and waits for.
+fn is_covered(server: &Server, found: &Route<'static>) -> bool {
+    let scope = server.node.store().progress().scope;
+    match found {
+        Route::Entry { collection, key, .. } => scope.covers_key(collection, key),
+        Route::List { collection, query } => scope.covers_prefix(collection, &query.prefix),
+        _ => true,
+    }
+}

@@ -1,0 +1,141 @@
+//! `POST /v1/replicate`: a child's stream as a body that never ends by itself.
+//!
+//! The driver for hyper bodies. A stream holds a place at the bell and a timer, and no lines: what it yields is shared
+//! with every other child of its scope.
+
+use super::{body, guard};
+use crate::bell::Listener;
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::server::Server;
+use crate::wal::ReadError;
+use axum::body::{Body, HttpBody};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::http::request::Parts;
+use axum::response::Response;
+use bytes::Bytes;
+use headwater_core::api::{Answer, ApiError, CONTENT_NDJSON};
+use headwater_core::store::memory::{MemorySnapshot, MemoryStore};
+use headwater_core::stream::{Request, Step, Stream};
+use http_body::Frame;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Longest request, its scope included.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// Opens a stream.
+///
+/// # Errors
+/// The answer to give instead.
+pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> Result<Response, ApiError> {
+    let grant = guard::grant(server, &parts.headers)?;
+    let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
+    let body = body::read(body, REQUEST_BYTES_MAX).await?;
+    let request = Request::from_body(&body)?;
+    let floor = server.log.floor();
+    let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;
+    server.metrics.replication_streams_total.one();
+    let answer: Answer<MemorySnapshot> = server.as_of(Answer::json(Bytes::new()));
+    let mut response = super::respond(answer);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, CONTENT_NDJSON),
+        (CACHE_CONTROL, "no-store, no-transform"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ] {
+        headers.insert(name, axum::http::HeaderValue::from_static(value));
+    }
+    *response.body_mut() = Body::new(StreamBody::new(server, stream));
+    Ok(response)
+}
+
+type Read = Pin<Box<dyn Future<Output = Result<Option<(Bytes, u64)>, ReadError>> + Send>>;
+
+struct StreamBody {
+    stream: Stream<MemoryStore>,
+    server: Arc<Server>,
+    listener: Listener,
+    /// Wakes the stream when a PING is due.
+    timer: Pin<Box<Sleep>>,
+    /// A read of the log under way.
+    read: Option<Read>,
+}
+
+impl StreamBody {
+    fn new(server: &Arc<Server>, stream: Stream<MemoryStore>) -> Self {
+        let (server, listener) = (Arc::clone(server), server.bell.listen());
+        Self { stream, server, listener, timer: Box::pin(sleep_until(Instant::now())), read: None }
+    }
+
+    /// Waits for what is missing in the feed to come from the log.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(read) = &mut self.read else { return Poll::Ready(()) };
+        let lines = match read.as_mut().poll(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(lines)) => lines,
+            Poll::Ready(Err(error)) => {
+                tracing::error!(%error, "the log cannot be read for a stream; the child gets a baseline");
+                None
+            }
+        };
+        self.read = None;
+        self.stream.supply(lines);
+        Poll::Ready(())
+    }
+
+    fn poll_wait(&mut self, until_mono_ms: u64, context: &mut Context<'_>) -> Poll<()> {
+        if self.listener.poll_rung(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let wait = Duration::from_millis(until_mono_ms.saturating_sub(clock::now().mono_ms));
+        self.timer.as_mut().reset(Instant::now() + wait);
+        self.timer.as_mut().poll(context)
+    }
+}
+
+impl HttpBody for StreamBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        loop {
+            if this.poll_read(context).is_pending() {
+                return Poll::Pending;
+            }
+            this.listener.attend();
+            match this.stream.next(clock::now()) {
+                Step::Chunk(bytes) => {
+                    count_commands(&this.server.metrics, &bytes);
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Step::Wait(until_mono_ms) => {
+                    if this.poll_wait(until_mono_ms, context).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Step::History(after) => {
+                    this.server.metrics.replication_log_reads_total.one();
+                    let log = Arc::clone(&this.server.log);
+                    this.read = Some(Box::pin(async move { log.after(after).await }));
+                }
+                Step::End => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// Counts the commands and entries in a chunk. Lines that steer the stream come in chunks of their own, or around
+/// entries, where they are few.
+fn count_commands(metrics: &Metrics, chunk: &Bytes) {
+    const STEERING: [&[u8]; 3] = [b"{\"type\":\"HELLO\"", b"{\"type\":\"PING\"", b"{\"type\":\"END\""];
+    if !STEERING.iter().any(|start| chunk.starts_with(start)) {
+        metrics.replication_commands_sent_total.add(chunk.iter().filter(|&&byte| byte == b'\n').count() as u64);
+    }
+}

@@ -1,0 +1,153 @@
+//! Writes: decided here by the writer, or handed to the parent as they came.
+
+use super::{body, guard};
+use crate::replica::forward;
+use crate::server::{Server, Work};
+use crate::writer::{RequestAction, WriteRequest, Written};
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::http::request::Parts;
+use axum::response::Response;
+use bytes::Bytes;
+use headwater_core::api::{Answer, ApiError, Code, collection_name, entry_body, parse_tags};
+use headwater_core::credentials::Role;
+use headwater_core::json::write_string;
+use headwater_core::store::memory::MemorySnapshot;
+use headwater_core::writer::{Accepted, Guard, Tags};
+use std::borrow::Cow;
+
+/// Bytes of a body beyond the value: its frame, its guards, its white space.
+const BODY_SLACK_BYTES: usize = 64 << 10;
+
+/// `POST /v1/collections`.
+pub(super) async fn create(server: &Server, parts: Parts, body: Body) -> Result<Response, ApiError> {
+    guard::grant_with(server, &parts.headers, Role::Write)?;
+    let body = body::read(body, BODY_SLACK_BYTES).await?;
+    let collection = collection_name(&body)?;
+    let request = WriteRequest { collection: collection.clone(), action: RequestAction::Create };
+    write(server, &parts, body, request, |_| about(&collection)).await
+}
+
+/// `DELETE /v1/collections/{collection}`.
+pub(super) async fn drop_collection(
+    server: &Server,
+    collection: Cow<'_, str>,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
+    guard::grant_with(server, &parts.headers, Role::Admin)?;
+    let body = body::read(body, BODY_SLACK_BYTES).await?;
+    let request = WriteRequest { collection: collection.clone().into_owned(), action: RequestAction::Drop };
+    write(server, &parts, body, request, |_| about(&collection)).await
+}
+
+/// `POST`, `PUT` or `DELETE` of an entry.
+pub(super) async fn entry(
+    server: &Server,
+    collection: Cow<'_, str>,
+    key: Cow<'_, str>,
+    is_set: bool,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
+    guard::grant_with(server, &parts.headers, Role::Write)?;
+    let body = body::read(body, server.settings.limits.value_bytes_max + BODY_SLACK_BYTES).await?;
+    let mut conditions = guard_of(&parts.headers)?;
+    let value = if is_set {
+        let asked = entry_body(&body)?;
+        conditions = both(conditions, asked.guard)?;
+        Some(asked.value.into_owned())
+    } else {
+        None
+    };
+    let action = RequestAction::Entry { key: key.into_owned(), value, guard: conditions };
+    let request = WriteRequest { collection: collection.into_owned(), action };
+    write(server, &parts, body, request, |written| match &written.accepted {
+        Accepted::Written { seq, versions } => {
+            let version = versions.first().copied().unwrap_or(0);
+            format!("{{\"ok\":true,\"seq\":{seq},\"version\":{version}}}").into()
+        }
+        Accepted::Unchanged => "{\"ok\":true}".into(),
+    })
+    .await
+}
+
+fn about(collection: &str) -> Bytes {
+    let mut out = Vec::from(&b"{\"ok\":true,\"collection\":"[..]);
+    write_string(&mut out, collection);
+    out.push(b'}');
+    out.into()
+}
+
+async fn write(
+    server: &Server,
+    parts: &Parts,
+    body: Bytes,
+    request: WriteRequest,
+    answer: impl FnOnce(&Written) -> Bytes,
+) -> Result<Response, ApiError> {
+    match &server.work {
+        Work::Writer { writes, .. } => {
+            let written = writes.write(request).await?;
+            let answer: Answer<MemorySnapshot> = Answer::json(answer(&written)).as_of(written.position, None);
+            Ok(super::respond(answer))
+        }
+        Work::Replica(upstream) => {
+            server.metrics.writes_forwarded_total.one();
+            forward::write(server, upstream, parts, body).await
+        }
+    }
+}
+
+fn guard_of(headers: &HeaderMap) -> Result<Guard, ApiError> {
+    let tags = |name: HeaderName| -> Result<Option<Tags>, ApiError> {
+        let mut values = headers.get_all(&name).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let tags = value.to_str().ok().and_then(parse_tags).filter(|_| values.next().is_none());
+        let invalid = || ApiError::new(Code::InvalidRequest, format!("{name} is no list of ETags in quotes"));
+        tags.ok_or_else(invalid).map(Some)
+    };
+    Ok(Guard { matches: tags(IF_MATCH)?, matches_none: tags(IF_NONE_MATCH)? })
+}
+
+/// A guard from the headers and one from the body. The same kind in both places could contradict itself.
+fn both(headers: Guard, body: Guard) -> Result<Guard, ApiError> {
+    let one = |a: Option<Tags>, b: Option<Tags>, names: &str| match (a, b) {
+        (Some(a), Some(b)) if a != b => {
+            Err(ApiError::new(Code::InvalidRequest, format!("{names} say different things: send one of them")))
+        }
+        (a, b) => Ok(a.or(b)),
+    };
+    Ok(Guard {
+        matches: one(headers.matches, body.matches, "If-Match and \"ifMatch\"")?,
+        matches_none: one(headers.matches_none, body.matches_none, "If-None-Match and \"ifAbsent\"")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_come_from_headers_or_body_but_do_not_contradict() {
+        let tag = |tag: &str| Some(Tags::List(vec![tag.into()]));
+        let headers = HeaderMap::from_iter([(IF_MATCH, "\"1-2\"".parse().unwrap())]);
+        let from_headers = guard_of(&headers).unwrap();
+        assert_eq!(from_headers, Guard { matches: tag("1-2"), matches_none: None });
+        let from_body = Guard { matches: tag("3-4"), matches_none: Some(Tags::Any) };
+        assert!(both(from_headers.clone(), from_body.clone()).is_err());
+        assert_eq!(both(Guard::default(), from_body.clone()).unwrap(), from_body);
+        let absent = Guard { matches: None, ..from_body };
+        let joined = both(from_headers, absent).unwrap();
+        assert_eq!(joined, Guard { matches: tag("1-2"), matches_none: Some(Tags::Any) });
+    }
+
+    #[test]
+    fn a_malformed_guard_is_named() {
+        for value in ["3-4", "\"3-4", ""] {
+            let headers = HeaderMap::from_iter([(IF_MATCH, value.parse().unwrap())]);
+            assert_eq!(guard_of(&headers).unwrap_err().code, Code::InvalidRequest, "{value}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The log as streams see it: what is held behind the feed. The writer changes it at each opening, a replica whenever
+//! its disk begins anew.
+
+use crate::wal::{LogReader, ReadError};
+use bytes::Bytes;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Bytes of lines read from the log for a stream at once.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct LogView(RwLock<Option<Arc<dyn LogReader>>>);
+
+impl LogView {
+    /// Shows this log, or none.
+    pub(crate) fn show(&self, reader: Option<Arc<dyn LogReader>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = reader;
+    }
+
+    fn reader(&self) -> Option<Arc<dyn LogReader>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The seq after which every line is held; `None` where there is no log to read from.
+    pub(crate) fn floor(&self) -> Option<u64> {
+        self.reader().map(|reader| reader.floor().saturating_sub(1))
+    }
+
+    /// Lines after `seq` and the seq of the last of them; `None` when they are not held any more, or not yet.
+    ///
+    /// # Errors
+    /// When the log cannot be read; a place that was trimmed meanwhile is no error.
+    pub(crate) async fn after(&self, seq: u64) -> Result<Option<(Bytes, u64)>, ReadError> {
+        let Some(reader) = self.reader() else { return Ok(None) };
+        match reader.read(seq + 1, READ_BYTES_MAX).await {
+            Ok(chunk) => Ok(chunk.map(|chunk| (chunk.lines, chunk.last))),
+            Err(ReadError::Trimmed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The program: `headwater serve`, and what there is to ask a running node.
+
+use clap::{Parser, Subcommand};
+use headwater::settings::{Pair, ServeArgs, Settings};
+use headwater::{cli, logging, serve};
+use std::process::ExitCode;
+
+/// JSON where it is written and everywhere it is read
+#[derive(Parser)]
+#[command(name = "headwater", version, after_help = cli::AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node: a writer, or with --parent a replica
+    Serve(Box<ServeArgs>),
+    #[command(flatten)]
+    Client(Box<cli::Command>),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => run_node(*args),
+        Command::Client(command) => return command.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_node(args: ServeArgs) -> anyhow::Result<()> {
+    let (format, filter) = (args.log_format, args.log.clone());
+    let settings = Settings::check(args, Pair::from_environment()?)?;
+    logging::start(format, &filter)?;
+    serve::run(settings)
+}

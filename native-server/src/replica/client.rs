@@ -1,0 +1,255 @@
+//! The connection to the parent: opens the stream that core asks for, feeds it, and comes back when core says.
+
+use super::disk::Disk;
+use super::{Following, Upstream};
+use crate::{bootstrap, clock, random};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use bytes::Bytes;
+use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON};
+use headwater_core::replica::{Cause, Event, Replica, ReplicaOptions};
+use headwater_core::store::Store;
+use headwater_core::store::memory::MemoryStore;
+use http_body_util::{BodyExt as _, Full};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{sleep, sleep_until};
+
+/// Bytes fed to core at once, so that one large read does not hold the node for long.
+const FEED_BYTES_MAX: usize = 64 << 10;
+/// Longest answer of a refusing parent that is looked at.
+const REFUSAL_BYTES_MAX: usize = 4 << 10;
+
+pub(super) struct Client {
+    following: Following,
+    upstream: Arc<Upstream>,
+    replica: Replica<MemoryStore>,
+    disk: Disk,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Client {
+    pub(super) fn new(
+        following: Following,
+        upstream: Arc<Upstream>,
+        disk: Disk,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        let options = ReplicaOptions {
+            scope: following.scope.clone(),
+            instance: following.node.options().instance,
+            parents: following.parents.len(),
+        };
+        let replica = Replica::new(Arc::clone(&following.node), options);
+        Self { following, upstream, replica, disk, stopped }
+    }
+
+    /// Follows until it is told to stop.
+    pub(super) async fn follow(mut self) -> Disk {
+        let mut stopped = self.stopped.clone();
+        while !*stopped.borrow() {
+            self.upstream.current.store(self.replica.parent(), Ordering::Relaxed);
+            let cause = tokio::select! {
+                cause = self.connection() => cause,
+                // A sender that is gone means the same.
+                _ = stopped.wait_for(|stopped| *stopped) => Cause::Own,
+            };
+            self.disk.doubt();
+            let retry = self.replica.closed(cause.clone(), random::bits());
+            self.show();
+            self.upstream.current.store(self.replica.parent(), Ordering::Relaxed);
+            if cause == Cause::Own {
+                break;
+            }
+            let parent = &self.following.parents[self.replica.parent()];
+            tracing::warn!(cause = %words(&cause), retry_ms = retry.after_ms, next = %parent, "not following");
+            if retry.new_instance {
+                self.renew_instance();
+            }
+            tokio::select! {
+                () = sleep(Duration::from_millis(retry.after_ms)) => {}
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            }
+        }
+        self.disk
+    }
+
+    /// One connection from its beginning to its end.
+    async fn connection(&mut self) -> Cause {
+        let request = self.replica.request(clock::now());
+        let response = tokio::select! {
+            response = self.upstream.client.request(self.http_request(request.to_body().into())) => response,
+            () = silence(&self.replica) => return Cause::Silent,
+        };
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::info!(parent = %self.upstream.parent(), error = %with_sources(&error), "no connection");
+                return Cause::Lost;
+            }
+        };
+        let (parts, mut body) = response.into_parts();
+        let is_stream =
+            parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(CONTENT_NDJSON.as_bytes()));
+        if parts.status != StatusCode::OK || !is_stream {
+            let said = tokio::select! {
+                said = beginning(&mut body) => said,
+                () = silence(&self.replica) => String::new(),
+            };
+            tracing::warn!(parent = %self.upstream.parent(), status = parts.status.as_u16(), said, "the parent refuses");
+            return Cause::Refused { retry_ms: retry_ms(&parts.headers) };
+        }
+        // Until HELLO it is open whether what the disk holds leads on to what comes.
+        self.disk.doubt();
+        loop {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                () = silence(&self.replica) => return Cause::Silent,
+            };
+            let bytes = match frame {
+                None => return Cause::Lost,
+                Some(Err(error)) => {
+                    tracing::info!(parent = %self.upstream.parent(), error = %with_sources(&error), "the stream broke");
+                    return Cause::Lost;
+                }
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            };
+            for piece in bytes.chunks(FEED_BYTES_MAX) {
+                if let Some(cause) = self.receive(piece) {
+                    return cause;
+                }
+            }
+        }
+    }
+
+    fn http_request(&self, body: Bytes) -> Request<Full<Bytes>> {
+        let target = "/v1/replicate".parse().expect("a constant");
+        let pair = &self.following.pair;
+        Request::builder()
+            .method(Method::POST)
+            .uri(self.upstream.parent().uri(target))
+            .header(CONTENT_TYPE, CONTENT_JSON)
+            .header("accept", CONTENT_NDJSON)
+            .header("apikey", &pair.apikey)
+            .header("secret", &pair.secret)
+            .body(Full::new(body))
+            .expect("the pair was checked to fit headers")
+    }
+
+    /// Feeds core, and carries out what it says. Returns why the connection is over, if it is.
+    fn receive(&mut self, bytes: &[u8]) -> Option<Cause> {
+        let mut events = Vec::new();
+        let outcome = self.replica.receive(bytes, clock::now(), &mut events);
+        let mut ended = None;
+        let mut lines = Vec::new();
+        let (mut is_news, mut rebased) = (false, false);
+        for event in events {
+            is_news = true;
+            match event {
+                Event::Connected { node, position, baseline } => {
+                    let why = baseline.map(|reason| reason.as_str());
+                    tracing::info!(parent = %self.upstream.parent(), node, %position, baseline = why, "following");
+                    if baseline.is_none() {
+                        self.disk.trust();
+                    }
+                }
+                Event::Applied(block) => lines.push(block),
+                Event::Advanced(_) => {}
+                Event::Rebased { position, before, reason } => {
+                    tracing::warn!(%position, %before, reason = reason.as_str(), "a baseline replaced the state");
+                    rebased = true;
+                    lines.clear();
+                }
+                Event::Ended(end) => ended = Some(Cause::Ended(end)),
+            }
+        }
+        if is_news {
+            let store = self.following.node.store();
+            self.disk.note(lines, rebased, store.progress(), || store.snapshot());
+            self.following.bell.ask();
+        }
+        self.show();
+        match outcome {
+            Ok(()) => ended,
+            Err(offence) => Some(Cause::Offence(offence)),
+        }
+    }
+
+    /// Shows the rest of the node how the connection stands.
+    fn show(&self) {
+        let mut view = self.upstream.lock_view();
+        view.connected = self.replica.is_connected();
+        view.stats = self.replica.stats();
+        if let Some(offence) = self.replica.last_offence() {
+            let is_shown = view.last_offence.as_ref().is_some_and(|(code, _)| *code == offence.code());
+            if !is_shown || !view.connected {
+                view.last_offence = Some((offence.code(), offence.to_string()));
+            }
+        }
+    }
+
+    fn renew_instance(&mut self) {
+        let instance = random::id();
+        tracing::warn!(%instance, "another node follows under this node's instance; going on under a new one");
+        self.replica.set_instance(instance);
+        if let Err(error) = bootstrap::store_instance(&self.following.data, instance) {
+            tracing::error!(%error, "the new instance cannot be stored");
+        }
+    }
+}
+
+/// Resolves when the parent counts as dead.
+async fn silence(replica: &Replica<MemoryStore>) {
+    let Some(deadline) = replica.deadline() else { return std::future::pending().await };
+    let left = deadline.saturating_sub(clock::now().mono_ms);
+    sleep_until(tokio::time::Instant::now() + Duration::from_millis(left)).await;
+}
+
+fn retry_ms(headers: &HeaderMap) -> u64 {
+    let seconds =
+        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
+    seconds.map_or(0, |seconds| seconds.min(3_600) * 1_000)
+}
+
+/// The first bytes of a refusal, for the log.
+async fn beginning<B>(body: &mut B) -> String
+where
+    B: axum::body::HttpBody<Data = Bytes> + Unpin,
+{
+    let mut said = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(data) = frame.into_data() {
+            said.extend_from_slice(&data);
+        }
+        if said.len() >= REFUSAL_BYTES_MAX {
+            said.truncate(REFUSAL_BYTES_MAX);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+fn words(cause: &Cause) -> String {
+    match cause {
+        Cause::Lost => "the connection was lost".into(),
+        Cause::Refused { .. } => "the parent refused".into(),
+        Cause::Silent => "the parent has gone silent".into(),
+        Cause::Offence(offence) => format!("{}: {offence}", offence.code()),
+        Cause::Ended(end) => format!("the parent ended the stream: {} {}", end.reason.as_str(), end.detail),
+        Cause::Own => "this node stops".into(),
+    }
+}
+
+/// An error with what caused it, which its own words leave out.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    words
+}

@@ -1,0 +1,203 @@
+//! A whole node from its start to its end.
+
+use crate::bell::Bell;
+use crate::log_view::LogView;
+use crate::metrics::Metrics;
+use crate::replica;
+use crate::server::{Server, Work};
+use crate::settings::{Part, Settings, log_directory};
+use crate::shutdown::{Deadline, Signals, announce};
+use crate::wal::{self, OpenOptions};
+use crate::writer::{self, LogState, Surroundings};
+use crate::{bootstrap, clock, http, random};
+use anyhow::Context as _;
+use headwater_core::id::Id;
+use headwater_core::name;
+use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::scope::Scope;
+use headwater_core::store::memory::{MemoryOptions, MemoryStore};
+use headwater_core::store::{Progress, Store};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// Runs a node until it is told to end by SIGINT or SIGTERM.
+///
+/// # Errors
+/// When it cannot start; in words for the person who started it.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    let runtime = Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(live(settings))
+}
+
+/// Parts that the writer and the replica both need.
+struct Parts {
+    bell: Arc<Bell>,
+    log: Arc<LogView>,
+    metrics: Arc<Metrics>,
+    instance: Id,
+}
+
+/// What ends with the node, in this order.
+enum Running {
+    Writer,
+    Replica(replica::Running),
+}
+
+async fn live(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("listening for signals")?;
+    let data = settings.data.display().to_string();
+    bootstrap::data_directory(&settings.data).with_context(|| format!("--data: making {data}"))?;
+    let instance = bootstrap::instance(&settings.data).with_context(|| format!("--data: the instance in {data}"))?;
+    // Before the log is opened: a start that cannot listen leaves no trace in it.
+    let listener = TcpListener::bind(settings.listen).await;
+    let listener = listener.with_context(|| format!("--listen: binding {}", settings.listen))?;
+    let address = listener.local_addr().context("--listen")?;
+    let parts = Parts { bell: Arc::default(), log: Arc::default(), metrics: Arc::default(), instance };
+    let (server, running) = match settings.part.clone() {
+        Part::Writer { .. } => (start_writer(settings, &parts).await?, Running::Writer),
+        Part::Replica { .. } => {
+            let (server, running) = start_replica(settings, &parts)?;
+            (server, Running::Replica(running))
+        }
+    };
+    let attendant = Arc::clone(&parts.bell);
+    let bell = tokio::spawn(async move { attendant.attend().await });
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopping = async move {
+        // A sender that is gone means the same.
+        drop(stopped.await);
+    };
+    let mut serving = tokio::spawn(http::serve(Arc::clone(&server), listener, stopping));
+    let (node, role) = (server.settings.node.as_str(), server.node.options().role.as_str());
+    tracing::info!(address = %format!("http://{address}"), node, role, position = %server.node.store().position(), "listening");
+    println!("headwater: {role} {node} listens on http://{address}");
+
+    let signal = tokio::select! {
+        signal = signals.received() => signal,
+        served = &mut serving => {
+            served.context("the HTTP server failed")?.context("the HTTP server failed")?;
+            "the end of the HTTP server"
+        }
+    };
+    tracing::info!(signal, "shutting down");
+    let deadline = Deadline::within(server.settings.shutdown);
+    announce(&server);
+    drop(stop);
+    let ended = async {
+        if !serving.is_finished() {
+            deadline.wait("requests in flight", &mut serving).await;
+        }
+        serving.abort();
+        end_work(&server, running, &deadline).await;
+    };
+    tokio::select! {
+        () = ended => {}
+        signal = signals.received() => tracing::warn!(signal, "a second signal: not waiting any longer"),
+    }
+    bell.abort();
+    tracing::info!(position = %server.node.store().position(), "ended");
+    Ok(())
+}
+
+async fn end_work(server: &Arc<Server>, running: Running, deadline: &Deadline) {
+    match running {
+        Running::Writer => {
+            let closing = Arc::clone(server);
+            let close = tokio::task::spawn_blocking(move || match &closing.work {
+                Work::Writer { writes, .. } => writes.close().blocking_recv().is_ok(),
+                Work::Replica(_) => true,
+            });
+            deadline.wait("closing the log", close).await;
+        }
+        Running::Replica(running) => {
+            deadline.wait("storing the replica's state", running.end()).await;
+        }
+    }
+}
+
+fn node_options(settings: &Settings, instance: Id, role: Role) -> NodeOptions {
+    NodeOptions {
+        ping_ms: settings.ping_ms,
+        feed: settings.feed,
+        baselines_max: settings.baselines_max,
+        children_max: settings.children_max,
+        ..NodeOptions::new(settings.node.clone(), instance, role)
+    }
+}
+
+fn empty_store(progress: Progress) -> MemoryStore {
+    MemoryStore::new(progress, MemoryOptions::threaded(random::bits()))
+}
+
+async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<Arc<Server>> {
+    let Part::Writer { wal, epoch_above, new_cluster } = &settings.part else {
+        anyhow::bail!("a writer needs a log");
+    };
+    // A writer's state is complete once its log is replayed, and nobody sees it before.
+    let store = empty_store(Progress { complete: true, ..Progress::new(Scope::Everything) });
+    let state = Arc::new(LogState::default());
+    let options = OpenOptions {
+        cluster: None,
+        new_cluster: *new_cluster,
+        node: settings.node.clone(),
+        now_ms: clock::wall_ms(),
+        epoch_above: *epoch_above,
+        replay_after: 0,
+    };
+    let connected = wal::connect(wal, Some(&log_directory(&settings.data)));
+    let opening = writer::open(connected, options, &store, &state).await;
+    let opening = opening.with_context(|| format!("--wal: opening {wal}"))?;
+    if let Some(cut) = opening.recovered() {
+        tracing::warn!(
+            file = cut.file,
+            offset = cut.offset,
+            bytes = cut.truncated_bytes,
+            "a torn end was cut off the log"
+        );
+    }
+    let keys = store.collection(name::KEYS).context("looking for credentials")?;
+    let admin = (!settings.dev && keys.is_none_or(|keys| keys.keys == 0)).then(bootstrap::AdminPair::draw);
+    if let Some(admin) = &admin {
+        admin.show().context("showing the first pair of credentials")?;
+    }
+    let node = Arc::new(Node::new(store, node_options(&settings, parts.instance, Role::Primary)));
+    let around = Surroundings {
+        bell: Arc::clone(&parts.bell),
+        log: Arc::clone(&parts.log),
+        metrics: Arc::clone(&parts.metrics),
+        state: Arc::clone(&state),
+    };
+    let (limits, queue) = (settings.limits.clone(), (settings.queue_max, settings.queue_bytes_max));
+    let writes = opening.start(Arc::clone(&node), limits, queue, admin.as_ref(), around, Handle::current());
+    let writes = writes.with_context(|| format!("--wal: writing to {wal}"))?;
+    let work = Work::Writer { writes, log: state };
+    let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));
+    Ok(Arc::new(Server::new(settings, node, bell, log, metrics, work)))
+}
+
+fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Server>, replica::Running)> {
+    let Part::Replica { parents, pair, scope } = &settings.part else {
+        anyhow::bail!("a replica needs a parent");
+    };
+    let store = empty_store(Progress::new(scope.clone()));
+    let directory = log_directory(&settings.data);
+    let disk = replica::open_disk(&directory, &settings.node, &store);
+    let disk = disk.with_context(|| format!("--data: opening the replica's disk in {}", directory.display()))?;
+    let node = Arc::new(Node::new(store, node_options(&settings, parts.instance, Role::Replica)));
+    let following = replica::Following {
+        node: Arc::clone(&node),
+        parents: parents.clone(),
+        pair: pair.clone(),
+        scope: scope.clone(),
+        data: settings.data.clone(),
+        bell: Arc::clone(&parts.bell),
+        log: Arc::clone(&parts.log),
+    };
+    let (upstream, running) = replica::start(following, disk).context("starting the replica's disk")?;
+    let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));
+    let server = Server::new(settings, node, bell, log, metrics, Work::Replica(upstream));
+    Ok((Arc::new(server), running))
+}

@@ -1,0 +1,90 @@
+//! What every request and every task of one running node shares.
+
+use crate::bell::Bell;
+use crate::clock;
+use crate::log_view::LogView;
+use crate::metrics::Metrics;
+use crate::replica::Upstream;
+use crate::settings::Settings;
+use crate::writer::{LogState, Writes};
+use headwater_core::api::Answer;
+use headwater_core::credentials::Grant;
+use headwater_core::node::{Node, Role};
+use headwater_core::store::Store;
+use headwater_core::store::memory::{MemorySnapshot, MemoryStore};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// See the module.
+pub(crate) struct Server {
+    pub(crate) settings: Settings,
+    pub(crate) node: Arc<Node<MemoryStore>>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) log: Arc<LogView>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) work: Work,
+    pub(crate) started: Instant,
+    /// Reads that wait for a position.
+    pub(crate) waiters: AtomicUsize,
+    /// What the pair of `--dev` grants.
+    pub(crate) dev: Option<Grant>,
+    draining: AtomicBool,
+}
+
+/// What makes a node a writer or a replica.
+pub(crate) enum Work {
+    /// It owns the log.
+    Writer {
+        /// Where writes queue up.
+        writes: Writes,
+        /// What is to be seen of the log.
+        log: Arc<LogState>,
+    },
+    /// It follows.
+    Replica(Arc<Upstream>),
+}
+
+impl Server {
+    pub(crate) fn new(
+        settings: Settings,
+        node: Arc<Node<MemoryStore>>,
+        bell: Arc<Bell>,
+        log: Arc<LogView>,
+        metrics: Arc<Metrics>,
+        work: Work,
+    ) -> Self {
+        Self {
+            dev: settings.dev.then(|| Grant::all(crate::settings::DEV)),
+            settings,
+            node,
+            bell,
+            log,
+            metrics,
+            work,
+            started: Instant::now(),
+            waiters: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the node is on its way down.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Begins the way down: not ready, and nobody waits any longer.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.bell.ask();
+    }
+
+    /// Adds position and, on a replica, lag to an answer that has none.
+    pub(crate) fn as_of(&self, answer: Answer<MemorySnapshot>) -> Answer<MemorySnapshot> {
+        let lag_ms = match self.node.options().role {
+            Role::Primary => None,
+            Role::Replica => self.node.lag_ms(clock::now()),
+        };
+        answer.as_of(self.node.store().position(), lag_ms)
+    }
+}

@@ -1,0 +1,443 @@
+//! What `headwater serve` can be told, by flag or variable, and what a right set-up is.
+//!
+//! A wrong set-up is refused before anything is touched, and the refusal names the setting.
+
+use crate::parent::Parent;
+use crate::wal::WalUrl;
+use clap::{ArgAction, Args, ValueEnum};
+use headwater_core::feed::FeedLimits;
+use headwater_core::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits};
+use headwater_core::name;
+use headwater_core::scope::Scope;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Flags and variables of `headwater serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Address to listen at; port 0 takes a free one and prints it
+    #[arg(long, env = "HEADWATER_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:4077")]
+    pub listen: String,
+
+    /// Directory of this node's state, made if missing
+    #[arg(long, env = "HEADWATER_DATA", value_name = "DIR", default_value = "./headwater-data")]
+    pub data: PathBuf,
+
+    /// Where a writer keeps its log: memory: (with bounds: memory:?bytes=N&records=N) or file:DIR
+    /// [default: the directory log within --data]
+    #[arg(long, env = "HEADWATER_WAL", value_name = "URL")]
+    pub wal: Option<WalUrl>,
+
+    /// Follow this node instead of owning a log; several are tried in turn
+    #[arg(long, env = "HEADWATER_PARENT", value_name = "URL[,URL]", value_delimiter = ',')]
+    pub parent: Vec<Parent>,
+
+    /// Label of this node in answers and logs [default: the host's name]
+    #[arg(long, env = "HEADWATER_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+
+    /// Accept the pair dev / dev, and use it towards the parent; on loopback only
+    #[arg(long, env = "HEADWATER_DEV")]
+    pub dev: bool,
+
+    /// What a replica follows, as JSON: "**", "*", or {"collection":["prefix",...],...} [default: "**"]
+    #[arg(long, env = "HEADWATER_SCOPE", value_name = "JSON", value_parser = scope)]
+    pub scope: Option<Scope>,
+
+    /// Longest silence on a stream, in ms; children give up after three times as long
+    #[arg(long, env = "HEADWATER_PING_MS", value_name = "MS", default_value_t = 5_000)]
+    pub ping_ms: u64,
+
+    /// Open the log with an epoch above this one, to get past one that a wrong clock made
+    #[arg(long, env = "HEADWATER_EPOCH_ABOVE", value_name = "EPOCH")]
+    pub epoch_above: Option<u64>,
+
+    /// Give the log a new cluster id, once, for a copy that lives on beside its original
+    #[arg(long, env = "HEADWATER_NEW_CLUSTER")]
+    pub new_cluster: bool,
+
+    /// Name under which clients may call this node, beside loopback; repeatable
+    #[arg(long = "host", env = "HEADWATER_HOST", value_name = "NAME", value_delimiter = ',', action = ArgAction::Append)]
+    pub hosts: Vec<String>,
+
+    /// Report not ready while no parent is connected
+    #[arg(long, env = "HEADWATER_UNREADY_WITHOUT_PARENT")]
+    pub unready_without_parent: bool,
+
+    /// Longest value, in bytes
+    #[arg(long, env = "HEADWATER_VALUE_BYTES_MAX", value_name = "N", default_value_t = Limits::default().value_bytes_max)]
+    pub value_bytes_max: usize,
+
+    /// Longest key, in bytes
+    #[arg(long, env = "HEADWATER_KEY_BYTES_MAX", value_name = "N", default_value_t = Limits::default().key_bytes_max)]
+    pub key_bytes_max: usize,
+
+    /// Longest batch, in bytes
+    #[arg(long, env = "HEADWATER_BATCH_BYTES_MAX", value_name = "N", default_value_t = Limits::default().batch_bytes_max)]
+    pub batch_bytes_max: usize,
+
+    /// Most commands in a batch
+    #[arg(long, env = "HEADWATER_BATCH_COMMANDS_MAX", value_name = "N", default_value_t = Limits::default().batch_commands_max)]
+    pub batch_commands_max: usize,
+
+    /// Most collections
+    #[arg(long, env = "HEADWATER_COLLECTIONS_MAX", value_name = "N", default_value_t = Limits::default().collections_max)]
+    pub collections_max: usize,
+
+    /// Bytes of recent lines kept in memory for children that follow everything
+    #[arg(long, env = "HEADWATER_FEED_BYTES", value_name = "N", default_value_t = FeedLimits::default().bytes_max)]
+    pub feed_bytes: usize,
+
+    /// Bytes of recent lines kept in memory for each narrower scope that is followed
+    #[arg(long, env = "HEADWATER_FEED_SCOPE_BYTES", value_name = "N", default_value_t = FeedLimits::default().scope_bytes_max)]
+    pub feed_scope_bytes: usize,
+
+    /// Most streams served at one time
+    #[arg(long, env = "HEADWATER_CHILDREN_MAX", value_name = "N", default_value_t = 10_000)]
+    pub children_max: usize,
+
+    /// Most baselines sent at one time
+    #[arg(long, env = "HEADWATER_BASELINES_MAX", value_name = "N", default_value_t = 16)]
+    pub baselines_max: usize,
+
+    /// Most writes waiting for the log
+    #[arg(long, env = "HEADWATER_QUEUE_MAX", value_name = "N", default_value_t = 8_192)]
+    pub queue_max: usize,
+
+    /// Most bytes of writes waiting for the log
+    #[arg(long, env = "HEADWATER_QUEUE_BYTES_MAX", value_name = "N", default_value_t = 64 << 20)]
+    pub queue_bytes_max: usize,
+
+    /// Most reads waiting for a position
+    #[arg(long, env = "HEADWATER_WAITERS_MAX", value_name = "N", default_value_t = 1_024)]
+    pub waiters_max: usize,
+
+    /// Longest time a shutdown waits for requests in flight, in ms
+    #[arg(long, env = "HEADWATER_SHUTDOWN_MS", value_name = "MS", default_value_t = 8_000)]
+    pub shutdown_ms: u64,
+
+    /// Form of the log on stderr
+    #[arg(long, env = "HEADWATER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What to log: a level, or a filter such as info,headwater=debug
+    #[arg(long, env = "HEADWATER_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// Form of the log on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    Scope::from_json(text).map_err(|error| error.to_string())
+}
+
+/// A set-up that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSetting {
+    /// The flag or variable.
+    pub setting: &'static str,
+    /// What is wrong, and what to do.
+    pub reason: String,
+}
+
+impl fmt::Display for InvalidSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.reason)
+    }
+}
+
+impl std::error::Error for InvalidSetting {}
+
+/// The pair a replica shows to its parent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Its public half.
+    pub apikey: String,
+    /// Its secret half.
+    pub secret: String,
+}
+
+impl Pair {
+    /// The pair of `HEADWATER_PARENT_APIKEY` and `HEADWATER_PARENT_SECRET`; `None` when neither is set. There are no
+    /// flags for it: a command line can be read by everybody on the machine.
+    ///
+    /// # Errors
+    /// When only one of the two is set, or one is no text.
+    pub fn from_environment() -> Result<Option<Self>, InvalidSetting> {
+        let read = |setting| match std::env::var(setting) {
+            Ok(text) if !text.is_empty() => Ok(Some(text)),
+            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(error) => Err(InvalidSetting { setting, reason: error.to_string() }),
+        };
+        match (read("HEADWATER_PARENT_APIKEY")?, read("HEADWATER_PARENT_SECRET")?) {
+            (Some(apikey), Some(secret)) => Ok(Some(Self { apikey, secret })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(InvalidSetting {
+                setting: "HEADWATER_PARENT_SECRET",
+                reason: "it is missing beside the key".into(),
+            }),
+            (None, Some(_)) => Err(InvalidSetting {
+                setting: "HEADWATER_PARENT_APIKEY",
+                reason: "it is missing beside the secret".into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair").field("apikey", &self.apikey).finish_non_exhaustive()
+    }
+}
+
+/// What the node does in the cluster.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// It owns the log.
+    Writer {
+        /// Where the log is.
+        wal: WalUrl,
+        /// An epoch that this opening must be above.
+        epoch_above: Option<u64>,
+        /// Whether the log gets a new cluster id.
+        new_cluster: bool,
+    },
+    /// It follows.
+    Replica {
+        /// Whom, in the order in which they are tried.
+        parents: Vec<Parent>,
+        /// With which credentials.
+        pair: Pair,
+        /// What it asks for.
+        scope: Scope,
+    },
+}
+
+/// A checked set-up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Directory of the node's state.
+    pub data: PathBuf,
+    /// The node's label.
+    pub node: String,
+    /// Whether the pair dev / dev is accepted.
+    pub dev: bool,
+    /// Writer or replica.
+    pub part: Part,
+    /// Further names in `Host`.
+    pub hosts: Vec<String>,
+    /// Longest silence on a stream it serves, in ms.
+    pub ping_ms: u64,
+    /// Not ready without a parent.
+    pub unready_without_parent: bool,
+    /// What a writer accepts.
+    pub limits: Limits,
+    /// Bounds of the feed.
+    pub feed: FeedLimits,
+    /// Most streams served at one time.
+    pub children_max: usize,
+    /// Most baselines sent at one time.
+    pub baselines_max: usize,
+    /// Most writes waiting for the log.
+    pub queue_max: usize,
+    /// Most bytes of them.
+    pub queue_bytes_max: usize,
+    /// Most reads waiting for a position.
+    pub waiters_max: usize,
+    /// Longest time a shutdown waits.
+    pub shutdown: Duration,
+}
+
+impl Settings {
+    /// Checks what was asked for. `pair` is the one from the environment, if it is there.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`], naming the first setting that cannot be.
+    pub fn check(args: ServeArgs, pair: Option<Pair>) -> Result<Self, InvalidSetting> {
+        let invalid = |setting, reason: String| Err(InvalidSetting { setting, reason });
+        let listen = match args.listen.to_socket_addrs().map(|mut found| found.next()) {
+            Ok(Some(address)) => address,
+            Ok(None) => return invalid("--listen", format!("{:?} names no address", args.listen)),
+            Err(error) => return invalid("--listen", format!("{:?}: {error}", args.listen)),
+        };
+        if args.dev && !listen.ip().is_loopback() {
+            return invalid("--dev", format!("everybody knows dev / dev: listen on loopback, not on {listen}"));
+        }
+        for (setting, number, least, most) in [
+            ("--ping-ms", args.ping_ms as usize, 10, 600_000),
+            ("--value-bytes-max", args.value_bytes_max, 1, Limits::VALUE_BYTES_CEILING),
+            ("--key-bytes-max", args.key_bytes_max, 1, 16 << 10),
+            ("--batch-bytes-max", args.batch_bytes_max, 1, LINE_BYTES_MAX / 2),
+            ("--batch-commands-max", args.batch_commands_max, 1, 100_000),
+            ("--collections-max", args.collections_max, 2, 1_000_000),
+            ("--feed-bytes", args.feed_bytes, 1, 1 << 40),
+            ("--feed-scope-bytes", args.feed_scope_bytes, 1, 1 << 40),
+            ("--children-max", args.children_max, 1, 1_000_000),
+            ("--baselines-max", args.baselines_max, 1, 10_000),
+            ("--queue-max", args.queue_max, 1, 1_000_000),
+            ("--queue-bytes-max", args.queue_bytes_max, args.value_bytes_max, 1 << 40),
+            ("--waiters-max", args.waiters_max, 1, 1_000_000),
+            ("--shutdown-ms", args.shutdown_ms as usize, 1, 600_000),
+        ] {
+            if !(least..=most).contains(&number) {
+                return invalid(setting, format!("{number} is not between {least} and {most}"));
+            }
+        }
+        let node = args.node.clone().unwrap_or_else(host_name);
+        if node.is_empty() || node.len() > 256 {
+            return invalid("--node", "a label has 1 to 256 bytes".into());
+        }
+        let part = part(&args, pair)?;
+        Ok(Self {
+            listen,
+            node,
+            dev: args.dev,
+            part,
+            hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            ping_ms: args.ping_ms,
+            unready_without_parent: args.unready_without_parent,
+            limits: Limits {
+                key_bytes_max: args.key_bytes_max,
+                value_bytes_max: args.value_bytes_max,
+                batch_commands_max: args.batch_commands_max,
+                batch_bytes_max: args.batch_bytes_max,
+                collections_max: args.collections_max,
+                ..Limits::default()
+            },
+            feed: FeedLimits {
+                bytes_max: args.feed_bytes,
+                scope_bytes_max: args.feed_scope_bytes,
+                ..FeedLimits::default()
+            },
+            children_max: args.children_max,
+            baselines_max: args.baselines_max,
+            queue_max: args.queue_max,
+            queue_bytes_max: args.queue_bytes_max,
+            waiters_max: args.waiters_max,
+            shutdown: Duration::from_millis(args.shutdown_ms),
+            data: args.data,
+        })
+    }
+}
+
+fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
+    let invalid = |setting, reason: &str| Err(InvalidSetting { setting, reason: reason.into() });
+    if args.parent.is_empty() {
+        if args.scope.is_some() {
+            return invalid("--scope", "a writer holds everything: this is for replicas, with --parent");
+        }
+        if args.unready_without_parent {
+            return invalid("--unready-without-parent", "this is for replicas, with --parent");
+        }
+        if args.epoch_above.is_some_and(|epoch| epoch >= INTEGER_MAX) {
+            return invalid("--epoch-above", "no epoch above it fits the protocol's numbers");
+        }
+        let wal = args.wal.clone().unwrap_or_else(|| WalUrl::File(log_directory(&args.data)));
+        return Ok(Part::Writer { wal, epoch_above: args.epoch_above, new_cluster: args.new_cluster });
+    }
+    for (setting, given) in [
+        ("--wal", args.wal.is_some()),
+        ("--epoch-above", args.epoch_above.is_some()),
+        ("--new-cluster", args.new_cluster),
+    ] {
+        if given {
+            return invalid(setting, "this is for writers: a replica takes the log of its --parent");
+        }
+    }
+    let scope = args.scope.clone().unwrap_or(Scope::Everything);
+    if !args.dev && !scope.touches(name::KEYS) {
+        let reason = "it leaves the collection \"_keys\" out, by which credentials are checked: nobody could read here. \
+                      Add \"_keys\":[\"\"] to it, or take \"**\"";
+        return invalid("--scope", reason);
+    }
+    let pair = match pair {
+        Some(pair) => pair,
+        None if args.dev => Pair { apikey: DEV.into(), secret: DEV.into() },
+        None => {
+            let reason = "set it and HEADWATER_PARENT_SECRET to a pair that the parent accepts";
+            return invalid("HEADWATER_PARENT_APIKEY", reason);
+        }
+    };
+    Ok(Part::Replica { parents: args.parent.clone(), pair, scope })
+}
+
+/// Both halves of the pair that `--dev` accepts.
+pub const DEV: &str = "dev";
+
+/// The directory of a node's own log within its data directory.
+pub fn log_directory(data: &std::path::Path) -> PathBuf {
+    data.join("log")
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn check(flags: &str) -> Result<Settings, InvalidSetting> {
+        let words = std::iter::once("serve").chain(flags.split_whitespace());
+        Settings::check(Line::try_parse_from(words).unwrap().args, None)
+    }
+
+    #[test]
+    fn without_flags_it_is_a_writer_on_loopback_with_a_file_log() {
+        let settings = check("").unwrap();
+        assert!(settings.listen.ip().is_loopback());
+        assert!(matches!(settings.part, Part::Writer { wal: WalUrl::File(path), .. } if path.ends_with("log")));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_by_name() {
+        for (flags, setting) in [
+            ("--listen nowhere", "--listen"),
+            ("--dev --listen 0.0.0.0:0", "--dev"),
+            ("--ping-ms 0", "--ping-ms"),
+            ("--value-bytes-max 8388609", "--value-bytes-max"),
+            ("--scope \"*\"", "--scope"),
+            ("--unready-without-parent", "--unready-without-parent"),
+            ("--parent http://a --dev --wal memory:", "--wal"),
+            ("--parent http://a --dev --epoch-above 1", "--epoch-above"),
+            ("--parent http://a --dev --new-cluster", "--new-cluster"),
+            ("--parent http://a", "HEADWATER_PARENT_APIKEY"),
+            ("--parent http://a --scope \"*\"", "--scope"),
+            ("--epoch-above 9007199254740991", "--epoch-above"),
+        ] {
+            assert_eq!(check(flags).map(|_| ()).unwrap_err().setting, setting, "{flags}");
+        }
+    }
+
+    #[test]
+    fn a_replica_takes_its_parents_in_order() {
+        let settings = check("--parent http://a:1,http://b --dev").unwrap();
+        let Part::Replica { parents, pair, scope } = settings.part else { panic!("no replica") };
+        assert_eq!(parents.iter().map(Parent::to_string).collect::<Vec<_>>(), ["http://a:1", "http://b"]);
+        assert_eq!((pair.apikey.as_str(), scope), (DEV, Scope::Everything));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let pair = Pair { apikey: "k".into(), secret: "hidden".into() };
+        assert!(!format!("{pair:?}").contains("hidden"));
+    }
+}

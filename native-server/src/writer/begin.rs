@@ -1,0 +1,139 @@
+//! The beginning of a writer: the log is opened and replayed, an epoch begins, and where there are no credentials yet,
+//! the first pair is made.
+
+use super::queue::Writes;
+use super::recover::Failure;
+use super::{LogState, Surroundings, Writer};
+use crate::bootstrap::AdminPair;
+use crate::clock::wall_ms;
+use crate::wal::{Appender, GroupBuilder, OpenError, OpenOptions, Opened, ReplayRefused, Wal};
+use headwater_core::apply::apply;
+use headwater_core::command::{Action, Line, Trust, decode, unknown_feature};
+use headwater_core::id::Id;
+use headwater_core::limits::Limits;
+use headwater_core::name;
+use headwater_core::node::Node;
+use headwater_core::store::memory::MemoryStore;
+use headwater_core::writer::{Accepted, EntryWrite, Guard, Sequencer, Write, WriteAction};
+use std::io;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// An open log whose records are in `store`.
+pub(crate) struct Opening {
+    wal: Box<dyn Wal>,
+    opened: Opened,
+    options: OpenOptions,
+    /// Timestamp of the last record.
+    timestamp: u64,
+}
+
+/// Opens the log and applies what it holds to the empty `store`.
+///
+/// # Errors
+/// Those of [`Wal::open`]. What the store holds is to be thrown away then.
+pub(crate) async fn open(
+    mut wal: Box<dyn Wal>,
+    options: OpenOptions,
+    store: &MemoryStore,
+    state: &LogState,
+) -> Result<Opening, OpenError> {
+    let mut timestamp = 0;
+    let mut scratch = Vec::new();
+    let mut replay = |record: crate::wal::Record<'_>| -> Result<(), ReplayRefused> {
+        let Line::Log(command) = decode(record.line, Trust::Own)? else { return Err("no command of the log".into()) };
+        if let Action::Epoch { requires, .. } = &command.action
+            && let Some(feature) = unknown_feature(requires.iter().map(|name| &**name))
+        {
+            return Err(format!("the log needs the feature {feature:?}, which this release does not know").into());
+        }
+        apply(store, &command, &mut scratch)?;
+        timestamp = timestamp.max(command.timestamp);
+        if let Some(collection) = &command.collection {
+            state.add_bytes(std::iter::once((&**collection, record.line.len() + 1)));
+        }
+        Ok(())
+    };
+    let opened = wal.open(&options, &mut replay).await?;
+    Ok(Opening { wal, opened, options, timestamp })
+}
+
+impl Opening {
+    /// What recovery had to cut off.
+    pub(crate) fn recovered(&self) -> Option<&crate::wal::Recovered> {
+        self.opened.recovered.as_ref()
+    }
+
+    /// Writes the first records of the opening and starts the writer's thread.
+    ///
+    /// # Errors
+    /// When the log takes nothing, or there is no thread to be had.
+    pub(crate) fn start(
+        self,
+        node: Arc<Node<MemoryStore>>,
+        limits: Limits,
+        queue: (usize, usize),
+        admin: Option<&AdminPair>,
+        around: Surroundings,
+        runtime: Handle,
+    ) -> io::Result<Writes> {
+        let Opened { cluster, epoch, appender, reader, .. } = self.opened;
+        let sequencer = Sequencer::new(node.store(), limits, self.timestamp).map_err(io::Error::other)?;
+        around.log.show(Some(reader));
+        let appender: Option<Box<dyn Appender>> = Some(appender);
+        // A cluster id is renewed by the first opening only, not by those after a failure.
+        let options = OpenOptions { new_cluster: false, cluster: Some(cluster), ..self.options };
+        let mut writer =
+            Writer { node, wal: self.wal, appender, sequencer, options, around, runtime, scratch: Vec::new() };
+        let (writes, receiver) = Writes::new(queue.0, queue.1);
+        let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+        let admin = admin.cloned();
+        std::thread::Builder::new().name("writer".into()).spawn(move || {
+            let outcome = writer.begin_epoch(epoch, cluster, admin.as_ref());
+            let good = outcome.is_ok();
+            writer.around.state.set_writable(good);
+            // The starter waits for it.
+            drop(begun.send(outcome));
+            if good {
+                writer.run(&receiver);
+            }
+            Writer::refuse_rest(&receiver);
+        })?;
+        match has_begun.recv() {
+            Ok(Ok(())) => Ok(writes),
+            Ok(Err(Failure::Append(error))) => Err(io::Error::other(error)),
+            Ok(Err(failure)) => Err(io::Error::other(format!("the log takes no first record: {failure:?}"))),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}
+
+impl Writer {
+    /// Writes EPOCH and, where a pair is given, the system collection of keys with it.
+    pub(super) fn begin_epoch(&mut self, epoch: u64, cluster: Id, admin: Option<&AdminPair>) -> Result<(), Failure> {
+        let now_ms = wall_ms();
+        let mut group = GroupBuilder::default();
+        self.scratch.clear();
+        let seq = self.sequencer.open(epoch, cluster, &self.options.node, now_ms, &mut self.scratch);
+        group.push(seq, Some(epoch), b"", |lines| lines.extend_from_slice(&self.scratch));
+        if let Some(admin) = admin {
+            let value = admin.stored_value();
+            let entry = EntryWrite { key: &admin.apikey, value: Some(&value), guard: Guard::default() };
+            for action in [WriteAction::Create, WriteAction::Entry(entry)] {
+                self.scratch.clear();
+                let write = Write { collection: name::KEYS, action, system: true };
+                let decision = self.sequencer.decide(self.node.store(), &write, now_ms, &mut self.scratch);
+                match decision {
+                    Ok(Accepted::Written { seq, .. }) => {
+                        group.push(seq, None, b"", |lines| lines.extend_from_slice(&self.scratch));
+                    }
+                    Ok(Accepted::Unchanged) => {}
+                    Err(refusal) => {
+                        return Err(Failure::Apply(super::CannotApply(format!("the first credentials: {refusal}"))));
+                    }
+                }
+            }
+        }
+        self.append(&group.finish())
+    }
+}

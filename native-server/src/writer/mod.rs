@@ -1,0 +1,244 @@
+//! The writer: owns the log, decides writes one after the other, and publishes what is durable.
+//!
+//! It runs on a thread of its own, because a sync can take seconds and connections must not wait for it. It takes
+//! everything that waits, decides it, appends it as one group, publishes, and only then answers, refusals included: what
+//! a refusal was decided on may be in the same group.
+
+mod begin;
+mod queue;
+mod recover;
+
+pub(crate) use begin::open;
+pub(crate) use queue::{RequestAction, WriteRequest, Writes, Written};
+
+use crate::bell::Bell;
+use crate::clock::wall_ms;
+use crate::log_view::LogView;
+use crate::metrics::Metrics;
+use crate::wal::{Appender, Group, GroupBuilder, OpenOptions, Wal};
+use headwater_core::api::{ApiError, Code};
+use headwater_core::apply::ApplyError;
+use headwater_core::command::{Line, Trust, decode};
+use headwater_core::node::Node;
+use headwater_core::store::memory::MemoryStore;
+use headwater_core::writer::{Accepted, Refusal, Sequencer};
+use queue::{Message, Outcome, Pending};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// Most writes in one group.
+const GROUP_WRITES_MAX: usize = 4_096;
+/// Bytes of writes after which a group takes no further one.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// What others see of the writer and its log.
+#[derive(Default)]
+pub(crate) struct LogState {
+    /// Whether writes are taken: false from a failure until the log is open again.
+    writable: AtomicBool,
+    /// Bytes the log holds of each collection.
+    bytes: Mutex<HashMap<String, u64>>,
+}
+
+impl LogState {
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Acquire)
+    }
+
+    fn set_writable(&self, writable: bool) {
+        self.writable.store(writable, Ordering::Release);
+    }
+
+    /// Bytes of the lines the log holds of `collection`.
+    pub(crate) fn bytes(&self, collection: &str) -> u64 {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).get(collection).copied().unwrap_or(0)
+    }
+
+    fn add_bytes<'a>(&self, lines: impl Iterator<Item = (&'a str, usize)>) {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (collection, len) in lines {
+            match bytes.get_mut(collection) {
+                Some(sum) => *sum += len as u64,
+                None => drop(bytes.insert(collection.into(), len as u64)),
+            }
+        }
+    }
+}
+
+/// What the writer shares with the rest of the server.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) log: Arc<LogView>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) state: Arc<LogState>,
+}
+
+/// The writer's thread.
+pub(crate) struct Writer {
+    node: Arc<Node<MemoryStore>>,
+    wal: Box<dyn Wal>,
+    /// `None` from a failure until the log is open again.
+    appender: Option<Box<dyn Appender>>,
+    sequencer: Sequencer,
+    options: OpenOptions,
+    around: Surroundings,
+    runtime: Handle,
+    scratch: Vec<u8>,
+}
+
+/// A record of the log cannot be applied: nothing behind it may be published.
+#[derive(Debug)]
+struct CannotApply(String);
+
+impl Writer {
+    fn run(mut self, receiver: &Receiver<Message>) {
+        while let Ok(message) = receiver.recv() {
+            let closing = match message {
+                Message::Write(first) => self.take_turn(first, receiver),
+                Message::Close(closed) => Some(closed),
+            };
+            if let Some(closed) = closing {
+                return self.close(receiver, closed);
+            }
+        }
+    }
+
+    /// Writes a group of everything that waits.
+    fn take_turn(&mut self, first: Pending, receiver: &Receiver<Message>) -> Option<oneshot::Sender<()>> {
+        let mut bytes = first.bytes();
+        let mut waiting = vec![first];
+        let mut closing = None;
+        while waiting.len() < GROUP_WRITES_MAX && bytes < GROUP_BYTES_MAX {
+            match receiver.try_recv() {
+                Ok(Message::Write(pending)) => {
+                    bytes += pending.bytes();
+                    waiting.push(pending);
+                }
+                Ok(Message::Close(closed)) => {
+                    closing = Some(closed);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let failure = self.write_group(waiting, bytes);
+        match failure {
+            Some(failure) => self.recover(failure, receiver, closing),
+            None => closing,
+        }
+    }
+
+    /// Decides, appends, publishes and answers; returns why the log failed, if it did.
+    fn write_group(&mut self, waiting: Vec<Pending>, bytes: usize) -> Option<recover::Failure> {
+        let now_ms = wall_ms();
+        let mut group = GroupBuilder::with_capacity(bytes + 128 * waiting.len());
+        let mut decided = Vec::with_capacity(waiting.len());
+        for pending in waiting {
+            self.scratch.clear();
+            let write = pending.request.as_write();
+            let decision = self.sequencer.decide(self.node.store(), &write, now_ms, &mut self.scratch);
+            if let Ok(Accepted::Written { seq, .. }) = &decision {
+                group.push(*seq, None, b"", |lines| lines.extend_from_slice(&self.scratch));
+            }
+            decided.push((pending, decision));
+        }
+        let group = group.finish();
+        if let Err(failure) = self.append(&group) {
+            self.around.metrics.writes_failed_total.add(decided.len() as u64);
+            for (pending, _) in decided {
+                pending.answer(Err(failure.answer()));
+            }
+            return Some(failure);
+        }
+        for (pending, decision) in decided {
+            pending.answer(self.outcome(decision));
+        }
+        None
+    }
+
+    fn outcome(&self, decision: Result<Accepted, Refusal>) -> Outcome {
+        match decision {
+            Ok(accepted) => {
+                self.around.metrics.writes_total.one();
+                let mut position = self.sequencer.position();
+                if let Accepted::Written { seq, .. } = &accepted {
+                    position.seq = *seq;
+                }
+                Ok(Written { accepted, position })
+            }
+            Err(refusal) => {
+                self.around.metrics.writes_refused_total.one();
+                Err(refusal.into())
+            }
+        }
+    }
+
+    /// Makes a group durable, then publishes it.
+    fn append(&mut self, group: &Group) -> Result<(), recover::Failure> {
+        let Some(last) = group.last() else { return Ok(()) };
+        let Some(appender) = &mut self.appender else { return Err(recover::Failure::Closed) };
+        self.runtime.block_on(appender.append(group)).map_err(recover::Failure::Append)?;
+        self.publish(group).map_err(recover::Failure::Apply)?;
+        self.sequencer.settle(last);
+        self.around.metrics.log_groups_total.one();
+        self.around.bell.ask();
+        Ok(())
+    }
+
+    /// Applies and feeds durable lines.
+    fn publish(&self, group: &Group) -> Result<(), CannotApply> {
+        let mut start = 0;
+        let mut published = Vec::with_capacity(group.len());
+        let mut publication = self.node.publish();
+        for record in group.records() {
+            let range = start..start + record.line.len();
+            start = range.end;
+            let line = &record.line[..record.line.len() - 1];
+            let command = match decode(line, Trust::Own) {
+                Ok(Line::Log(command)) => command,
+                Ok(_) => return Err(CannotApply(format!("record {} is no command of the log", record.seq))),
+                Err(error) => return Err(CannotApply(format!("record {}: {error}", record.seq))),
+            };
+            let applied = publication.apply(&command, group.lines(), range);
+            applied.map_err(|error: ApplyError| CannotApply(format!("record {}: {error}", record.seq)))?;
+            if let Some(collection) = command.collection {
+                published.push((collection, record.line.len()));
+            }
+        }
+        drop(publication);
+        self.around.state.add_bytes(published.iter().map(|(collection, len)| (&**collection, *len)));
+        Ok(())
+    }
+
+    /// Ends: what is still queued is written, later writes are refused, the log is closed.
+    fn close(mut self, receiver: &Receiver<Message>, closed: oneshot::Sender<()>) {
+        let mut closers = vec![closed];
+        while let Ok(message) = receiver.try_recv() {
+            match message {
+                Message::Write(first) if self.appender.is_some() => closers.extend(self.take_turn(first, receiver)),
+                Message::Write(pending) => pending.answer(Err(queue::closed())),
+                Message::Close(closed) => closers.push(closed),
+            }
+        }
+        self.around.state.set_writable(false);
+        if let Some(appender) = self.appender.take()
+            && let Err(error) = self.runtime.block_on(appender.close())
+        {
+            tracing::warn!(%error, "the log could not be marked as closed in good order; nothing acknowledged is lost");
+        }
+        for closed in closers {
+            // Whoever asked may have stopped waiting.
+            closed.send(()).ok();
+        }
+    }
+}
+
+/// The answer while the log is closed for writing.
+fn unwritable() -> ApiError {
+    ApiError::new(Code::NotReady, "the log is not open for writing at this time: nothing was written, come back")
+}

@@ -1,0 +1,179 @@
+//! After a failed append: nothing is acknowledged on hope. The log is opened again, what turned out to be durable is
+//! published, and a new epoch begins behind it.
+
+use super::queue::{Message, closed};
+use super::{CannotApply, Writer, unwritable};
+use crate::clock::wall_ms;
+use crate::wal::{AppendCause, AppendError, GroupBuilder, OpenError};
+use headwater_core::api::{ApiError, Code};
+use headwater_core::store::Store;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// First wait before the log is opened again; doubled with each failure.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Why nothing is written any more.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The log would not take a group.
+    Append(AppendError),
+    /// What the log holds cannot be applied.
+    Apply(CannotApply),
+    /// The log could not be opened again.
+    Open(OpenError),
+    /// The log is not open.
+    Closed,
+}
+
+impl Failure {
+    /// What the writers of the group are told.
+    pub(super) fn answer(&self) -> ApiError {
+        match self {
+            Self::Append(AppendError::NotDone(AppendCause::StorageFull(_))) => storage_full(),
+            Self::Open(error) if error.is_storage_full() => storage_full(),
+            Self::Closed | Self::Open(_) => unwritable(),
+            Self::Append(_) | Self::Apply(_) => {
+                ApiError::new(Code::OutcomeUnknown, "the log failed: the write may or may not have happened")
+            }
+        }
+    }
+
+    /// What those are told who come while the log is not open.
+    fn later_answer(&self) -> ApiError {
+        match self.answer() {
+            full if full.code == Code::StorageFull => full,
+            _ => unwritable(),
+        }
+    }
+
+    /// Whether trying again may help.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Append(_) | Self::Closed => false,
+            Self::Apply(_) => true,
+            Self::Open(error) => !error.is_transient(),
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Append(error) => error.to_string(),
+            Self::Apply(error) => error.0.clone(),
+            Self::Open(error) => error.to_string(),
+            Self::Closed => "the log is closed".into(),
+        }
+    }
+}
+
+fn storage_full() -> ApiError {
+    ApiError::new(Code::StorageFull, "the log's medium is full: nothing was written; reads go on")
+}
+
+impl Writer {
+    /// Tries until the log is open again, or the node is to close; returns who asked for that.
+    pub(super) fn recover(
+        &mut self,
+        failure: Failure,
+        receiver: &Receiver<Message>,
+        mut closing: Option<oneshot::Sender<()>>,
+    ) -> Option<oneshot::Sender<()>> {
+        let mut failure = failure;
+        let mut wait = FIRST_WAIT;
+        self.around.state.set_writable(false);
+        self.around.metrics.log_failures_total.one();
+        tracing::error!(error = failure.words(), position = %self.sequencer.position(), "the log failed; writing stops");
+        // Those who queued up behind the failed group may have decided on its outcome.
+        while let Ok(message) = receiver.try_recv() {
+            match message {
+                Message::Write(pending) => pending.answer(Err(failure.answer())),
+                Message::Close(closed) => closing = Some(closed),
+            }
+        }
+        self.appender = None;
+        while closing.is_none() {
+            if failure.is_final() {
+                tracing::error!(error = failure.words(), "the log cannot be written any more; reads go on");
+                return self.refuse_until(None, &failure, receiver);
+            }
+            closing = self.refuse_until(Some(Instant::now() + wait), &failure, receiver);
+            wait = (wait * 2).min(LONGEST_WAIT);
+            match self.reopen() {
+                Ok(()) => {
+                    self.around.state.set_writable(true);
+                    tracing::info!(position = %self.sequencer.position(), "the log is open again");
+                    return closing;
+                }
+                Err(next) => {
+                    tracing::warn!(error = next.words(), wait_ms = wait.as_millis() as u64, "the log stays closed");
+                    failure = next;
+                }
+            }
+        }
+        closing
+    }
+
+    /// Refuses what comes until `until`, or for ever.
+    fn refuse_until(
+        &self,
+        until: Option<Instant>,
+        failure: &Failure,
+        receiver: &Receiver<Message>,
+    ) -> Option<oneshot::Sender<()>> {
+        loop {
+            let message = match until {
+                Some(until) => receiver.recv_timeout(until.saturating_duration_since(Instant::now())),
+                None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match message {
+                Ok(Message::Write(pending)) => pending.answer(Err(failure.later_answer())),
+                Ok(Message::Close(closed)) => return Some(closed),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Opens the log, publishes what it holds beyond the state, and begins a new epoch.
+    fn reopen(&mut self) -> Result<(), Failure> {
+        self.options.now_ms = wall_ms();
+        self.options.replay_after = self.node.store().position().seq;
+        let mut found = GroupBuilder::default();
+        let opened = self.runtime.block_on(self.wal.open(&self.options, &mut |record| {
+            found.push(record.seq, record.epoch, b"", |lines| {
+                lines.extend_from_slice(record.line);
+                lines.extend_from_slice(b"\n");
+            });
+            Ok(())
+        }));
+        let opened = opened.map_err(Failure::Open)?;
+        let found = found.finish();
+        self.publish(&found).map_err(Failure::Apply)?;
+        self.around.bell.ask();
+        let (held, last) = (self.node.store().position().seq, opened.last.map_or(0, |last| last.seq));
+        if held != last {
+            let words = format!("the log ends at seq {last}, but what it acknowledged reaches to {held}");
+            return Err(Failure::Apply(CannotApply(words)));
+        }
+        self.sequencer.abandon(self.node.store()).map_err(|error| Failure::Apply(CannotApply(error.to_string())))?;
+        self.around.log.show(Some(opened.reader));
+        self.appender = Some(opened.appender);
+        let begun = self.begin_epoch(opened.epoch, opened.cluster, None);
+        if begun.is_err() {
+            self.appender = None;
+        }
+        begun
+    }
+
+    /// For those who queue after the end.
+    pub(super) fn refuse_rest(receiver: &Receiver<Message>) {
+        while let Ok(message) = receiver.try_recv() {
+            match message {
+                Message::Write(pending) => pending.answer(Err(closed())),
+                Message::Close(done) => drop(done.send(()).ok()),
+            }
+        }
+    }
+}
