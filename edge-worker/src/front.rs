@@ -50,7 +50,8 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
         return Ok(response);
     }
     if !is_read {
-        let error = ApiError::new(Code::OutcomeUnknown, "the replica did not answer: the write may or may not have happened");
+        let error =
+            ApiError::new(Code::OutcomeUnknown, "the replica did not answer: the write may or may not have happened");
         return http::error(error, false);
     }
     // A node's own health is not its parent's.

@@ -67,13 +67,16 @@ pub(crate) fn response<N: Snapshot + 'static>(answer: Answer<N>, is_head: bool) 
     // Most lists are one piece: those are sent with their length.
     let (first, second) = match list.next_piece().and_then(|first| Ok((first, list.next_piece()?))) {
         Ok(pieces) => pieces,
-        Err(_) => return error(ApiError::new(headwater_core::api::Code::InternalError, "the list could not be read"), false),
+        Err(_) => {
+            return error(ApiError::new(headwater_core::api::Code::InternalError, "the list could not be read"), false);
+        }
     };
     let first = first.unwrap_or_default().to_vec();
     let Some(second) = second else { return Ok(builder.fixed(first)) };
     let mut begun = vec![second.to_vec(), first];
     builder.from_stream(stream::poll_fn(move |_| {
-        let piece = begun.pop().map_or_else(|| Ok(list.next_piece()?.map(|piece| piece.to_vec())), |piece| Ok(Some(piece)));
+        let piece =
+            begun.pop().map_or_else(|| Ok(list.next_piece()?.map(|piece| piece.to_vec())), |piece| Ok(Some(piece)));
         // An error breaks the connection off, so that half a list is never taken for a whole one.
         let piece = piece.map_err(|error: headwater_core::store::SnapshotError| worker::Error::from(error.to_string()));
         std::task::Poll::Ready(piece.transpose())

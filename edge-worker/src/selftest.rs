@@ -78,7 +78,9 @@ impl Database<'_> {
         let store = self.empty()?;
         let mut writer = Writer::new(&store)?;
         let mut expected = Vec::new();
-        for (n, bytes) in [1, 65_530, 65_536, 65_540, 1_799_990, 1_800_000, 1_800_001, 5_400_007, 8 << 20].into_iter().enumerate() {
+        for (n, bytes) in
+            [1, 65_530, 65_536, 65_540, 1_799_990, 1_800_000, 1_800_001, 5_400_007, 8 << 20].into_iter().enumerate()
+        {
             for (kind, filler) in [("ascii", "a"), ("wide", "é\u{1f600}"), ("escaped", "\\\"")] {
                 let value = format!("\"{}\"", filler.repeat(bytes / filler.len() + 1));
                 let extra = format!(",\"x\":\"{}\"", filler.repeat(n * 7));
@@ -107,7 +109,8 @@ impl Database<'_> {
         // Staged over themselves they are no difference; shortened they are, and pieces go; and they come back.
         let facts = store.collections().map_err(failed)?;
         for shortened in [false, true, false] {
-            let mut records: Vec<Record> = expected.iter().map(|r| if shortened { short(r) } else { r.clone() }).collect();
+            let mut records: Vec<Record> =
+                expected.iter().map(|r| if shortened { short(r) } else { r.clone() }).collect();
             records.sort_by(|a, b| a.key().cmp(b.key()));
             store.stage().map_err(failed)?;
             store.stage_records("c", &records).map_err(failed)?;
@@ -140,8 +143,38 @@ impl Database<'_> {
     fn keys(&self) -> Outcome {
         let store = self.empty()?;
         let mut writer = Writer::new(&store)?;
-        let keys = ["\0", "\0\0", "a", "a\0", "a\0b", "ab", "Z", "é", "\u{e000}", "\u{ffff}", "\u{1f600}", "1", "01", "\"", "\\u0000", "%", "[1]", "null"];
-        let values = ["665e70", "1.0", "-0", "1e-400", "9007199254740993", "\"\\u0000\"", "\"\0\"", "null", "\"\\ud83d\\ude00\"", "0.1e1"];
+        let keys = [
+            "\0",
+            "\0\0",
+            "a",
+            "a\0",
+            "a\0b",
+            "ab",
+            "Z",
+            "é",
+            "\u{e000}",
+            "\u{ffff}",
+            "\u{1f600}",
+            "1",
+            "01",
+            "\"",
+            "\\u0000",
+            "%",
+            "[1]",
+            "null",
+        ];
+        let values = [
+            "665e70",
+            "1.0",
+            "-0",
+            "1e-400",
+            "9007199254740993",
+            "\"\\u0000\"",
+            "\"\0\"",
+            "null",
+            "\"\\ud83d\\ude00\"",
+            "0.1e1",
+        ];
         let mut expected = Vec::new();
         for (n, key) in keys.iter().enumerate() {
             expected.push(writer.set(key, values[n % values.len()], "")?);
@@ -273,7 +306,8 @@ struct Busy {
 impl Busy {
     fn work(&self) -> std::result::Result<(), StoreError> {
         // Any spread will do; the generator is Knuth's MMIX one.
-        self.chance.set(self.chance.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        self.chance
+            .set(self.chance.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
         match (self.chance.get() >> 33) % 12 {
             0 => self.store.flush(),
             1..4 if self.late && !self.store.is_staging() => Ok(()),

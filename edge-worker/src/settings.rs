@@ -29,7 +29,11 @@ impl Settings {
         let text = |name: &str| env.var(name).map(|value| value.to_string()).unwrap_or_default();
         let list = |name: &str| -> Vec<String> {
             let items = text(name);
-            items.split(',').map(|item| item.trim().trim_end_matches('/').into()).filter(|item: &String| !item.is_empty()).collect()
+            items
+                .split(',')
+                .map(|item| item.trim().trim_end_matches('/').into())
+                .filter(|item: &String| !item.is_empty())
+                .collect()
         };
         let dev = matches!(&*text("DEV"), "1" | "true");
         let or_dev = |text: String| if dev && text.is_empty() { DEV_PAIR.into() } else { text };
@@ -89,7 +93,9 @@ mod tests {
     #[test]
     fn answers_to_its_names_and_to_loopback() {
         let named = settings(&["edge.example.com"], false);
-        for host in ["edge.example.com", "Edge.Example.Com:443", "127.0.0.1:8787", "127.9.9.9", "[::1]:80", "localhost:1"] {
+        for host in
+            ["edge.example.com", "Edge.Example.Com:443", "127.0.0.1:8787", "127.9.9.9", "[::1]:80", "localhost:1"]
+        {
             assert!(named.answers_to(host), "{host}");
         }
         for host in ["", "example.com", "127.0.0.1.example.com", "[::2]", "localhost.example.com", "0.0.0.0"] {

@@ -50,11 +50,19 @@ impl Object {
             self.published.notify();
             self.keep();
             if retry.new_instance {
-                log("warn", "superseded", &[("node", &self.node.options().label), ("why", &"another node uses this instance")]);
+                log(
+                    "warn",
+                    "superseded",
+                    &[("node", &self.node.options().label), ("why", &"another node uses this instance")],
+                );
                 self.replica.borrow_mut().set_instance(random_id());
             }
             let (cause, after) = (describe(&cause), retry.after_ms);
-            log("info", "disconnected", &[("node", &self.node.options().label), ("cause", &cause), ("retryMs", &after)]);
+            log(
+                "info",
+                "disconnected",
+                &[("node", &self.node.options().label), ("cause", &cause), ("retryMs", &after)],
+            );
             self.follower_is_alive(after);
             delay(after).await;
         }
@@ -159,7 +167,11 @@ impl Object {
             match event {
                 Event::Connected { node, position, baseline } => {
                     let resume = baseline.map_or("tail", |reason| reason.as_str());
-                    log("info", "connected", &[("node", label), ("parent", &node), ("position", &position), ("resume", &resume)]);
+                    log(
+                        "info",
+                        "connected",
+                        &[("node", label), ("parent", &node), ("position", &position), ("resume", &resume)],
+                    );
                 }
                 Event::Rebased { position, before, reason } => {
                     let facts: [(&str, &dyn std::fmt::Display); 4] =

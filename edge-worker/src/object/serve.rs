@@ -223,7 +223,8 @@ impl Object {
             match api::reach(&progress, target) {
                 Reach::Reached => return Ok(()),
                 Reach::Diverged => {
-                    let words = format!("the position {target} is not on this node's history: read without it, or elsewhere");
+                    let words =
+                        format!("the position {target} is not on this node's history: read without it, or elsewhere");
                     return Err(ApiError::new(Code::Diverged, words));
                 }
                 Reach::NotYet => {}
@@ -231,11 +232,15 @@ impl Object {
             let left = until.saturating_sub(self.clock.now().mono_ms);
             if left == 0 {
                 let held = progress.position;
-                let words = format!("the position {target} was not reached within {wait_ms} ms; this node is at {held}");
+                let words =
+                    format!("the position {target} was not reached within {wait_ms} ms; this node is at {held}");
                 return Err(ApiError::new(Code::Stale, words));
             }
             if self.waiting_reads.get() >= WAITING_READS_MAX {
-                return Err(ApiError::new(Code::Overloaded, "too many reads wait for a position at this time: come back"));
+                return Err(ApiError::new(
+                    Code::Overloaded,
+                    "too many reads wait for a position at this time: come back",
+                ));
             }
             let place = Waiting::new(&self.waiting_reads);
             self.published.next_within(left).await;
@@ -269,7 +274,8 @@ fn conditions(head: &Head) -> std::result::Result<Conditions, ApiError> {
         }
     };
     let accept = head.header("accept");
-    let lines = accept.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == CONTENT_NDJSON));
+    let lines =
+        accept.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == CONTENT_NDJSON));
     Ok(Conditions { none_match, lines })
 }
 

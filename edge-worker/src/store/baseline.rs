@@ -248,14 +248,7 @@ impl Current {
 
 /// Notes as removed what `base` holds behind `after`, up to and including `to` or to the end, except the keys in the
 /// second place of `kept`'s arrays.
-fn remove_span(
-    sql: &Sql,
-    part: u64,
-    base: u64,
-    after: &str,
-    to: Option<&str>,
-    kept: &str,
-) -> Result<(), StoreError> {
+fn remove_span(sql: &Sql, part: u64, base: u64, after: &str, to: Option<&str>, kept: &str) -> Result<(), StoreError> {
     let statement = "
         INSERT INTO entries SELECT ?1, key, 0, 0, 0, 0, -1, '' FROM entries
         WHERE part = ?2 AND key > ?3 AND (?4 IS NULL OR key <= ?4)

@@ -102,10 +102,7 @@ fn write_entries(sql: &Sql, state: &State) -> Result<(), StoreError> {
 }
 
 /// Deletes the rows of collections; their entries are swept later.
-pub(super) fn delete_collections<'a>(
-    sql: &Sql,
-    names: impl Iterator<Item = &'a Arc<str>>,
-) -> Result<(), StoreError> {
+pub(super) fn delete_collections<'a>(sql: &Sql, names: impl Iterator<Item = &'a Arc<str>>) -> Result<(), StoreError> {
     run_on_all(sql, "DELETE FROM collections WHERE name IN (SELECT value FROM json_each(?))", names, |json, name| {
         write_string(json, name);
     })

@@ -40,8 +40,7 @@ const CACHE_BYTES_MAX: usize = 16 << 20;
 const FLUSH_BYTES: usize = 512 << 10;
 
 /// An object has 128 MB for everything.
-const SNAPSHOT_LIMITS: SnapshotLimits =
-    SnapshotLimits { open_max: 64, bytes_max: 8 << 20, bytes_total_max: 24 << 20 };
+const SNAPSHOT_LIMITS: SnapshotLimits = SnapshotLimits { open_max: 64, bytes_max: 8 << 20, bytes_total_max: 24 << 20 };
 
 /// See the module. Clones share one store.
 #[derive(Clone)]

@@ -73,7 +73,8 @@ fn read_row(sql: &Sql, part: u64, row: &Row, first: u32) -> Result<(Box<str>, Op
         text = sql.rows(query, &[Bind::Number(part), Bind::Text(&key)], |piece| piece.text(0))?.concat();
     }
     let extra_bytes = usize::try_from(row.number(first + 4)?).ok();
-    let value_bytes = extra_bytes.and_then(|extra| text.len().checked_sub(extra)).filter(|at| text.is_char_boundary(*at));
+    let value_bytes =
+        extra_bytes.and_then(|extra| text.len().checked_sub(extra)).filter(|at| text.is_char_boundary(*at));
     let (value, extra) = text.split_at(value_bytes.ok_or_else(|| super::sql_error("entries.extra_bytes"))?);
     let record = Record::new(Parts {
         key: &key,
@@ -88,7 +89,8 @@ fn read_row(sql: &Sql, part: u64, row: &Row, first: u32) -> Result<(Box<str>, Op
 
 /// What one key holds in a part; the outer `None` when the part says nothing of it.
 pub(super) fn find(sql: &Sql, part: u64, key: &str) -> Result<Option<Option<Record>>, StoreError> {
-    let query = "SELECT key, seq, version, timestamp, extra_bytes, pieces, text FROM entries WHERE part = ? AND key = ?";
+    let query =
+        "SELECT key, seq, version, timestamp, extra_bytes, pieces, text FROM entries WHERE part = ? AND key = ?";
     sql.row(query, &[Bind::Number(part), Bind::Text(key)], |row| Ok(read_row(sql, part, row, 0)?.1))
 }
 
@@ -230,9 +232,8 @@ fn split(mut text: &str) -> Vec<&str> {
 pub(super) fn delete(sql: &Sql, keys: &mut Batch) -> Result<(), StoreError> {
     let json = keys.take();
     for table in ["pieces", "entries"] {
-        let statement = format!(
-            "DELETE FROM {table} WHERE (part, key) IN (SELECT value->>0, value->>1 FROM json_each(?))"
-        );
+        let statement =
+            format!("DELETE FROM {table} WHERE (part, key) IN (SELECT value->>0, value->>1 FROM json_each(?))");
         sql.run(&statement, &[Bind::Text(&json)])?;
     }
     Ok(())
