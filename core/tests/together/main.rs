@@ -1,0 +1,6 @@
+//! Parts of core at work together, as shells put them together, without I/O.
+//!
+//! One test binary. `world` is a simulated deployment: writers, replicas and the lines between them, on a virtual clock.
+
+mod random;
+mod world;
