@@ -9,7 +9,9 @@ use crate::object::{LOCAL_REGION, NAME_PREFIX};
 use crate::settings::Settings;
 use crate::signal::delay;
 use futures_util::future::{Either, select};
-use headwater_core::api::{self, ApiError, Code, HEADER_MIN_POSITION, HEADER_WAIT, WAIT_MS_DEFAULT, WAIT_MS_MAX};
+use headwater_core::api::{
+    self, ApiError, Code, EntryMethod, HEADER_MIN_POSITION, HEADER_WAIT, Route, WAIT_MS_DEFAULT, WAIT_MS_MAX,
+};
 use std::pin::pin;
 use worker::{Context, Env, Request, Response, Result, event};
 
@@ -23,43 +25,35 @@ const FORWARDED_MS: u64 = 40_000;
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
     let settings = Settings::of(&env);
     let head = Head::of(&request);
-    // The runtime resolves dots in a path on its way to the object, which would make `keys/../../flags` another route.
-    if let Err(error) = api::route(&head.method, head.path(), head.query())
-        && error.code == Code::InvalidKey
-    {
-        return http::error(error, head.is_head());
-    }
+    // Paths are judged here: on the way to the object the runtime resolves dots, which would make `keys/../../flags`
+    // another route. Any other refusal is the object's, which says where its state is.
+    let (is_write, parent_may_answer) = match api::route(&head.method, head.path(), head.query()) {
+        Err(error) if error.code == Code::InvalidKey => return http::error(error, head.is_head()),
+        Ok(Route::CreateCollection | Route::DropCollection(_)) => (true, false),
+        Ok(Route::Entry { method, .. }) => (method != EntryMethod::Get, method == EntryMethod::Get),
+        Ok(Route::List { .. } | Route::Collections) => (false, true),
+        // A node's own health, status and streams are not its parent's.
+        Ok(_) | Err(_) => (false, false),
+    };
     let region = settings.region.clone().unwrap_or_else(|| region(&request).into());
-    let is_read = matches!(&*head.method, "GET" | "HEAD");
-    let answered = {
+    let why: String = {
         let asked = ask(&env, &region, request);
-        let timer = delay(if is_read { OBJECT_MS + wait_ms(&head) } else { FORWARDED_MS });
+        let timer = delay(if is_write { FORWARDED_MS } else { OBJECT_MS + wait_ms(&head) });
         match select(pin!(asked), pin!(timer)).await {
-            Either::Left((Ok(response), _)) => Some(response),
-            Either::Left((Err(error), _)) => {
-                log("error", "object_failed", &[("region", &region), ("why", &error)]);
-                None
-            }
-            Either::Right(_) => {
-                log("error", "object_silent", &[("region", &region)]);
-                None
-            }
+            Either::Left((Ok(response), _)) => return Ok(response),
+            Either::Left((Err(error), _)) => format!("{error}"),
+            Either::Right(_) => "no answer in time".into(),
         }
     };
-    if let Some(response) = answered {
-        return Ok(response);
+    log("error", "object_failed", &[("region", &region), ("why", &why)]);
+    if is_write {
+        let words = "the replica did not answer: the write may or may not have happened";
+        return http::error(ApiError::new(Code::OutcomeUnknown, words), false);
     }
-    if !is_read {
-        let error =
-            ApiError::new(Code::OutcomeUnknown, "the replica did not answer: the write may or may not have happened");
-        return http::error(error, false);
-    }
-    // A node's own health is not its parent's.
-    let about_itself = !head.path().starts_with("/v1/collections");
     match settings.parents.first() {
-        Some(parent) if !about_itself && settings.answers_to(&head.header("host")) => {
-            let sent = Forward { parent, head: &head, body: None, instance: None, probe: false }.send().await;
-            sent.or_else(|error| http::error(error, head.is_head()))
+        Some(parent) if parent_may_answer && settings.answers_to(&head.header("host")) => {
+            let forward = Forward { parent, head: &head, body: None, instance: None, probe: false };
+            forward.send().await.or_else(|error| http::error(error, head.is_head()))
         }
         _ => http::error(ApiError::new(Code::NotReady, "the replica did not answer"), head.is_head()),
     }
