@@ -168,13 +168,20 @@ impl<S: Store> Node<S> {
         Publication { store: &self.store, shared: self.lock(), block: Bytes::new(), range: 0..0, commands: Vec::new() }
     }
 
-    /// Replaces the whole state by the staged baseline. Children's streams end; they come back for a baseline.
+    /// Replaces the whole state by the staged baseline, and the proof of its freshness with it. Children's streams end;
+    /// they come back for a baseline.
     ///
     /// # Errors
     /// When the store fails; the old state stays.
-    pub fn rebase(&self, collections: Vec<Collection>, progress: &Progress) -> Result<(), StoreError> {
+    pub fn rebase(
+        &self,
+        collections: Vec<Collection>,
+        progress: &Progress,
+        freshness: Freshness,
+    ) -> Result<(), StoreError> {
         let mut shared = self.lock();
         self.store.swap(collections, progress)?;
+        shared.freshness = freshness;
         shared.feed.reset(progress.position);
         shared.snapshot = Weak::new();
         shared.pings.clear();

@@ -229,10 +229,8 @@ impl<S: Store> Replica<S> {
         let collections = staging.finish(ready)?;
         let mut progress = self.node.store().progress();
         let before = progress.position;
-        self.node.update_freshness(|freshness| {
-            freshness.reset();
-            freshness.note(hello.at, hello.arrival);
-        });
+        let mut freshness = self.node.freshness();
+        freshness.rebase(hello.at, hello.arrival);
         hello.noted = true;
         progress.position = position;
         progress.scope = hello.scope.clone();
@@ -242,8 +240,9 @@ impl<S: Store> Replica<S> {
         progress.epochs = Arc::new(ready.epochs.clone());
         progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
         progress.requires = Arc::default();
-        self.note_freshness_in(&mut progress);
-        self.node.rebase(collections, &progress)?;
+        progress.at = freshness.at();
+        progress.clock_offset = freshness.offset();
+        self.node.rebase(collections, &progress, freshness)?;
         self.node.set_path(hello.path.clone());
         connection.phase = Phase::Tail;
         connection.floor = ready.seq;
