@@ -18,6 +18,7 @@ use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, Store};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -28,8 +29,14 @@ use tokio::sync::oneshot;
 /// When it cannot start; in words for the person who started it.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(live(settings))
+    let outcome = runtime.block_on(live(settings));
+    // Whatever still runs was given up: a read of a slow disk must not keep the process.
+    runtime.shutdown_background();
+    outcome
 }
+
+/// Time that closing the log or the disk gets even when requests in flight have used up the shutdown's.
+const CLOSING_LEAST: Duration = Duration::from_secs(2);
 
 /// Parts that the writer and the replica both need.
 struct Parts {
@@ -91,7 +98,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             deadline.wait("requests in flight", &mut serving).await;
         }
         serving.abort();
-        end_work(&server, running, &deadline).await;
+        end_work(&server, running, &deadline.at_least(CLOSING_LEAST)).await;
     };
     tokio::select! {
         () = ended => {}

@@ -52,6 +52,11 @@ impl Deadline {
         Self(tokio::time::Instant::now() + time)
     }
 
+    /// The later of this one and `least` from now: what must not be cut short by what came before it.
+    pub(crate) fn at_least(self, least: Duration) -> Self {
+        Self(self.0.max(tokio::time::Instant::now() + least))
+    }
+
     /// Waits for `work` until the deadline; says whether it came to its end.
     pub(crate) async fn wait<T>(&self, what: &str, work: impl Future<Output = T>) -> Option<T> {
         let done = tokio::time::timeout_at(self.0, work).await;

@@ -43,7 +43,9 @@ fn is_own_name(server: &Server, name: &str) -> bool {
     }
     let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
     let address = literal.parse::<IpAddr>();
-    address.is_ok_and(|address| address.is_loopback() || address == server.settings.listen.ip())
+    // The unspecified address is no name: browsers take 0.0.0.0 for this very machine.
+    let own = server.settings.listen.ip();
+    address.is_ok_and(|address| address.is_loopback() || (address == own && !own.is_unspecified()))
 }
 
 fn without_port(name: &str) -> &str {

@@ -13,8 +13,10 @@ use bytes::Bytes;
 use headwater_core::api::{Answer, ApiError, Code, collection_name, entry_body, parse_tags};
 use headwater_core::credentials::Role;
 use headwater_core::json::write_string;
+use headwater_core::limits::Limits;
+use headwater_core::name;
 use headwater_core::store::memory::MemorySnapshot;
-use headwater_core::writer::{Accepted, Guard, Tags};
+use headwater_core::writer::{Accepted, Guard, Refusal, Tags};
 use std::borrow::Cow;
 
 /// Bytes of a body beyond the value: its frame, its guards, its white space.
@@ -52,7 +54,12 @@ pub(super) async fn entry(
     body: Body,
 ) -> Result<Response, ApiError> {
     guard::grant_with(server, &parts.headers, Role::Write)?;
-    let body = body::read(body, server.settings.limits.value_bytes_max + BODY_SLACK_BYTES).await?;
+    let value_bytes_max = match &server.work {
+        Work::Writer { .. } => server.settings.limits.value_bytes_max,
+        // Its writer decides.
+        Work::Replica(_) => Limits::VALUE_BYTES_CEILING,
+    };
+    let body = body::read(body, value_bytes_max + BODY_SLACK_BYTES).await?;
     let mut conditions = guard_of(&parts.headers)?;
     let value = if is_set {
         let asked = entry_body(&body)?;
@@ -92,6 +99,9 @@ async fn write(
             let written = writes.write(request).await?;
             let answer: Answer<MemorySnapshot> = Answer::json(answer(&written)).as_of(written.position, None);
             Ok(super::respond(answer))
+        }
+        Work::Replica(_) if name::is_system(&request.collection) => {
+            Err(Refusal::SystemCollection(request.collection).into())
         }
         Work::Replica(upstream) => {
             server.metrics.writes_forwarded_total.one();

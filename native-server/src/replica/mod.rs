@@ -7,6 +7,8 @@ mod client;
 mod disk;
 pub(crate) mod forward;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use restore::open_disk;
 

@@ -7,6 +7,8 @@
 mod begin;
 mod queue;
 mod recover;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use begin::open;
 pub(crate) use queue::{RequestAction, WriteRequest, Writes, Written};

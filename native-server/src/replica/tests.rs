@@ -1,0 +1,172 @@
+//! The replica's disk: what was noted is what a restart finds, whole or not at all, whatever happened to the disk.
+
+use super::disk::{Disk, DiskState};
+use super::open_disk;
+use crate::log_view::LogView;
+use bytes::Bytes;
+use headwater_core::apply::scope_digest;
+use headwater_core::command::{Line, Trust, decode, lines};
+use headwater_core::digest::Digest;
+use headwater_core::id::Id;
+use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::position::Position;
+use headwater_core::scope::Scope;
+use headwater_core::store::memory::{MemoryOptions, MemoryStore};
+use headwater_core::store::{Progress, SnapshotError, Store};
+use std::path::Path;
+use std::sync::Arc;
+
+const EPOCH: u64 = 1_763_650_000_000;
+
+fn empty() -> MemoryStore {
+    MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::single_threaded(7))
+}
+
+/// A replica's state and its disk.
+struct Bench {
+    node: Node<MemoryStore>,
+    disk: Disk,
+    state: Arc<DiskState>,
+    log: Arc<LogView>,
+}
+
+impl Bench {
+    fn start(directory: &Path) -> Self {
+        let store = empty();
+        let opened = open_disk(directory, "r", &store).unwrap();
+        let node = Node::new(store, NodeOptions::new("r", Id::from_bytes([1; 16]), Role::Replica));
+        let log = Arc::new(LogView::default());
+        let state = Arc::new(DiskState::new(log.clone()));
+        let disk = Disk::start(opened, state.clone()).unwrap();
+        Self { node, disk, state, log }
+    }
+
+    fn apply(&self, block: &Bytes) {
+        let mut publication = self.node.publish();
+        for (start, line) in lines(block) {
+            let Ok(Line::Log(command)) = decode(line, Trust::Checked) else { panic!("{line:?}") };
+            publication.apply(&command, block, start..start + line.len() + 1).unwrap();
+        }
+    }
+
+    /// Applies the commands `from..=to` of the history and notes them.
+    fn follow(&mut self, from: u64, to: u64) {
+        let block = history(from, to);
+        self.apply(&block);
+        self.note(vec![block], false);
+    }
+
+    fn note(&mut self, lines: Vec<Bytes>, rebased: bool) {
+        let store = self.node.store();
+        self.disk.note(lines, rebased, store.progress(), || store.snapshot());
+    }
+
+    fn facts(&self) -> (Position, Digest) {
+        facts(self.node.store())
+    }
+}
+
+fn facts(store: &MemoryStore) -> (Position, Digest) {
+    (store.position(), scope_digest(&store.collections().unwrap()))
+}
+
+/// Commands 1 EPOCH, 2 CREATE, then SETs of ten keys in turn.
+fn history(from: u64, to: u64) -> Bytes {
+    let cluster = Id::from_bytes([9; 16]);
+    let mut text = String::new();
+    for seq in from..=to {
+        text.push_str(&match seq {
+            1 => format!(
+                r#"{{"type":"EPOCH","seq":1,"timestamp":{EPOCH},"epoch":{EPOCH},"cluster":"{cluster}","node":"w","requires":[]}}"#
+            ),
+            2 => format!(r#"{{"type":"CREATE","collection":"c","seq":2,"timestamp":{EPOCH}}}"#),
+            _ => {
+                let (prev, key, version) = (seq - 1, seq % 10, seq / 10 + 1);
+                format!(
+                    r#"{{"type":"SET","collection":"c","seq":{seq},"prev":{prev},"key":"k{key}","version":{version},"timestamp":{EPOCH},"value":{seq}}}"#
+                )
+            }
+        });
+        text.push('\n');
+    }
+    text.into()
+}
+
+fn restarted(directory: &Path) -> (Position, Digest) {
+    let store = empty();
+    open_disk(directory, "r", &store).unwrap();
+    facts(&store)
+}
+
+#[tokio::test]
+async fn a_restart_finds_lines_and_progress() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(data.path());
+    bench.follow(1, 50);
+    bench.follow(51, 60);
+    let facts = bench.facts();
+    bench.disk.end().await;
+    assert_eq!(restarted(data.path()), facts);
+}
+
+#[tokio::test]
+async fn a_replaced_state_is_found_whole_with_what_came_after_it() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(data.path());
+    bench.follow(1, 50);
+    // Whatever the lines before it were: a baseline stands for itself.
+    bench.note(Vec::new(), true);
+    bench.follow(51, 70);
+    let facts = bench.facts();
+    bench.disk.end().await;
+    assert_eq!(restarted(data.path()), facts);
+    let mut again = Bench::start(data.path());
+    again.follow(71, 80);
+    let facts = again.facts();
+    again.disk.end().await;
+    assert_eq!(restarted(data.path()), facts);
+}
+
+#[tokio::test]
+async fn without_a_snapshot_to_be_had_a_restart_falls_back_and_the_next_note_makes_up_for_it() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(data.path());
+    bench.follow(1, 50);
+    let before = bench.facts();
+    let block = history(51, 60);
+    bench.apply(&block);
+    let progress = bench.node.store().progress();
+    bench.disk.note(Vec::new(), true, progress, || Err(SnapshotError::TooMany));
+    bench.disk.end().await;
+    assert_eq!(restarted(data.path()), before, "older, and not half of the newer");
+    let mut bench = Bench::start(data.path());
+    let progress = bench.node.store().progress();
+    bench.disk.note(Vec::new(), true, progress, || Err(SnapshotError::TooMany));
+    bench.follow(51, 70);
+    let facts = bench.facts();
+    bench.disk.end().await;
+    assert_eq!(restarted(data.path()), facts);
+}
+
+#[tokio::test]
+async fn streams_read_from_the_disk_only_while_it_leads_on_to_the_state() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(data.path());
+    bench.follow(1, 50);
+    bench.disk.end().await;
+    let mut bench = Bench::start(data.path());
+    let held = history(21, 50);
+    assert_eq!(bench.log.after(20).await.unwrap(), Some((held, 50)));
+    bench.disk.doubt();
+    assert_eq!((bench.log.floor(), bench.log.after(20).await.unwrap()), (None, None));
+    bench.disk.trust();
+    assert_eq!(bench.log.floor(), Some(0));
+    // Until the copy is through, the disk still holds the older state.
+    bench.note(Vec::new(), true);
+    let shown = bench.log.floor();
+    assert!(shown.is_none() || shown == Some(50), "{shown:?}");
+    let log = bench.log.clone();
+    bench.disk.end().await;
+    assert_eq!(log.floor(), Some(50));
+    assert_eq!(bench.state.failures(), 0);
+}

@@ -1,0 +1,260 @@
+//! The writer over a log that fails on command: what is answered, what is found afterwards, and that it goes on.
+
+use super::queue::Outcome;
+use super::*;
+use crate::wal::file::FileWal;
+use crate::wal::{AppendCause, AppendError, BoxFuture, OpenError, Opened, Replay};
+use headwater_core::node::{NodeOptions, Role};
+use headwater_core::position::Position;
+use headwater_core::scope::Scope;
+use headwater_core::store::memory::MemoryOptions;
+use headwater_core::store::{Progress, Store as _};
+use headwater_core::writer::{Guard, Tags};
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::task::Poll;
+use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How an append goes wrong.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// It is done, and reported as unknown.
+    DoneButUnknown,
+    /// It is not done, because the medium is full.
+    Full,
+}
+
+/// What a test has to say about each append: go on, or fail so.
+type Orders = Arc<Mutex<mpsc::Receiver<Option<Fault>>>>;
+
+/// A file log whose appends say that they are there, with the size of their group, and wait for orders.
+struct OrderedWal {
+    inner: FileWal,
+    orders: Orders,
+    arrivals: UnboundedSender<usize>,
+}
+
+impl Wal for OrderedWal {
+    fn open<'a>(
+        &'a mut self,
+        options: &'a OpenOptions,
+        replay: &'a mut Replay<'_>,
+    ) -> BoxFuture<'a, Result<Opened, OpenError>> {
+        Box::pin(async move {
+            let opened = self.inner.open(options, replay).await?;
+            let (orders, arrivals) = (self.orders.clone(), self.arrivals.clone());
+            let appender = OrderedAppender { inner: opened.appender, orders, arrivals };
+            Ok(Opened { appender: Box::new(appender), ..opened })
+        })
+    }
+}
+
+struct OrderedAppender {
+    inner: Box<dyn Appender>,
+    orders: Orders,
+    arrivals: UnboundedSender<usize>,
+}
+
+impl Appender for OrderedAppender {
+    fn append<'a>(&'a mut self, group: &'a Group) -> BoxFuture<'a, Result<(), AppendError>> {
+        // The test may listen no more.
+        self.arrivals.send(group.len()).ok();
+        let order = self.orders.lock().unwrap().recv().expect("the test gives an order for every append");
+        Box::pin(async move {
+            match order {
+                None => self.inner.append(group).await,
+                Some(Fault::DoneButUnknown) => {
+                    self.inner.append(group).await.unwrap();
+                    Err(AppendError::Unknown(AppendCause::Io(io::ErrorKind::TimedOut.into())))
+                }
+                Some(Fault::Full) => {
+                    Err(AppendError::NotDone(AppendCause::StorageFull(io::ErrorKind::StorageFull.into())))
+                }
+            }
+        })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), OpenError>> {
+        self.inner.close()
+    }
+}
+
+struct Bench {
+    node: Arc<Node<MemoryStore>>,
+    writes: Arc<Writes>,
+    state: Arc<LogState>,
+    orders: mpsc::Sender<Option<Fault>>,
+    arrivals: UnboundedReceiver<usize>,
+}
+
+type Writing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+impl Bench {
+    /// A writer with the collection `c`.
+    async fn start(data: &Path) -> Self {
+        let (orders, taken) = mpsc::channel();
+        let (arriving, mut arrivals) = unbounded_channel();
+        let wal = OrderedWal { inner: FileWal::new(data), orders: Arc::new(Mutex::new(taken)), arrivals: arriving };
+        let wal = Box::new(wal);
+        let progress = Progress { complete: true, ..Progress::new(Scope::Everything) };
+        let store = MemoryStore::new(progress, MemoryOptions::single_threaded(7));
+        let state = Arc::new(LogState::default());
+        let opening = open(wal, OpenOptions::default(), &store, &state).await.unwrap();
+        let node = Arc::new(Node::new(store, NodeOptions::new("w", crate::random::id(), Role::Primary)));
+        let around =
+            Surroundings { bell: Arc::default(), log: Arc::default(), metrics: Arc::default(), state: state.clone() };
+        orders.send(None).unwrap();
+        let (started, runtime) = (node.clone(), Handle::current());
+        let start = move || opening.start(started, Default::default(), (64, 1 << 20), None, around, runtime);
+        let writes = Arc::new(tokio::task::spawn_blocking(start).await.unwrap().unwrap());
+        let made = node.store().collection("c").unwrap().is_some();
+        assert_eq!(arrivals.recv().await, Some(1), "the EPOCH");
+        let mut bench = Self { node, writes, state, orders, arrivals };
+        if !made {
+            let create = WriteRequest { collection: "c".into(), action: RequestAction::Create };
+            bench.order(None);
+            bench.writes.write(create).await.unwrap();
+            assert_eq!(bench.arrivals.recv().await, Some(1), "the CREATE");
+        }
+        bench
+    }
+
+    fn order(&self, order: Option<Fault>) {
+        self.orders.send(order).unwrap();
+    }
+
+    /// Queues a SET of `key`, which must not exist if so asked. On return it is in the queue.
+    async fn queue(&self, key: &str, if_absent: bool) -> Writing {
+        let guard = Guard { matches: None, matches_none: if_absent.then_some(Tags::Any) };
+        let action = RequestAction::Entry { key: key.into(), value: Some("1".into()), guard };
+        let (writes, request) = (self.writes.clone(), WriteRequest { collection: "c".into(), action });
+        let mut writing: Writing = Box::pin(async move { writes.write(request).await });
+        poll_fn(|context| Poll::Ready(assert!(writing.as_mut().poll(context).is_pending()))).await;
+        writing
+    }
+
+    /// Orders the next append and waits for the answer to a SET in it.
+    async fn set(&self, key: &str, order: Option<Fault>) -> Outcome {
+        let writing = self.queue(key, false).await;
+        self.order(order);
+        writing.await
+    }
+
+    /// Waits until the log is open again, in a new epoch.
+    async fn recovered(&self, before: Position) {
+        while !(self.state.is_writable() && self.node.store().position().epoch > before.epoch) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn holds(&self, key: &str) -> bool {
+        self.node.store().record("c", key).unwrap().is_some()
+    }
+
+    async fn close(self) -> Position {
+        let closing = self.writes.clone();
+        tokio::task::spawn_blocking(move || closing.close()).await.unwrap().await.unwrap();
+        self.node.store().position()
+    }
+}
+
+fn refused(outcome: Outcome) -> Code {
+    outcome.unwrap_err().code
+}
+
+fn data() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_durable_but_unknown_is_not_acknowledged_and_not_lost() {
+    let data = data();
+    let bench = Bench::start(data.path()).await;
+    let before = bench.node.store().position();
+    assert_eq!(refused(bench.set("k", Some(Fault::DoneButUnknown)).await), Code::OutcomeUnknown);
+    bench.order(None);
+    bench.recovered(before).await;
+    assert!(bench.holds("k"));
+    let written = bench.set("k", None).await.unwrap();
+    let seq = before.seq + 3;
+    assert_eq!(written.accepted, Accepted::Written { seq, versions: vec![2] }, "behind the lost SET and the new EPOCH");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_medium_is_told_and_gone_on_from() {
+    let data = data();
+    let bench = Bench::start(data.path()).await;
+    let before = bench.node.store().position();
+    assert_eq!(refused(bench.set("k", Some(Fault::Full)).await), Code::StorageFull);
+    bench.order(None);
+    bench.recovered(before).await;
+    assert!(!bench.holds("k"));
+    let written = bench.set("k", None).await.unwrap();
+    assert_eq!(written.accepted, Accepted::Written { seq: before.seq + 2, versions: vec![1] });
+    assert_eq!(bench.close().await.seq, before.seq + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_fails_with_the_write_it_was_decided_on() {
+    let data = data();
+    let mut bench = Bench::start(data.path()).await;
+    let before = bench.node.store().position();
+    let first = bench.queue("first", false).await;
+    assert_eq!(bench.arrivals.recv().await, Some(1));
+    // While the first append waits for its order, the two others queue up and become one group.
+    let (second, third) = (bench.queue("k", true).await, bench.queue("k", true).await);
+    bench.order(None);
+    assert_eq!(bench.arrivals.recv().await, Some(1), "one record: the other is refused");
+    bench.order(Some(Fault::Full));
+    bench.order(None);
+    assert!(first.await.is_ok());
+    assert_eq!([refused(second.await), refused(third.await)], [Code::StorageFull; 2]);
+    bench.recovered(before).await;
+    assert!(!bench.holds("k"), "a 412 would have been a lie");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_waits_for_the_write_it_was_decided_on() {
+    let data = data();
+    let mut bench = Bench::start(data.path()).await;
+    let first = bench.queue("first", false).await;
+    assert_eq!(bench.arrivals.recv().await, Some(1));
+    let (second, mut third) = (bench.queue("k", true).await, bench.queue("k", true).await);
+    bench.order(None);
+    assert!(first.await.is_ok());
+    assert_eq!(bench.arrivals.recv().await, Some(1), "decided, and not durable yet");
+    poll_fn(|context| Poll::Ready(assert!(third.as_mut().poll(context).is_pending()))).await;
+    bench.order(None);
+    assert!(second.await.is_ok());
+    assert_eq!(refused(third.await), Code::PreconditionFailed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_finds_what_was_acknowledged() {
+    let data = data();
+    let bench = Bench::start(data.path()).await;
+    let written = bench.set("k", None).await.unwrap();
+    let digest = bench.node.store().collection("c").unwrap().unwrap().digest;
+    assert_eq!(bench.close().await, written.position);
+    let again = Bench::start(data.path()).await;
+    assert!(again.holds("k"));
+    assert_eq!(again.node.store().collection("c").unwrap().unwrap().digest, digest);
+    let position = again.node.store().position();
+    assert!(position.epoch > written.position.epoch && position.seq == written.position.seq + 1);
+    assert!(again.state.bytes("c") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_close_nothing_is_written() {
+    let data = data();
+    let bench = Bench::start(data.path()).await;
+    let (writes, node) = (bench.writes.clone(), bench.node.clone());
+    let end = bench.close().await;
+    let request = WriteRequest { collection: "c".into(), action: RequestAction::Drop };
+    assert_eq!(writes.write(request).await.unwrap_err().code, Code::NotReady);
+    assert_eq!(node.store().position(), end);
+}
