@@ -5,7 +5,7 @@
 use crate::limits::LINE_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use core::fmt;
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
 /// A line is longer than the protocol allows. The connection cannot be used further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Deframer {
     partial: BytesMut,
     /// Bytes of the unfinished line.
     unfinished: usize,
+    /// The line that ended it all.
+    failed: Option<LineTooLong>,
 }
 
 impl Deframer {
@@ -40,25 +42,42 @@ impl Deframer {
     /// newline; `None` when no line is complete yet.
     ///
     /// # Errors
-    /// [`LineTooLong`] as soon as a line exceeds the limit, complete or not. Lines before it are lost with it: nothing
-    /// behind an oversized line can be trusted to be where it seems.
+    /// [`LineTooLong`] as soon as a line exceeds the limit, complete or not, and ever after. Lines before it are returned
+    /// first; then the caller asks [`Deframer::check`], or finds out with the next bytes.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Bytes>, LineTooLong> {
-        let Some(last) = memrchr(b'\n', bytes) else {
-            self.grow_unfinished(bytes.len())?;
-            self.partial.extend_from_slice(bytes);
-            return Ok(None);
-        };
+        self.check()?;
         let mut rest = bytes;
+        let mut grown = Ok(());
         while let Some(end) = memchr(b'\n', rest) {
-            self.grow_unfinished(end)?;
+            grown = self.grow_unfinished(end);
+            if grown.is_err() {
+                break;
+            }
             self.unfinished = 0;
             rest = &rest[end + 1..];
         }
-        self.grow_unfinished(rest.len())?;
-        self.partial.extend_from_slice(&bytes[..=last]);
+        grown = grown.and_then(|()| self.grow_unfinished(rest.len()));
+        self.failed = grown.err();
+        let whole = bytes.len() - rest.len();
+        if whole == 0 {
+            self.check()?;
+            self.partial.extend_from_slice(bytes);
+            return Ok(None);
+        }
+        self.partial.extend_from_slice(&bytes[..whole]);
         let block = self.partial.split().freeze();
-        self.partial.extend_from_slice(rest);
+        if self.failed.is_none() {
+            self.partial.extend_from_slice(rest);
+        }
         Ok(Some(block))
+    }
+
+    /// Whether the stream can be read on.
+    ///
+    /// # Errors
+    /// [`LineTooLong`] when it cannot.
+    pub fn check(&self) -> Result<(), LineTooLong> {
+        self.failed.map_or(Ok(()), Err)
     }
 
     /// Bytes of the line that is not complete yet; torn if the stream ends now.
@@ -124,6 +143,13 @@ mod tests {
         assert_eq!(deframer.push(b"x"), Err(LineTooLong { bytes: LINE_BYTES_MAX + 1 }));
         let mut ended = longest;
         ended.extend_from_slice(b"x\n");
-        assert_eq!(Deframer::new().push(&ended), Err(LineTooLong { bytes: LINE_BYTES_MAX + 1 }));
+        let too_long = LineTooLong { bytes: LINE_BYTES_MAX + 1 };
+        assert_eq!(Deframer::new().push(&ended), Err(too_long));
+        // Lines before it are lines, whatever comes with them.
+        let mut deframer = Deframer::new();
+        ended.splice(..0, *b"a\nb\n");
+        assert_eq!(deframer.push(&ended).unwrap().unwrap(), &b"a\nb\n"[..]);
+        assert_eq!(deframer.check(), Err(too_long));
+        assert_eq!(deframer.push(b"c\n"), Err(too_long));
     }
 }

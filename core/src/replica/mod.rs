@@ -143,6 +143,8 @@ pub struct Replica<S: Store> {
 struct Connection {
     deframer: Deframer,
     phase: Phase,
+    /// A baseline was begun in the store and not swapped in.
+    staged: bool,
     sent_cursor: Option<Cursor>,
     last_byte_mono_ms: u64,
     ping_ms: Option<u64>,
@@ -265,6 +267,7 @@ impl<S: Store> Replica<S> {
         self.connection = Some(Connection {
             deframer: Deframer::new(),
             phase: Phase::Greeting,
+            staged: false,
             sent_cursor: cursor.clone(),
             last_byte_mono_ms: now.mono_ms,
             ping_ms: None,
@@ -291,7 +294,8 @@ impl<S: Store> Replica<S> {
 
     /// The connection is over: throws a staged baseline away and says when to come back. `random` is any 64 random bits.
     pub fn closed(&mut self, cause: Cause, random: u64) -> Retry {
-        if self.is_staging() && self.node.store().unstage().is_err() {
+        let staged = self.connection.as_ref().is_some_and(|connection| connection.staged);
+        if staged && self.node.store().unstage().is_err() {
             // It is thrown away by the next stage() at the latest; nothing reads it before.
             self.without_cursor = true;
         }

@@ -33,6 +33,10 @@ impl<S: Store> Replica<S> {
         let Some(mut connection) = self.connection.take() else { return Ok(()) };
         connection.last_byte_mono_ms = now.mono_ms;
         let outcome = self.receive_block(&mut connection, bytes, now, events);
+        if outcome.is_err() {
+            // Nothing behind it counts, even if the shell hands it in.
+            connection.phase = Phase::Ended;
+        }
         self.connection = Some(connection);
         outcome
     }
@@ -44,6 +48,9 @@ impl<S: Store> Replica<S> {
         now: Now,
         events: &mut Vec<Event>,
     ) -> Result<(), Offence> {
+        if matches!(connection.phase, Phase::Ended) {
+            return Ok(());
+        }
         let Some(block) = connection.deframer.push(bytes)? else { return Ok(()) };
         let node = Arc::clone(&self.node);
         let mut run = Run::new(&node, &block);
@@ -60,7 +67,8 @@ impl<S: Store> Replica<S> {
         }
         run.end(now, events);
         self.note_caught_up(connection, now);
-        outcome
+        outcome?;
+        Ok(connection.deframer.check()?)
     }
 
     fn receive_line<'n>(
@@ -103,7 +111,7 @@ impl<S: Store> Replica<S> {
                 staging.collection_ends(self.node.store(), &collection, keys, digest)
             }
             (Steer::Ready(ready), Phase::Staging(..)) => self.receive_ready(connection, &ready, now, events),
-            (Steer::Ping(None), Phase::Staging(..) | Phase::AwaitEnd) => Ok(()),
+            (Steer::Ping(None), Phase::Staging(..) | Phase::Tail | Phase::AwaitEnd) => Ok(()),
             (Steer::Ping(Some(ping)), Phase::Tail) => self.receive_ping(connection, ping, now, events),
             (Steer::End(end), Phase::Staging(..) | Phase::Tail | Phase::AwaitEnd) => {
                 connection.phase = Phase::Ended;
@@ -173,6 +181,7 @@ impl<S: Store> Replica<S> {
         self.accept(&mut progress, &hello.scope)?;
         connection.phase = match baseline {
             Some(reason) => {
+                connection.staged = true;
                 let staging = Staging::begin(self.node.store(), hello.seq, hello.scope.clone())?;
                 Phase::Staging(Box::new(staging), reason)
             }
@@ -244,6 +253,7 @@ impl<S: Store> Replica<S> {
         progress.clock_offset = freshness.offset();
         self.node.rebase(collections, &progress, freshness)?;
         self.node.set_path(hello.path.clone());
+        connection.staged = false;
         connection.phase = Phase::Tail;
         connection.floor = ready.seq;
         self.without_cursor = false;
