@@ -102,7 +102,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     };
     tokio::select! {
         () = ended => {}
-        signal = signals.received() => tracing::warn!(signal, "a second signal: not waiting any longer"),
+        signal = signals.received_again() => tracing::warn!(signal, "a second signal: not waiting any longer"),
     }
     bell.abort();
     tracing::info!(position = %server.node.store().position(), "ended");

@@ -5,9 +5,13 @@ use crate::server::Server;
 use headwater_core::command::{End, EndReason};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 /// What a child is asked to wait before it comes back, in ms: about a restart.
 const RETRY_MS: u64 = 1_000;
+
+/// Signals this close after the first are the same wish.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// The signals that end a node.
 pub(crate) struct Signals {
@@ -31,6 +35,17 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
         }
     }
+
+    /// Waits for one that was not sent together with the first: supervisors signal a process and its group at once.
+    pub(crate) async fn received_again(&mut self) -> &'static str {
+        let together_until = Instant::now() + TOGETHER;
+        loop {
+            let signal = self.received().await;
+            if Instant::now() > together_until {
+                return signal;
+            }
+        }
+    }
 }
 
 /// Tells everybody that the node goes down.
@@ -45,16 +60,16 @@ pub(crate) fn announce(server: &Server) {
 }
 
 /// What is left of a deadline.
-pub(crate) struct Deadline(tokio::time::Instant);
+pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     pub(crate) fn within(time: Duration) -> Self {
-        Self(tokio::time::Instant::now() + time)
+        Self(Instant::now() + time)
     }
 
     /// The later of this one and `least` from now: what must not be cut short by what came before it.
     pub(crate) fn at_least(self, least: Duration) -> Self {
-        Self(self.0.max(tokio::time::Instant::now() + least))
+        Self(self.0.max(Instant::now() + least))
     }
 
     /// Waits for `work` until the deadline; says whether it came to its end.

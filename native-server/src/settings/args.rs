@@ -1,0 +1,136 @@
+//! The flags and variables of `headwater serve`, as they are given. What is a right set-up is decided beside this.
+
+use crate::parent::Parent;
+use crate::wal::WalUrl;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum};
+use headwater_core::feed::FeedLimits;
+use headwater_core::limits::Limits;
+use headwater_core::scope::Scope;
+use std::path::PathBuf;
+
+/// Flags and variables of `headwater serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Address to listen at; port 0 takes a free one and prints it
+    #[arg(long, env = "HEADWATER_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:4077")]
+    pub listen: String,
+
+    /// Directory of this node's state, made if missing
+    #[arg(long, env = "HEADWATER_DATA", value_name = "DIR", default_value = "./headwater-data")]
+    pub data: PathBuf,
+
+    /// Where a writer keeps its log: memory: (with bounds: memory:?bytes=N&records=N) or file:DIR
+    /// [default: the directory log within --data]
+    #[arg(long, env = "HEADWATER_WAL", value_name = "URL")]
+    pub wal: Option<WalUrl>,
+
+    /// Follow this node instead of owning a log; several are tried in turn
+    #[arg(long, env = "HEADWATER_PARENT", value_name = "URL[,URL]", value_delimiter = ',')]
+    pub parent: Vec<Parent>,
+
+    /// Label of this node in answers and logs [default: the host's name]
+    #[arg(long, env = "HEADWATER_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+
+    /// Accept the pair dev / dev, and use it towards the parent; on loopback only
+    #[arg(long, env = "HEADWATER_DEV", value_parser = BoolishValueParser::new())]
+    pub dev: bool,
+
+    /// What a replica follows, as JSON: "**", "*", or {"collection":["prefix",...],...} [default: "**"]
+    #[arg(long, env = "HEADWATER_SCOPE", value_name = "JSON", value_parser = scope)]
+    pub scope: Option<Scope>,
+
+    /// Longest silence on a stream, in ms; children give up after three times as long
+    #[arg(long, env = "HEADWATER_PING_MS", value_name = "MS", default_value_t = 5_000)]
+    pub ping_ms: u64,
+
+    /// Open the log with an epoch above this one, to get past one that a wrong clock made
+    #[arg(long, env = "HEADWATER_EPOCH_ABOVE", value_name = "EPOCH")]
+    pub epoch_above: Option<u64>,
+
+    /// Give the log a new cluster id, once, for a copy that lives on beside its original
+    #[arg(long, env = "HEADWATER_NEW_CLUSTER", value_parser = BoolishValueParser::new())]
+    pub new_cluster: bool,
+
+    /// Name under which clients may call this node, beside loopback; repeatable
+    #[arg(long = "host", env = "HEADWATER_HOST", value_name = "NAME", value_delimiter = ',', action = ArgAction::Append)]
+    pub hosts: Vec<String>,
+
+    /// Report not ready while no parent is connected
+    #[arg(long, env = "HEADWATER_UNREADY_WITHOUT_PARENT", value_parser = BoolishValueParser::new())]
+    pub unready_without_parent: bool,
+
+    /// Longest value, in bytes
+    #[arg(long, env = "HEADWATER_VALUE_BYTES_MAX", value_name = "N", default_value_t = Limits::default().value_bytes_max)]
+    pub value_bytes_max: usize,
+
+    /// Longest key, in bytes
+    #[arg(long, env = "HEADWATER_KEY_BYTES_MAX", value_name = "N", default_value_t = Limits::default().key_bytes_max)]
+    pub key_bytes_max: usize,
+
+    /// Longest batch, in bytes
+    #[arg(long, env = "HEADWATER_BATCH_BYTES_MAX", value_name = "N", default_value_t = Limits::default().batch_bytes_max)]
+    pub batch_bytes_max: usize,
+
+    /// Most commands in a batch
+    #[arg(long, env = "HEADWATER_BATCH_COMMANDS_MAX", value_name = "N", default_value_t = Limits::default().batch_commands_max)]
+    pub batch_commands_max: usize,
+
+    /// Most collections
+    #[arg(long, env = "HEADWATER_COLLECTIONS_MAX", value_name = "N", default_value_t = Limits::default().collections_max)]
+    pub collections_max: usize,
+
+    /// Bytes of recent lines kept in memory for children that follow everything
+    #[arg(long, env = "HEADWATER_FEED_BYTES", value_name = "N", default_value_t = FeedLimits::default().bytes_max)]
+    pub feed_bytes: usize,
+
+    /// Bytes of recent lines kept in memory for each narrower scope that is followed
+    #[arg(long, env = "HEADWATER_FEED_SCOPE_BYTES", value_name = "N", default_value_t = FeedLimits::default().scope_bytes_max)]
+    pub feed_scope_bytes: usize,
+
+    /// Most streams served at one time
+    #[arg(long, env = "HEADWATER_CHILDREN_MAX", value_name = "N", default_value_t = 10_000)]
+    pub children_max: usize,
+
+    /// Most baselines sent at one time
+    #[arg(long, env = "HEADWATER_BASELINES_MAX", value_name = "N", default_value_t = 16)]
+    pub baselines_max: usize,
+
+    /// Most writes waiting for the log
+    #[arg(long, env = "HEADWATER_QUEUE_MAX", value_name = "N", default_value_t = 8_192)]
+    pub queue_max: usize,
+
+    /// Most bytes of writes waiting for the log
+    #[arg(long, env = "HEADWATER_QUEUE_BYTES_MAX", value_name = "N", default_value_t = 64 << 20)]
+    pub queue_bytes_max: usize,
+
+    /// Most reads waiting for a position
+    #[arg(long, env = "HEADWATER_WAITERS_MAX", value_name = "N", default_value_t = 1_024)]
+    pub waiters_max: usize,
+
+    /// Longest time a shutdown waits for requests in flight, in ms
+    #[arg(long, env = "HEADWATER_SHUTDOWN_MS", value_name = "MS", default_value_t = 8_000)]
+    pub shutdown_ms: u64,
+
+    /// Form of the log on stderr
+    #[arg(long, env = "HEADWATER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What to log: a level, or a filter such as info,headwater=debug
+    #[arg(long, env = "HEADWATER_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// Form of the log on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    Scope::from_json(text).map_err(|error| error.to_string())
+}
