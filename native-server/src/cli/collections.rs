@@ -15,8 +15,8 @@ pub(super) const HELP: &str = "\
 Examples:
   headwater collections
   headwater collections create flags
-  headwater collections drop flags                   asks before it does
-  headwater collections drop flags --yes             in scripts
+  headwater collections drop flags                asks before it does
+  headwater collections drop flags --yes          in scripts
 
 JSON: {\"collections\":[...]}, and for create and drop {\"ok\":true,\"collection\":\"flags\"}";
 

@@ -19,21 +19,21 @@ use serde_json::value::RawValue;
 pub(super) const GET_HELP: &str = "\
 Examples:
   headwater get flags checkout
-  headwater get flags checkout --value              the value alone, as it was written
-  headwater get flags checkout | jq -r .etag        for `headwater set --if-match`
+  headwater get flags checkout --value            the value alone
+  headwater get flags checkout | jq -r .etag      for headwater set --if-match
 
-JSON: the entry as the API answers it, with its ETag, the position the node read it at and, from a replica, how many
+JSON: the entry as the API answers it, with its ETag, the position the node read it at and, from a replica, how many \
 milliseconds it is behind: {\"key\",\"value\",\"version\",\"seq\",\"updatedAt\",\"etag\",\"position\",\"lagMs\"}";
 
 pub(super) const SET_HELP: &str = "\
 Examples:
   headwater set flags checkout true
-  headwater set flags checkout '{\"on\":true}' --create       in single quotes, for the shell
-  headwater set flags greeting '\"hello\"'                    a text is JSON in double quotes
-  headwater set flags checkout @checkout.json               from a file
+  headwater set flags checkout '{\"on\":true}' --create
+  headwater set flags greeting '\"hello\"'          a text is JSON in double quotes
+  headwater set flags checkout @checkout.json     from a file
   jq .on=false checkout.json | headwater set flags checkout -
   headwater set flags checkout false --if-match 12-1763650000000
-  headwater set locks deploy '\"me\"' --if-absent             only if there is none
+  headwater set locks deploy '\"me\"' --if-absent   only if there is none
 
 JSON: {\"ok\":true,\"seq\",\"version\",\"position\"}";
 
@@ -41,7 +41,7 @@ pub(super) const DELETE_HELP: &str = "\
 Examples:
   headwater delete flags checkout
   headwater delete flags checkout --if-match 12-1763650000000
-  headwater delete flags -- --odd-key                 a key that looks like an option
+  headwater delete flags -- --odd-key             a key that looks like an option
 
 JSON: {\"ok\":true,\"seq\",\"version\",\"position\"}";
 

@@ -23,11 +23,11 @@ pub(super) const HELP: &str = "\
 Examples:
   headwater list flags
   headwater list prices --prefix eu: --limit 20
-  headwater list prices --after eu:berlin            the ones behind that key
+  headwater list prices --after eu:berlin         the ones behind that key
   headwater list prices | jq -r 'select(.value > 100) | .key'
 
-On a terminal the first 100 entries are shown unless --limit or --all says otherwise; into a pipe go all, unless
---limit does. What is listed is the state at one position, however long it takes.
+On a terminal the first 100 entries are shown unless --limit or --all says otherwise; into a pipe go all, unless \
+--limit says otherwise. What is listed is the state at one position, however long it takes.
 
 JSON: one entry a line, as the API answers it: {\"key\",\"value\",\"version\",\"seq\",\"updatedAt\"}";
 

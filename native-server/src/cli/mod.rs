@@ -28,20 +28,20 @@ use std::process::ExitCode;
 /// What stands below the help of `headwater` itself.
 pub const AFTER_HELP: &str = "\
 Examples:
-  headwater serve --dev                                 a writer on this machine, with the pair dev / dev
+  headwater serve --dev                     a writer here, with the pair dev / dev
   headwater set flags checkout '{\"on\":true}' --create --dev
   headwater get flags checkout --dev
-  headwater watch flags --dev                           every change, as it comes
+  headwater watch flags --dev               every change, as it comes
 
-The client commands take --url or HEADWATER_URL, and the pair from HEADWATER_APIKEY and HEADWATER_SECRET. On a terminal
+The client commands take --url or HEADWATER_URL, and the pair from HEADWATER_APIKEY and HEADWATER_SECRET. On a terminal \
 they write for people, into a pipe JSON.
 
 Exit status of the client commands:
-  0  done
-  1  refused: not found, a guard that does not hold, no permission, something over its limit
-  2  the command line, or the value, is not right; nothing was sent
-  3  the node cannot be reached, or cannot do it now; nothing was written
-  4  the connection broke after a write was sent: it may or may not have happened
+  0    done
+  1    refused: not found, a guard that does not hold, no permission, too large
+  2    the command line or the value is not right; nothing was sent
+  3    the node cannot be reached or cannot do it now; nothing was written
+  4    a write was sent and no answer came: it may or may not have happened
   130  ended by Ctrl-C";
 
 /// The client commands.

@@ -89,15 +89,11 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut used = 0;
-    let fits = |c: char| {
+    let fits = |&(_, c): &(usize, char)| {
         used += c.width().unwrap_or(0);
         used < width
     };
-    let end = text.char_indices().map(|(at, c)| (at, c)).take_while({
-        let mut fits = fits;
-        move |&(_, c)| fits(c)
-    });
-    let end = end.last().map_or(0, |(at, c)| at + c.len_utf8());
+    let end = text.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8());
     Cow::Owned(format!("{}…", &text[..end]))
 }
 

@@ -251,7 +251,8 @@ impl<'o> Follower<'o> {
                 Some(parent) => format!("following {parent}"),
             };
             let lag = node.lag_ms(clock::now()).map_or(String::new(), |lag_ms| format!(" · lag {}", span(lag_ms)));
-            format!("{state} · position {}{lag} · {changes} changes", node.store().position())
+            let noun = if changes == 1 { "change" } else { "changes" };
+            format!("{state} · position {}{lag} · {changes} {noun}", node.store().position())
         })
     }
 }

@@ -20,18 +20,21 @@ use screen::Screen;
 
 pub(super) const HELP: &str = "\
 Examples:
-  headwater watch                                    every collection
+  headwater watch                                 every collection
   headwater watch prices --prefix eu:
-  headwater watch flags --initial                    first what there is, then what changes
+  headwater watch flags --initial                 what there is, then what changes
   headwater watch flags | jq -c 'select(.type == \"SET\") | [.key, .value]'
 
-It connects again whenever the stream breaks and goes on behind the last change it showed. Where the node cannot go on
-from there, the difference between before and now is shown instead. Ends with Ctrl-C.
+It connects again whenever the stream breaks and goes on behind the last change it showed. Where the node cannot go on \
+from there, the difference between before and now is shown instead. Ends with Ctrl-C. Times on a terminal are UTC.
 
-JSON: the lines of the log themselves, one a line (types EPOCH, CREATE, SET, DELETE, DROP, BATCH). With --initial, and
-where the stream could not be resumed, one line {\"type\":\"REBASED\",\"position\",\"before\",\"reason\",\"collections\":[...]} comes
-first; behind it each entry that differs as a SET without \"prev\", and each one that is gone, in a collection that is
-listed, as {\"type\":\"GONE\",\"collection\",\"key\"}. Times on a terminal are UTC.";
+JSON: the lines of the log themselves (types EPOCH, CREATE, SET, DELETE, DROP, BATCH). With --initial, and where the \
+stream could not be resumed, a line of another kind comes first:
+
+  {\"type\":\"REBASED\",\"position\",\"before\",\"reason\",\"collections\":[...]}
+
+It lists all collections there are. Behind it, each entry that is new or changed is a SET without \"prev\", and each one \
+that is gone from a collection of the list is {\"type\":\"GONE\",\"collection\",\"key\"}.";
 
 /// `headwater watch`.
 #[derive(Debug, Args)]

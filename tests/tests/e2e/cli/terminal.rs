@@ -1,0 +1,167 @@
+//! The commands on a terminal, by a pseudo-terminal: for people, in colours, with a question before a drop.
+
+use super::{Cli, WITHIN};
+use headwater_tests::{Node, NodeBuilder, eventually};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// What every step of making a pseudo-terminal relies on.
+const PTY: &str = "the system has pseudo-terminals";
+
+/// A command whose stdin, stdout and stderr are one terminal of 80 columns.
+struct Terminal {
+    child: Child,
+    keyboard: File,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    fn start(mut command: Command) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect(PTY);
+        grantpt(&ours).expect(PTY);
+        unlockpt(&ours).expect(PTY);
+        let name = ptsname(&ours, Vec::new()).expect(PTY);
+        let theirs = File::from(rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect(PTY));
+        tcsetwinsize(&theirs, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).expect(PTY);
+        let stdio = || Stdio::from(theirs.try_clone().expect(PTY));
+        let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().expect("the program starts");
+
+        let keyboard = File::from(ours);
+        let mut screen = keyboard.try_clone().expect(PTY);
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&shown);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // Reading fails when the last one who has the terminal open has ended.
+            while let Ok(count @ 1..) = screen.read(&mut bytes) {
+                collected.lock().expect("nobody panics with it").extend_from_slice(&bytes[..count]);
+            }
+        });
+        Self { child, keyboard, shown }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().expect("nobody panics with it")).replace("\r\n", "\n")
+    }
+
+    async fn until(&self, text: &str) {
+        eventually(text, async || {
+            let shown = self.shown();
+            if shown.contains(text) { Ok(()) } else { Err(shown) }
+        })
+        .await;
+    }
+
+    fn type_line(&mut self, text: &str) {
+        self.keyboard.write_all(format!("{text}\n").as_bytes()).expect("the terminal is open");
+    }
+
+    async fn status(&mut self) -> i32 {
+        timeout(WITHIN, self.child.wait())
+            .await
+            .expect("it ends")
+            .expect("a child can be waited for")
+            .code()
+            .expect("it ended by itself")
+    }
+}
+
+async fn writer(directory: &std::path::Path) -> (Node, Cli) {
+    let writer = NodeBuilder::writer("writer", directory).start().await;
+    let cli = Cli::of(&writer);
+    cli.json(&["set", "flags", "checkout", r#"{"on":true,"to":["a"]}"#, "--create"]).await;
+    (writer, cli)
+}
+
+/// Runs a command on a terminal; what is shown must end with `last` once it has ended.
+async fn shown(command: Command, last: &str) -> String {
+    let mut terminal = Terminal::start(command);
+    terminal.until(last).await;
+    assert_eq!(terminal.status().await, 0);
+    terminal.shown()
+}
+
+#[tokio::test]
+async fn a_person_sees_the_value_laid_out_and_a_script_may_ask_for_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_writer, cli) = writer(directory.path()).await;
+    let coloured = shown(cli.command(&["get", "flags", "checkout"]), "ETag").await;
+    assert!(coloured.contains("\x1b[34m\"on\"\x1b[0m: \x1b[33mtrue\x1b[0m"), "{coloured:?}");
+
+    let mut plain = cli.command(&["get", "flags", "checkout"]);
+    plain.env("NO_COLOR", "1");
+    let plain = shown(plain, "ETag").await;
+    assert!(plain.starts_with("{\n  \"on\": true,\n  \"to\": [\n    \"a\"\n  ]\n}\nversion 1 · seq "), "{plain:?}");
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+
+    let json = shown(cli.command(&["get", "flags", "checkout", "--json"]), "position").await;
+    assert!(json.starts_with("{\"key\":\"checkout\",\"value\":{\"on\":true,\"to\":[\"a\"]},"), "{json:?}");
+}
+
+#[tokio::test]
+async fn lists_are_tables_that_fit_and_keys_cannot_play_tricks() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, cli) = writer(directory.path()).await;
+    writer.client().set("flags", "long", &format!("\"{}\"", "x".repeat(300))).await;
+    writer.client().set("flags", "trick\u{1b}[2J", "1").await;
+    let mut command = cli.command(&["list", "flags"]);
+    command.env("NO_COLOR", "1");
+    let table = shown(command, "trick").await;
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[0].starts_with("KEY ") && lines[0].ends_with("VALUE"), "{table}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(lines[2].starts_with("long ") && lines[2].ends_with('…'), "{table}");
+    assert!(lines[3].starts_with("trick\\u001b[2J ") && !table.contains('\x1b'), "{table:?}");
+
+    let status = shown(cli.command(&["status"]), "flags").await;
+    assert!(status.contains("writer (primary)") && status.contains("COLLECTION"), "{status}");
+}
+
+#[tokio::test]
+async fn a_drop_wants_the_name_typed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, cli) = writer(directory.path()).await;
+    let mut terminal = Terminal::start(cli.command(&["collections", "drop", "flags"]));
+    terminal.until("Type its name to confirm: ").await;
+    terminal.type_line("y");
+    assert_eq!(terminal.status().await, 1);
+    assert_eq!(writer.client().entry("flags", "checkout").await.status, 200);
+
+    let mut terminal = Terminal::start(cli.command(&["collections", "drop", "flags"]));
+    terminal.until("Type its name to confirm: ").await;
+    terminal.type_line("flags");
+    terminal.until("dropped flags").await;
+    assert_eq!(terminal.status().await, 0);
+    assert_eq!(writer.client().entry("flags", "checkout").await.code(), "missing_collection");
+}
+
+#[tokio::test]
+async fn a_watch_says_how_things_stand_and_leaves_a_clean_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, cli) = writer(directory.path()).await;
+    let mut command = cli.command(&["watch", "flags"]);
+    command.env("NO_COLOR", "1");
+    let mut terminal = Terminal::start(command);
+    terminal.until("following writer · position").await;
+    writer.client().set("flags", "checkout", "false").await;
+    terminal.until("  set     checkout  v2    false\n").await;
+    terminal.until("lag ").await;
+    terminal.until(" · 1 change").await;
+
+    let id = terminal.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).unwrap();
+    kill_process(id, Signal::INT).unwrap();
+    assert_eq!(terminal.status().await, 130);
+    eventually("the last line is taken away", async || {
+        let shown = terminal.shown();
+        if shown.ends_with("\r\x1b[2K") { Ok(()) } else { Err(shown) }
+    })
+    .await;
+}
