@@ -30,6 +30,18 @@ pub(super) struct Client {
     stopped: watch::Receiver<bool>,
 }
 
+/// Why a connection is over, for core and for people.
+struct Over {
+    cause: Cause,
+    why: String,
+}
+
+impl Over {
+    fn silent() -> Self {
+        Self { cause: Cause::Silent, why: "the parent has gone silent".into() }
+    }
+}
+
 impl Client {
     pub(super) fn new(
         following: Following,
@@ -51,20 +63,22 @@ impl Client {
         let mut stopped = self.stopped.clone();
         while !*stopped.borrow() {
             self.upstream.current.store(self.replica.parent(), Ordering::Relaxed);
-            let cause = tokio::select! {
-                cause = self.connection() => cause,
+            let over = tokio::select! {
+                over = self.connection() => over,
                 // A sender that is gone means the same.
-                _ = stopped.wait_for(|stopped| *stopped) => Cause::Own,
+                _ = stopped.wait_for(|stopped| *stopped) => Over { cause: Cause::Own, why: String::new() },
             };
-            self.disk.doubt();
-            let retry = self.replica.closed(cause.clone(), random::bits());
+            let retry = self.replica.closed(over.cause.clone(), random::bits());
+            // Without a connection nothing replaces the state, so what the disk holds leads on to it.
+            self.disk.trust();
             self.show();
+            let parent = self.upstream.parent().to_string();
             self.upstream.current.store(self.replica.parent(), Ordering::Relaxed);
-            if cause == Cause::Own {
+            if over.cause == Cause::Own {
                 break;
             }
-            let parent = &self.following.parents[self.replica.parent()];
-            tracing::warn!(cause = %words(&cause), retry_ms = retry.after_ms, next = %parent, "not following");
+            let next = self.upstream.parent();
+            tracing::warn!(parent, why = over.why, retry_ms = retry.after_ms, %next, "not following");
             if retry.new_instance {
                 self.renew_instance();
             }
@@ -77,18 +91,15 @@ impl Client {
     }
 
     /// One connection from its beginning to its end.
-    async fn connection(&mut self) -> Cause {
+    async fn connection(&mut self) -> Over {
         let request = self.replica.request(clock::now());
         let response = tokio::select! {
             response = self.upstream.client.request(self.http_request(request.to_body().into())) => response,
-            () = silence(&self.replica) => return Cause::Silent,
+            () = silence(&self.replica) => return Over::silent(),
         };
         let response = match response {
             Ok(response) => response,
-            Err(error) => {
-                tracing::info!(parent = %self.upstream.parent(), error = %with_sources(&error), "no connection");
-                return Cause::Lost;
-            }
+            Err(error) => return Over { cause: Cause::Lost, why: with_sources(&error) },
         };
         let (parts, mut body) = response.into_parts();
         let is_stream =
@@ -98,27 +109,24 @@ impl Client {
                 said = beginning(&mut body) => said,
                 () = silence(&self.replica) => String::new(),
             };
-            tracing::warn!(parent = %self.upstream.parent(), status = parts.status.as_u16(), said, "the parent refuses");
-            return Cause::Refused { retry_ms: retry_ms(&parts.headers) };
+            let cause = Cause::Refused { retry_ms: retry_ms(&parts.headers) };
+            return Over { cause, why: format!("the parent answers {}: {said}", parts.status.as_u16()) };
         }
         // Until HELLO it is open whether what the disk holds leads on to what comes.
         self.disk.doubt();
         loop {
             let frame = tokio::select! {
                 frame = body.frame() => frame,
-                () = silence(&self.replica) => return Cause::Silent,
+                () = silence(&self.replica) => return Over::silent(),
             };
             let bytes = match frame {
-                None => return Cause::Lost,
-                Some(Err(error)) => {
-                    tracing::info!(parent = %self.upstream.parent(), error = %with_sources(&error), "the stream broke");
-                    return Cause::Lost;
-                }
+                None => return Over { cause: Cause::Lost, why: "the stream broke off without END".into() },
+                Some(Err(error)) => return Over { cause: Cause::Lost, why: with_sources(&error) },
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             for piece in bytes.chunks(FEED_BYTES_MAX) {
-                if let Some(cause) = self.receive(piece) {
-                    return cause;
+                if let Some(over) = self.receive(piece) {
+                    return over;
                 }
             }
         }
@@ -139,7 +147,7 @@ impl Client {
     }
 
     /// Feeds core, and carries out what it says. Returns why the connection is over, if it is.
-    fn receive(&mut self, bytes: &[u8]) -> Option<Cause> {
+    fn receive(&mut self, bytes: &[u8]) -> Option<Over> {
         let mut events = Vec::new();
         let outcome = self.replica.receive(bytes, clock::now(), &mut events);
         let mut ended = None;
@@ -162,7 +170,10 @@ impl Client {
                     rebased = true;
                     lines.clear();
                 }
-                Event::Ended(end) => ended = Some(Cause::Ended(end)),
+                Event::Ended(end) => {
+                    let why = format!("the parent ends the stream: {} {}", end.reason.as_str(), end.detail);
+                    ended = Some(Over { cause: Cause::Ended(end), why });
+                }
             }
         }
         if is_news {
@@ -173,7 +184,10 @@ impl Client {
         self.show();
         match outcome {
             Ok(()) => ended,
-            Err(offence) => Some(Cause::Offence(offence)),
+            Err(offence) => {
+                let why = format!("{}: {offence}", offence.code());
+                Some(Over { cause: Cause::Offence(offence), why })
+            }
         }
     }
 
@@ -229,17 +243,6 @@ where
         }
     }
     String::from_utf8_lossy(&said).into_owned()
-}
-
-fn words(cause: &Cause) -> String {
-    match cause {
-        Cause::Lost => "the connection was lost".into(),
-        Cause::Refused { .. } => "the parent refused".into(),
-        Cause::Silent => "the parent has gone silent".into(),
-        Cause::Offence(offence) => format!("{}: {offence}", offence.code()),
-        Cause::Ended(end) => format!("the parent ended the stream: {} {}", end.reason.as_str(), end.detail),
-        Cause::Own => "this node stops".into(),
-    }
 }
 
 /// An error with what caused it, which its own words leave out.

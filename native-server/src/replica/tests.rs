@@ -3,6 +3,7 @@
 use super::disk::{Disk, DiskState};
 use super::open_disk;
 use crate::log_view::LogView;
+use crate::wal::file::replica::ReplicaFrame;
 use bytes::Bytes;
 use headwater_core::apply::scope_digest;
 use headwater_core::command::{Line, Trust, decode, lines};
@@ -169,4 +170,33 @@ async fn streams_read_from_the_disk_only_while_it_leads_on_to_the_state() {
     bench.disk.end().await;
     assert_eq!(log.floor(), Some(50));
     assert_eq!(bench.state.failures(), 0);
+}
+
+#[test]
+fn a_stored_baseline_that_contradicts_itself_is_refused() {
+    let begin = r#"{"type":"BASELINE_BEGIN","collection":"c","created":2}"#;
+    let entry = r#"{"type":"SET","collection":"c","seq":3,"key":"k","version":1,"timestamp":1,"value":1}"#;
+    let end = |keys| {
+        let digest = Digest::of(entry.as_bytes()).to_wire();
+        format!(r#"{{"type":"BASELINE_END","collection":"c","keys":{keys},"digest":"{digest}"}}"#)
+    };
+    for (lines, is_good) in [
+        (vec![begin, entry, &end(1)], true),
+        (vec![begin, entry, &end(2)], false),
+        (vec![begin, entry], false),
+        (vec![begin, &end(1)], false),
+        (vec![entry, &end(1)], false),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let mut log = open_disk(data.path(), "r", &empty()).unwrap();
+        let mut rebase = log.rebase().unwrap();
+        for line in &lines {
+            rebase.push(ReplicaFrame::Baseline(format!("{line}\n").as_bytes())).unwrap();
+        }
+        let progress = Progress { complete: true, ..Progress::new(Scope::Everything) }.to_json();
+        rebase.push(ReplicaFrame::Progress { seq: 3, text: progress.as_bytes() }).unwrap();
+        rebase.finish().unwrap();
+        drop(log);
+        assert_eq!(open_disk(data.path(), "r", &empty()).is_ok(), is_good, "{lines:?}");
+    }
 }
