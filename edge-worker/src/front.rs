@@ -10,10 +10,11 @@ use crate::settings::Settings;
 use crate::signal::delay;
 use futures_util::future::{Either, select};
 use headwater_core::api::{
-    self, ApiError, Code, EntryMethod, HEADER_MIN_POSITION, HEADER_WAIT, Route, WAIT_MS_DEFAULT, WAIT_MS_MAX,
+    self, ApiError, Code, EntryMethod, HEADER_LAG, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT, Route,
+    WAIT_MS_DEFAULT, WAIT_MS_MAX,
 };
 use std::pin::pin;
-use worker::{Context, Env, Request, Response, Result, event};
+use worker::{Context, Env, Method, Request, Response, Result, event};
 
 /// How long an object may take to begin an answer; a panic inside it would leave the caller waiting for ever.
 const OBJECT_MS: u64 = 2_000;
@@ -28,14 +29,14 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     // Paths are judged here: on the way to the object the runtime resolves dots, which would make `keys/../../flags`
     // another route. Any other refusal is the object's, which says where its state is.
     let (is_write, parent_may_answer) = match api::route(&head.method, head.path(), head.query()) {
-        Err(error) if error.code == Code::InvalidKey => return http::error(error, head.is_head()),
+        Err(error) if error.code == Code::InvalidKey => return refusal(&env, &settings, &request, error).await,
         Ok(Route::CreateCollection | Route::DropCollection(_)) => (true, false),
         Ok(Route::Entry { method, .. }) => (method != EntryMethod::Get, method == EntryMethod::Get),
         Ok(Route::List { .. } | Route::Collections) => (false, true),
         // A node's own health, status and streams are not its parent's.
         Ok(_) | Err(_) => (false, false),
     };
-    let region = settings.region.clone().unwrap_or_else(|| region(&request).into());
+    let region = region(&settings, &request);
     let why: String = {
         let asked = ask(&env, &region, request);
         let timer = delay(if is_write { FORWARDED_MS } else { OBJECT_MS + wait_ms(&head) });
@@ -57,6 +58,24 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
         }
         _ => http::error(ApiError::new(Code::NotReady, "the replica did not answer"), head.is_head()),
     }
+}
+
+/// Refuses a request in the object's place, and says where the object's state is as every answer does.
+async fn refusal(env: &Env, settings: &Settings, request: &Request, error: ApiError) -> Result<Response> {
+    let mut response = http::error(error, request.method() == Method::Head)?;
+    let mut url = request.url()?;
+    url.set_path("/healthz");
+    url.set_query(None);
+    let region = region(settings, request);
+    let asked = ask(env, &region, Request::new(url.as_str(), Method::Get)?);
+    if let Either::Left((Ok(health), _)) = select(pin!(asked), pin!(delay(OBJECT_MS))).await {
+        for name in [HEADER_POSITION, HEADER_LAG] {
+            if let Some(value) = health.headers().get(name)? {
+                response.headers_mut().set(name, &value)?;
+            }
+        }
+    }
+    Ok(response)
 }
 
 async fn ask(env: &Env, region: &str, request: Request) -> Result<Response> {
@@ -82,11 +101,13 @@ fn wait_ms(head: &Head) -> u64 {
 /// (<https://developers.cloudflare.com/durable-objects/reference/data-location/>).
 const HINTS: [&str; 9] = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"];
 
-/// The region a request came in at: one object each.
-fn region(request: &Request) -> &'static str {
-    let Some(cf) = request.cf() else { return LOCAL_REGION };
-    let continent = cf.continent().unwrap_or_default();
-    place(&continent, cf.coordinates().map(|(_, longitude)| longitude))
+/// The region whose object answers: the one that is set, or the one the request came in at.
+fn region(settings: &Settings, request: &Request) -> String {
+    let came_in_at = || match request.cf() {
+        None => LOCAL_REGION,
+        Some(cf) => place(&cf.continent().unwrap_or_default(), cf.coordinates().map(|(_, longitude)| longitude)),
+    };
+    settings.region.clone().unwrap_or_else(|| came_in_at().into())
 }
 
 fn place(continent: &str, longitude: Option<f32>) -> &'static str {

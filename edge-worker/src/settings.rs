@@ -1,5 +1,7 @@
 //! What the deployment says: variables and secrets of the Worker.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
 use worker::Env;
 
 /// The pair that `DEV` accepts, and shows to the parent unless another is set.
@@ -23,9 +25,19 @@ pub(crate) struct Settings {
     pub(crate) region: Option<String>,
 }
 
+thread_local! {
+    /// Read once: bindings are the same for all requests of an isolate, and each look at one costs microseconds.
+    static SETTINGS: OnceCell<Rc<Settings>> = const { OnceCell::new() };
+}
+
 impl Settings {
+    /// The deployment's settings.
+    pub(crate) fn of(env: &Env) -> Rc<Self> {
+        SETTINGS.with(|settings| Rc::clone(settings.get_or_init(|| Rc::new(Self::read(env)))))
+    }
+
     /// Reads the bindings; one that is missing counts as empty.
-    pub(crate) fn of(env: &Env) -> Self {
+    fn read(env: &Env) -> Self {
         let text = |name: &str| env.var(name).map(|value| value.to_string()).unwrap_or_default();
         let list = |name: &str| -> Vec<String> {
             let items = text(name);

@@ -78,7 +78,8 @@ impl Object {
             ("position_seq", self.store.position().seq),
             ("uptime_seconds", now.mono_ms.saturating_sub(self.started_mono_ms) / 1_000),
         ];
-        let mut out = format!("{{\"parent_connected\":{connected}");
+        let behind = self.store.needs_flush();
+        let mut out = format!("{{\"parent_connected\":{connected},\"replica_disk_behind\":{behind}");
         for (name, number) in numbers {
             out.push_str(&format!(",\"{name}\":{number}"));
         }

@@ -53,7 +53,7 @@ pub struct Replica {
 /// What the object's tasks share.
 struct Object {
     state: Rc<State>,
-    settings: Settings,
+    settings: Rc<Settings>,
     clock: Clock,
     store: SqliteStore,
     node: Arc<Node<SqliteStore>>,
@@ -105,7 +105,7 @@ impl DurableObject for Replica {
 }
 
 impl Object {
-    fn open(state: Rc<State>, settings: Settings) -> std::result::Result<Self, StoreError> {
+    fn open(state: Rc<State>, settings: Rc<Settings>) -> std::result::Result<Self, StoreError> {
         let store = SqliteStore::open(Sql::new(&state.storage()), Scope::Everything, random_id())?;
         let instance = store.instance();
         let options = NodeOptions {

@@ -12,15 +12,16 @@ pub(crate) fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
-/// Builds the library of `package` for wasm32 and returns the path of its module.
+/// Builds the library of `package` with these features for wasm32 and returns the path of its module.
 ///
 /// # Errors
 /// The compiler's own failure; its messages have gone to the terminal by then.
-pub(crate) fn wasm(package: &str) -> Result<PathBuf> {
+pub(crate) fn wasm(package: &str, features: &[&str]) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--lib", "--target", TARGET])
         .args(["--profile", PROFILE, "--package", package])
+        .args(["--features", &features.join(",")])
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "cargo could not build {package} for {TARGET}");

@@ -29,7 +29,13 @@ struct Command {
 #[derive(Subcommand)]
 enum Package {
     /// The Worker and its Durable Object, ready for workerd and for deployment
-    Edge(Options),
+    Edge {
+        #[command(flatten)]
+        options: Options,
+        /// With the routes that test its store in the runtime: never to be deployed
+        #[arg(long, requires = "out")]
+        selftest: bool,
+    },
     /// The browser replica as an ES module
     Web(Options),
 }
@@ -56,9 +62,9 @@ fn main() -> ExitCode {
 
 fn run(package: Package) -> Result<()> {
     match package {
-        Package::Edge(options) => {
+        Package::Edge { options, selftest } => {
             let out = options.out.unwrap_or_else(|| PathBuf::from("edge-worker/build"));
-            package::edge(&out, options.fast)
+            package::edge(&out, options.fast, selftest)
         }
         Package::Web(options) => {
             let out = options.out.unwrap_or_else(|| PathBuf::from("www/pkg"));

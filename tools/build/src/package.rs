@@ -23,9 +23,9 @@ const WEB_FILES: [&str; 3] = ["headwater_web.js", "headwater_web_bg.wasm", "head
 ///
 /// # Errors
 /// Any step's; `out` is then as it was, or has no key and is built again next time.
-pub(crate) fn edge(out: &Path, fast: bool) -> Result<()> {
+pub(crate) fn edge(out: &Path, fast: bool, selftest: bool) -> Result<()> {
     let (shim, config) = (Path::new("edge-worker/shim.js"), Path::new("edge-worker/workerd.capnp"));
-    let module = cargo::wasm("headwater-edge")?;
+    let module = cargo::wasm("headwater-edge", if selftest { &["selftest"] } else { &[] })?;
     let package = Package { out, files: &EDGE_FILES, key: key(&[&module, shim, config], fast)? };
     package.build(|stage| {
         bindgen::generate(&module, "glue", Host::Worker, fast, stage)?;
@@ -46,7 +46,7 @@ pub(crate) fn edge(out: &Path, fast: bool) -> Result<()> {
 /// # Errors
 /// As [`edge`].
 pub(crate) fn web(out: &Path, fast: bool) -> Result<()> {
-    let module = cargo::wasm("headwater-web")?;
+    let module = cargo::wasm("headwater-web", &[])?;
     let package = Package { out, files: &WEB_FILES, key: key(&[&module], fast)? };
     package.build(|stage| {
         bindgen::generate(&module, "headwater_web", Host::Browser, fast, stage)?;

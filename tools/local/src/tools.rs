@@ -14,6 +14,8 @@ pub struct Tools {
     pub server: PathBuf,
     /// Directory of the built edge worker: `workerd.capnp` and the modules it embeds.
     pub edge: PathBuf,
+    /// Directory of the edge worker with the routes that test its store, once `./dev test` has built it.
+    pub edge_selftest: Option<PathBuf>,
     /// Directory of the built browser replica.
     pub web: PathBuf,
     /// The Workers runtime.

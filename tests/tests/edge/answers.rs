@@ -1,0 +1,125 @@
+//! What the edge worker answers: the writer's own bytes, or the writer's own word on a write.
+
+use headwater_tests::{Client, Edge, Node, NodeBuilder, Reply, eventually};
+use std::path::Path;
+
+async fn pair(directory: &Path) -> (Node, Edge) {
+    let writer = NodeBuilder::writer("writer", directory).start().await;
+    let edge = Edge::start(directory, &writer.url).await;
+    edge.ready().await;
+    (writer, edge)
+}
+
+/// Sets an entry through `client` and returns the position of the write.
+async fn set(client: &Client, key: &str, value: &str) -> String {
+    let written = client.set("flags", key, value).await;
+    assert_eq!(written.status, 200, "{}", written.text());
+    written.header("headwater-position").expect("a write says where it is").to_owned()
+}
+
+/// Everything of an answer that must be the same on every node.
+fn told(reply: &Reply) -> (u16, Vec<u8>, Vec<Option<String>>) {
+    let names = ["content-type", "etag", "link", "allow", "retry-after", "cache-control", "headwater-position"];
+    (reply.status, reply.body.clone(), names.map(|name| reply.header(name).map(str::to_owned)).into())
+}
+
+#[tokio::test]
+async fn reads_are_the_writers_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    let (at_writer, at_edge) = (writer.client(), edge.client());
+    at_edge.create("flags").await;
+    let mut position = String::new();
+    for (key, value) in [("a", r#"{"on":true,"n":665e70}"#), ("k\0b", "1.50"), ("é\u{1f600}", r#""\ud83d\ude00""#)] {
+        position = set(&at_edge, key, value).await;
+    }
+    eventually("the edge has the last write", || async {
+        let held = at_edge.position().await;
+        if held == position { Ok(()) } else { Err(held) }
+    })
+    .await;
+    for path in [
+        "/v1/collections",
+        "/v1/collections/flags/keys",
+        "/v1/collections/flags/keys?limit=1",
+        "/v1/collections/flags/keys?prefix=k&after=a",
+        "/v1/collections/flags/keys?limit=0",
+        "/v1/collections/flags/keys/a",
+        "/v1/collections/flags/keys/k%00b",
+        "/v1/collections/flags/entry?key=%C3%A9%F0%9F%98%80",
+        "/v1/collections/flags/entry?key=nothing",
+        "/v1/collections/flags/entry",
+        "/v1/collections/nothing/keys",
+        "/v1/nothing",
+        "/v1/replicate",
+    ] {
+        assert_eq!(told(&at_edge.get(path).await), told(&at_writer.get(path).await), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_sees_the_callers_own_write_through_the_edge() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_writer, edge) = pair(directory.path()).await;
+    let client = edge.client();
+    client.create("flags").await;
+    for n in 0..50 {
+        let position = set(&client, "counter", &n.to_string()).await;
+        let request = client.request(reqwest::Method::GET, "/v1/collections/flags/entry?key=counter");
+        let read = client.send(request.header("headwater-min-position", position)).await.unwrap();
+        assert_eq!(read.json()["value"], n);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_from_the_stored_cursor() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, mut edge) = pair(directory.path()).await;
+    let client = writer.client();
+    client.create("flags").await;
+    let stored = set(&client, "a", "1").await;
+    eventually("the edge has it on its disk", || async {
+        let edge = edge.client();
+        let held = edge.position().await;
+        // Stored within a quarter of a second of being applied.
+        let behind = edge.get("/v1/metrics").await.json()["replica_disk_behind"].as_bool();
+        if held == stored && behind == Some(false) { Ok(()) } else { Err(format!("{held}, behind: {behind:?}")) }
+    })
+    .await;
+    edge.kill().await;
+    set(&client, "b", "2").await;
+    edge.start_again().await;
+    let at_edge = edge.client();
+    eventually("the edge has what it missed", || async {
+        let reply = at_edge.entry("flags", "b").await;
+        if reply.status == 200 { Ok(()) } else { Err(reply.text().to_owned()) }
+    })
+    .await;
+    let status = at_edge.status().await;
+    assert_eq!(status["replication"]["baselines"], 0, "{status}");
+}
+
+#[tokio::test]
+async fn without_its_parent_it_serves_reads_and_says_that_a_write_was_not_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, edge) = pair(directory.path()).await;
+    let client = edge.client();
+    client.create("flags").await;
+    let position = set(&client, "a", "1").await;
+    eventually("the edge has it", || async {
+        let held = client.position().await;
+        if held == position { Ok(()) } else { Err(held) }
+    })
+    .await;
+    writer.kill().await;
+    eventually("the edge knows", || async {
+        let status = client.status().await;
+        let connected = status["replication"]["parent_connected"].clone();
+        if connected == false { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    assert_eq!(client.entry("flags", "a").await.json()["value"], 1);
+    let refused = client.set("flags", "a", "2").await;
+    assert_eq!((refused.status, &*refused.code()), (502, "parent_unavailable"), "{}", refused.text());
+    assert!(refused.header("headwater-lag-ms").is_some());
+}

@@ -1,0 +1,4 @@
+//! Tests of the edge worker in the real runtime. The native nodes alone are in `../e2e`.
+
+mod answers;
+mod store;
