@@ -39,8 +39,8 @@ pub async fn start_at(
     Program::start(node, command, &data.join("server.log"), address_in).await
 }
 
-/// Reads the server's word that it listens, in its log's form for people or as JSON.
-fn address_in(line: &str) -> Option<String> {
+/// Reads the server's word that it listens, in its log's form for people or as JSON, for [`Program::start`].
+pub fn address_in(line: &str) -> Option<String> {
     if !line.contains("listening") {
         return None;
     }

@@ -1,0 +1,87 @@
+//! GET of one entry beside a bare axum handler, and beside plain socket calls, that answer with the same bytes.
+
+use super::{COLLECTION, create_collection, order, progress, rates, set_request};
+use crate::competitor::Answer;
+use crate::http::{Connection, request};
+use crate::load::Load;
+use crate::process::{Place, Server};
+use crate::report::{Comparison, Report, Side};
+use crate::settings::Settings;
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::path::Path;
+
+const TARGET: &str = "/v1/collections/bench/keys/greeting";
+const ROUTE: &str = "/v1/collections/{collection}/keys/{*key}";
+const BODY_BYTES: usize = 120;
+
+/// Connections, and the least ratio to the axum handler.
+const CASES: [(usize, Option<f64>); 2] = [(64, Some(0.8)), (1, None)];
+
+pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
+    let directory = settings.directory().join("get");
+    let ours = Server::headwater(settings, Place::Measured, &directory, &[]).await?;
+    let answer = prepare(ours.address).await?;
+    let file = directory.join("answer.json");
+    answer.write(&file)?;
+    let axum = competitor(settings, "axum", &directory, &file).await?;
+    let raw = competitor(settings, "raw", &directory, &file).await?;
+    let servers = [("headwater", &ours), ("axum handler", &axum), ("plain sockets", &raw)];
+    for (connections, required) in CASES {
+        let mut turns = [const { Vec::new() }; 3];
+        for round in 0..settings.rounds {
+            for index in order(round, servers.len()) {
+                let (name, server) = servers[index];
+                let requests: [Bytes; 1] = [request("GET", server.address, TARGET, "")];
+                let (warm_up, measure) = (settings.warm_up, settings.turn);
+                let turn = Load { connections, requests: requests.into(), warm_up, measure }.run(server).await?;
+                progress(&format!("{name}, {connections} connections"), round, &turn);
+                turns[index].push(turn);
+            }
+        }
+        let our_rates = rates(&turns[0]);
+        let case = format!("{connections} connection{}", if connections == 1 { "" } else { "s" });
+        for (index, required) in [(1, required), (2, None)] {
+            let ours = (Side::of_turns(servers[0].0, &turns[0]), &our_rates[..]);
+            let reference_rates = rates(&turns[index]);
+            let reference = (Side::of_turns(servers[index].0, &turns[index]), &reference_rates[..]);
+            report.comparisons.push(Comparison::new(&case, ours, reference, required));
+        }
+    }
+    for server in [ours, axum, raw] {
+        server.stop().await?;
+    }
+    Ok(())
+}
+
+async fn competitor(settings: &Settings, name: &str, directory: &Path, answer: &Path) -> anyhow::Result<Server> {
+    let server = Server::competitor(settings, name, directory, &[answer.into()]).await?;
+    let mut connection = Connection::open(server.address).await?;
+    let reply = connection.exchange(&request("GET", server.address, TARGET, "")).await?;
+    reply.ok()?;
+    ensure!(reply.body.len() == BODY_BYTES, "{name} answers with {} bytes", reply.body.len());
+    Ok(server)
+}
+
+/// Writes an entry whose answer has the wanted length, and returns that answer.
+async fn prepare(address: SocketAddr) -> anyhow::Result<Answer> {
+    create_collection(address).await?;
+    let mut connection = Connection::open(address).await?;
+    let mut value_bytes = 2;
+    // A second write may need one digit more for its seq.
+    for _ in 0..3 {
+        connection.exchange(&set_request(address, "greeting", value_bytes)).await?.ok()?;
+        let reply = connection.exchange(&request("GET", address, TARGET, "")).await?;
+        reply.ok()?;
+        if reply.body.len() == BODY_BYTES {
+            let mut headers = reply.headers()?;
+            headers.retain(|(name, _)| name != "content-length" && name != "date");
+            let body = String::from_utf8(reply.body.to_vec())?;
+            return Ok(Answer { route: ROUTE.into(), headers, body });
+        }
+        value_bytes =
+            (value_bytes + BODY_BYTES).checked_sub(reply.body.len()).context("the shortest answer is longer")?;
+    }
+    anyhow::bail!("no entry of {COLLECTION} has an answer of {BODY_BYTES} bytes")
+}

@@ -1,0 +1,114 @@
+//! The file log in this process beside the same lines by `write` and `fdatasync` alone: what checksums, frames and
+//! preallocation cost or gain.
+
+use super::{order, value};
+use crate::report::{Comparison, Report, Side};
+use crate::settings::Settings;
+use headwater::wal::{Appender, Group, GroupBuilder, OpenOptions, Record, WalUrl, connect};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+const GROUP_RECORDS: [u64; 3] = [1, 64, 256];
+
+pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
+    let directory = settings.directory().join("log");
+    std::fs::create_dir_all(&directory)?;
+    let rounds = settings.rounds;
+    // Groups are handed over in bursts of a fixed size, so that their making is outside of the time.
+    let turn = settings.turn / 4;
+    report.comparisons = settings.cores.measured(move || compare(directory, rounds, turn)).await?;
+    Ok(())
+}
+
+fn compare(directory: PathBuf, rounds: u32, turn: Duration) -> anyhow::Result<Vec<Comparison>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut wal = connect(&WalUrl::File(directory.join("file")), None);
+    let now_ms = u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_millis())?;
+    let options = OpenOptions { now_ms, ..OpenOptions::default() };
+    let mut opened = runtime.block_on(wal.open(&options, &mut |_: Record<'_>| Ok(())))?;
+    let mut lines = Lines { next: opened.next_seq(), value: value(100) };
+    runtime.block_on(opened.appender.append(&lines.group(1, Some(opened.epoch))))?;
+    let raw = File::create(directory.join("raw"))?;
+    let mut raw_end = 0;
+    let mut comparisons = Vec::new();
+    for records in GROUP_RECORDS {
+        let (mut ours, mut medium) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            for index in order(round, 2) {
+                if index == 0 {
+                    ours.push(rate(turn, || {
+                        let group = lines.group(records, None);
+                        let begun = Instant::now();
+                        runtime.block_on(append(&mut *opened.appender, &group))?;
+                        Ok((records, begun.elapsed()))
+                    })?);
+                } else {
+                    medium.push(rate(turn, || {
+                        let group = lines.unlogged(records);
+                        let begun = Instant::now();
+                        raw.write_all_at(group.lines(), raw_end)?;
+                        raw.sync_data()?;
+                        raw_end += group.lines().len() as u64;
+                        Ok((records, begun.elapsed()))
+                    })?);
+                }
+            }
+        }
+        let case = format!("groups of {records}");
+        let sides = (Side::of_rates("file log", &ours), Side::of_rates("medium", &medium));
+        comparisons.push(Comparison::new(case, (sides.0, &ours), (sides.1, &medium), None));
+    }
+    runtime.block_on(opened.appender.close())?;
+    Ok(comparisons)
+}
+
+async fn append(appender: &mut dyn Appender, group: &Group) -> anyhow::Result<()> {
+    Ok(appender.append(group).await?)
+}
+
+/// Repeats `step`, which returns records and the time they took, until the time adds up to `turn`.
+fn rate(turn: Duration, mut step: impl FnMut() -> anyhow::Result<(u64, Duration)>) -> anyhow::Result<f64> {
+    let (mut records, mut time) = (0, Duration::ZERO);
+    while time < turn {
+        let (more, took) = step()?;
+        records += more;
+        time += took;
+    }
+    Ok(records as f64 / time.as_secs_f64())
+}
+
+/// Makes groups of SET lines.
+struct Lines {
+    next: u64,
+    value: String,
+}
+
+impl Lines {
+    /// The next `records` lines of the log.
+    fn group(&mut self, records: u64, epoch: Option<u64>) -> Group {
+        let group = self.make(records, epoch);
+        self.next += records;
+        group
+    }
+
+    /// Lines as long as the log's next ones, which stay its next ones.
+    fn unlogged(&self, records: u64) -> Group {
+        self.make(records, None)
+    }
+
+    fn make(&self, records: u64, epoch: Option<u64>) -> Group {
+        let mut builder = GroupBuilder::with_capacity(records as usize * 256);
+        for seq in self.next..self.next + records {
+            let head = format!(r#"{{"type":"SET","collection":"bench","seq":{seq},"prev":{},"key":"k1","#, seq - 1);
+            builder.push(seq, epoch, b"", |line| {
+                line.extend_from_slice(head.as_bytes());
+                line.extend_from_slice(br#""version":1,"timestamp":1763650000000,"value":"#);
+                line.extend_from_slice(self.value.as_bytes());
+                line.extend_from_slice(b"}\n");
+            });
+        }
+        builder.finish()
+    }
+}

@@ -1,0 +1,109 @@
+//! The load: connections that each send the next request as soon as the last one is answered, all on one thread.
+//!
+//! A closed loop measures capacity and the latency at capacity, not the latency at a chosen rate; benches that need the
+//! latter pace their requests themselves.
+
+use crate::histogram::Histogram;
+use crate::http::Connection;
+use crate::process::Server;
+use anyhow::Context;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// A stall longer than this fails the run.
+const STALL: Duration = Duration::from_secs(20);
+
+/// What to send, over how many connections, for how long.
+#[derive(Clone)]
+pub(crate) struct Load {
+    /// Connections, each with one request on its way.
+    pub(crate) connections: usize,
+    /// Sent in turn; each connection begins at another place.
+    pub(crate) requests: Arc<[Bytes]>,
+    /// Time before anything is counted.
+    pub(crate) warm_up: Duration,
+    /// Time that is counted.
+    pub(crate) measure: Duration,
+}
+
+/// What one turn of a server showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    /// Operations answered.
+    pub(crate) operations: u64,
+    /// In this time.
+    pub(crate) elapsed: Duration,
+    /// Their latencies as the load saw them.
+    pub(crate) latency: Histogram,
+    /// What the server's process used of its core meanwhile, in user and kernel.
+    pub(crate) cpu: Duration,
+}
+
+impl Turn {
+    /// Operations per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.operations as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// CPU time of the server per operation, in us.
+    pub(crate) fn cpu_us(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.operations.max(1) as f64
+    }
+
+    /// Share of one core that the server used. Well below 1 under a closed loop of many connections, the load or a disk
+    /// was the limit and the rate says little about the server.
+    pub(crate) fn busy(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
+    }
+}
+
+impl Load {
+    /// Runs once against `server`. Any answer but 200 is an error.
+    pub(crate) async fn run(&self, server: &Server) -> anyhow::Result<Turn> {
+        let begin = Instant::now() + self.warm_up;
+        let end = begin + self.measure;
+        let mut connections = JoinSet::new();
+        for index in 0..self.connections {
+            let connection = Connection::open(server.address).await?;
+            let first = index * self.requests.len() / self.connections;
+            connections.spawn(closed_loop(connection, Arc::clone(&self.requests), first, begin, end));
+        }
+        sleep_until(begin).await;
+        let (cpu_before, begun) = (server.cpu()?, Instant::now());
+        sleep_until(end).await;
+        let (cpu, elapsed) = (server.cpu()? - cpu_before, begun.elapsed());
+        let mut latency = Histogram::default();
+        let give_up = end + STALL;
+        while let Some(joined) = timeout_at(give_up, connections.join_next()).await.context("a connection stalled")? {
+            latency.merge(&joined??);
+        }
+        Ok(Turn { operations: latency.count(), elapsed, latency, cpu })
+    }
+}
+
+/// Counts what is answered from `begin` to `end`.
+async fn closed_loop(
+    mut connection: Connection,
+    requests: Arc<[Bytes]>,
+    first: usize,
+    begin: Instant,
+    end: Instant,
+) -> anyhow::Result<Histogram> {
+    let mut latency = Histogram::default();
+    let mut sent = Instant::now();
+    for request in requests.iter().cycle().skip(first) {
+        connection.exchange(request).await?.ok()?;
+        let answered = Instant::now();
+        if answered >= end {
+            break;
+        }
+        if answered >= begin {
+            latency.add(answered - sent);
+        }
+        sent = answered;
+    }
+    Ok(latency)
+}

@@ -1,0 +1,149 @@
+//! A server under measurement: started on its core, asked what it has used, stopped by its id.
+
+use crate::http::{Connection, request};
+use crate::settings::Settings;
+use anyhow::{Context, ensure};
+use headwater_local::program::Program;
+use headwater_local::server::{STOP_GRACE, address_in};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+/// How long a replica may take to hold everything.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running server. Killed when dropped.
+pub(crate) struct Server {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    program: Program,
+    id: u32,
+}
+
+/// On which cores a server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The measured core alone.
+    Measured,
+    /// Wherever the system likes.
+    Anywhere,
+}
+
+impl Server {
+    /// Starts `headwater serve` with its state and output below `directory`, and the development pair.
+    pub(crate) async fn headwater(
+        settings: &Settings,
+        place: Place,
+        directory: &Path,
+        options: &[&str],
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let mut command = vec![settings.server.clone().into_os_string()];
+        command.extend(["serve", "--listen", "127.0.0.1:0", "--dev", "--data"].map(OsString::from));
+        command.push(directory.join("state").into());
+        command.extend(options.iter().map(OsString::from));
+        Self::start(settings, place, "headwater", command, directory).await
+    }
+
+    /// Starts one of this program's own competitors, with its output below `directory`.
+    pub(crate) async fn competitor(
+        settings: &Settings,
+        name: &str,
+        directory: &Path,
+        options: &[OsString],
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let mut command = vec![std::env::current_exe()?.into_os_string(), "competitor".into(), name.into()];
+        command.extend_from_slice(options);
+        Self::start(settings, Place::Measured, name, command, directory).await
+    }
+
+    async fn start(
+        settings: &Settings,
+        place: Place,
+        name: &str,
+        words: Vec<OsString>,
+        directory: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut command = match place {
+            Place::Measured => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("pinned").arg(settings.cores.server.to_string()).args(words);
+                command
+            }
+            Place::Anywhere => {
+                let (program, arguments) = words.split_first().context("a command has a program")?;
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+        };
+        // What the caller's shell says to Headwater must not change what is measured.
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("HEADWATER_") {
+                command.env_remove(variable);
+            }
+        }
+        let log = directory.join(format!("{name}.log"));
+        let (program, url) = Program::start(name, command, &log, address_in).await?;
+        let address = url.trim_start_matches("http://").parse().with_context(|| url.clone())?;
+        let id = program.id().context("it ended as soon as it had started")?;
+        Ok(Self { address, program, id })
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) async fn until_ready(&self) -> anyhow::Result<()> {
+        let mut connection = Connection::open(self.address).await?;
+        let ready = request("GET", self.address, "/readyz", "");
+        let deadline = Instant::now() + READY_WITHIN;
+        while connection.exchange(&ready).await?.status != 200 {
+            ensure!(Instant::now() < deadline, "not ready within {READY_WITHIN:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// CPU time used so far by all its threads, in user and kernel; exact to a clock tick (10 ms).
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let path = format!("/proc/{}/stat", self.id);
+        let text = std::fs::read_to_string(&path).context(path)?;
+        let ticks = ticks_in(&text).with_context(|| format!("not understood: {text}"))?;
+        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+    }
+
+    /// Bytes of memory of its own that it has in use: no mapped files, nothing of the kernel's.
+    pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/status", self.id);
+        let text = std::fs::read_to_string(&path).context(path)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
+    /// Asks it to end and waits for that.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.program.stop(STOP_GRACE).await?;
+        Ok(())
+    }
+}
+
+/// utime + stime, fields 14 and 15; the name in field 2 may contain anything but is the last thing in parentheses.
+fn ticks_in(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticks_in;
+
+    #[test]
+    fn a_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
+        let stat = "7 (a) 1 (b) S 1 7 7 0 -1 4194560 106 0 0 0 31 11 0 0 20 0 1 0 5 6 7";
+        assert_eq!(ticks_in(stat), Some(42));
+    }
+}
