@@ -330,6 +330,8 @@ impl<S: Store> Replica<S> {
             }
             Proof::Lines(lines) => {
                 if connection.lines.is_some_and(|before| before + connection.lines_since != lines) {
+                    // What came behind the missing line is applied: no cursor leads back to it.
+                    self.without_cursor = true;
                     return Err(Offence::Gap { held, seq: ping.seq });
                 }
                 connection.lines = Some(lines);
