@@ -5,6 +5,7 @@ use crate::eventually::eventually;
 use headwater_local::edge;
 use headwater_local::program::Program;
 use headwater_local::tools::Tools;
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 
 /// An edge worker. Killed when dropped.
@@ -19,8 +20,7 @@ pub struct Edge {
 impl Edge {
     /// Starts one that follows `parent` and keeps its database below `directory`.
     pub async fn start(directory: &Path, parent: &str) -> Self {
-        let mut edge =
-            Self { data: directory.join("edge"), parent: parent.into(), program: None, url: String::new() };
+        let mut edge = Self { data: directory.join("edge"), parent: parent.into(), program: None, url: String::new() };
         edge.start_again().await;
         edge
     }
@@ -47,6 +47,26 @@ impl Edge {
         if let Some(program) = self.program.take() {
             program.kill().await.expect("a child can be killed");
         }
+    }
+
+    /// Stalls it (SIGSTOP) with its connections open.
+    pub fn stall(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Edge::stall`].
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let program = self.program.as_ref().expect("the edge runs");
+        program.signal(signal).expect("a child can be signalled");
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("workerd.log")).expect("workerd's output is in a file")
     }
 
     /// A client with the development pair.

@@ -3,14 +3,33 @@
 //! Tests start the very programs that `./dev` built, on free loopback ports and in temporary directories, and end them by
 //! id. They wait for conditions with a deadline, never for time to pass.
 
+pub mod bulk;
 pub mod client;
 pub mod edge;
 pub mod eventually;
+pub mod http;
+pub mod kills;
+pub mod lines;
+pub mod load;
 pub mod node;
+pub mod page;
+pub mod random;
+pub mod raw;
+pub mod relay;
+pub mod replication;
 pub mod state;
+pub mod stub;
+pub mod wire;
 
 pub use client::{Client, Reply};
 pub use edge::Edge;
 pub use eventually::{eventually, eventually_within};
+pub use lines::Lines;
+pub use load::Load;
 pub use node::{Node, NodeBuilder};
+pub use page::Page;
+pub use random::Random;
+pub use relay::{Fate, Relay};
+pub use replication::{LAG_PRECISION_MS, Replication, converge, lags_truly};
 pub use state::{State, state_of};
+pub use stub::{Stub, Visit};

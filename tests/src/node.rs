@@ -28,11 +28,25 @@ impl NodeBuilder {
         Self::writer(name, directory).option("--parent", parent)
     }
 
-    /// Adds a setting.
+    /// Adds a setting, or changes it.
     #[must_use]
     pub fn option(mut self, flag: &str, value: &str) -> Self {
-        self.options.extend([flag.into(), value.into()]);
+        self.change(flag, value);
         self
+    }
+
+    /// Adds a setting that has no value.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.options.push(flag.into());
+        self
+    }
+
+    fn change(&mut self, flag: &str, value: &str) {
+        match self.options.iter().position(|option| option == flag) {
+            Some(index) => self.options[index + 1] = value.into(),
+            None => self.options.extend([flag.into(), value.into()]),
+        }
     }
 
     /// Starts it and waits until it listens.
@@ -113,10 +127,7 @@ impl Node {
 
     /// Changes a setting for the next start, or adds it.
     pub fn set_option(&mut self, flag: &str, value: &str) {
-        match self.builder.options.iter().position(|option| option == flag) {
-            Some(index) => self.builder.options[index + 1] = value.into(),
-            None => self.builder.options.extend([flag.into(), value.into()]),
-        }
+        self.builder.change(flag, value);
     }
 
     /// Stalls it (SIGSTOP): its connections stay open and nothing comes.

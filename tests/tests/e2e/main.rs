@@ -1,4 +1,6 @@
 //! End-to-end tests of the native nodes. What needs workerd is in `../edge`, what needs a browser in `../page`.
 
+mod api;
 mod cli;
+mod faults;
 mod first_light;

@@ -1,0 +1,52 @@
+// Carries out the orders of tests/src/page.rs: one JSON object a line on stdin, one answer a line on stdout.
+import { createInterface } from "node:readline";
+import { launchBrowser } from "../tools/browser.mjs";
+
+/** Longest wait for an element, in ms. */
+const ELEMENT_MS = 20_000;
+
+const browser = await launchBrowser();
+const page = await (await browser.newContext()).newPage();
+page.setDefaultTimeout(ELEMENT_MS);
+const complaints = [];
+let loads = 0;
+page.on("pageerror", (error) => complaints.push(`uncaught: ${error}`));
+page.on("console", (message) => {
+  if (message.type() === "error") complaints.push(message.text());
+});
+page.on("domcontentloaded", () => loads++);
+
+// Headless Chromium keeps every page visible, and gives no way to hide one. So the page is told what the browser would tell it.
+async function show(visible) {
+  await page.evaluate((state) => {
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => state === "hidden" });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, visible ? "visible" : "hidden");
+}
+
+const orders = {
+  open: (url) => page.goto(url, { waitUntil: "load" }).then(() => null),
+  evaluate: (expression) => page.evaluate(expression),
+  fill: ([selector, text]) => page.fill(selector, text),
+  click: (selector) => page.click(selector),
+  text: (selector) => page.locator(selector).first().innerText(),
+  show,
+  complaints: () => complaints,
+  loads: () => loads,
+  close: () => browser.close(),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { order, argument } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { value: (await orders[order](argument)) ?? null };
+  } catch (error) {
+    answer = { error: String(error) };
+  }
+  console.log(JSON.stringify(answer));
+  if (order === "close") break;
+}
+// The test has gone, or is done: no browser outlives it.
+await browser.close();

@@ -1,0 +1,107 @@
+//! Whom a replica refuses to follow: another cluster, a deposed writer, itself. What it holds, it keeps and serves.
+
+use super::{build_writer, replica, write, writer};
+use headwater_tests::{Node, NodeBuilder, Replication, converge, state_of};
+use std::path::Path;
+
+/// Restarts a replica under another list of parents.
+async fn turn(near: &mut Node, parents: &str) {
+    near.stop().await;
+    near.set_option("--parent", parents);
+    near.start_again().await;
+    near.ready().await;
+}
+
+async fn offended(near: &Node, code: &str) -> Replication {
+    Replication::until(&near.client(), code, |found| found.offence == code).await
+}
+
+#[tokio::test]
+async fn another_cluster_is_refused_and_the_old_state_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = writer(directory.path()).await;
+    let mut near = replica("near", directory.path(), &writer.url).await;
+    write(&writer.client(), 0..3).await;
+    let held = converge(&writer.client(), &near.client()).await;
+    let stranger = NodeBuilder::writer("stranger", directory.path()).start().await;
+    stranger.client().create("c").await;
+    write(&stranger.client(), 50..60).await;
+
+    turn(&mut near, &stranger.url).await;
+    offended(&near, "other_cluster").await;
+    assert_eq!(state_of(&near.client()).await, Some(held));
+    turn(&mut near, &writer.url).await;
+    write(&writer.client(), 3..5).await;
+    converge(&writer.client(), &near.client()).await;
+    assert_eq!(Replication::of(&near.client()).await.baselines, 0, "it had lost nothing");
+}
+
+fn copy_state(from: &Path, to: &Path) {
+    for (from, to) in [(from.join("state"), to.join("state")), (from.join("state/log"), to.join("state/log"))] {
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_writer_of_a_lower_epoch_is_refused_and_the_next_parent_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = writer(directory.path()).await;
+    write(&writer.client(), 0..3).await;
+    writer.stop().await;
+    // A copy of the same log, opened first: the deposed one, once the other is opened.
+    copy_state(writer.data(), &directory.path().join("deposed"));
+    let deposed = NodeBuilder::writer("deposed", directory.path()).start().await;
+    writer.start_again().await;
+    let mut near = replica("near", directory.path(), &writer.url).await;
+    write(&writer.client(), 3..5).await;
+    let held = converge(&writer.client(), &near.client()).await;
+    write(&deposed.client(), 70..90).await;
+
+    turn(&mut near, &deposed.url).await;
+    offended(&near, "stale_parent").await;
+    assert_eq!(state_of(&near.client()).await, Some(held), "it does not go back behind a writer's back");
+    turn(&mut near, &format!("{},{}", deposed.url, writer.url)).await;
+    write(&writer.client(), 5..6).await;
+    converge(&writer.client(), &near.client()).await;
+    let found = Replication::of(&near.client()).await;
+    assert_eq!((found.baselines, &*found.offence), (0, "stale_parent"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_wrongly_high_epoch_is_got_past_when_the_operator_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let future = headwater_tests::wire::now_ms() + 86_400_000_000;
+    let mut writer = build_writer(directory.path()).option("--epoch-above", &future.to_string()).start().await;
+    writer.client().create("c").await;
+    let near = replica("near", directory.path(), &writer.url).await;
+    let state = converge(&writer.client(), &near.client()).await;
+    let epoch = headwater_tests::wire::place(&state.position).0;
+    assert!(epoch > future);
+    writer.stop().await;
+    writer.set_option("--epoch-above", "0");
+    writer.start_again().await;
+    write(&writer.client(), 0..1).await;
+    let state = converge(&writer.client(), &near.client()).await;
+    assert!(headwater_tests::wire::place(&state.position).0 > epoch, "every opening is above all before it");
+    assert_eq!(Replication::of(&near.client()).await.baselines, 1);
+}
+
+#[tokio::test]
+async fn a_replica_does_not_follow_its_own_replica() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = writer(directory.path()).await;
+    let mut near = replica("near", directory.path(), &writer.url).await;
+    let far = replica("far", directory.path(), &near.url).await;
+    let held = converge(&writer.client(), &far.client()).await;
+    near.stop().await;
+    near.set_option("--parent", &far.url);
+    near.start_again().await;
+    near.ready().await;
+    offended(&near, "loop").await;
+    assert_eq!(state_of(&near.client()).await, Some(held));
+}

@@ -1,0 +1,124 @@
+//! kill -9 of the writer and of a replica under concurrent writes. The edge's and the page's part is in their own tests.
+
+use super::{PING_MS, build_replica, build_writer};
+use headwater_tests::kills::{self, check, kill_writer, settle};
+use headwater_tests::wire::place;
+use headwater_tests::{Load, NodeBuilder, Random, Replication, converge, state_of};
+use std::time::Instant;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_write_is_lost_by_killing_the_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random::announced("kill -9 of the writer");
+    let mut writer = build_writer(directory.path()).start().await;
+    let near = build_replica("near", directory.path(), &writer.url).start().await;
+    let far = build_replica("far", directory.path(), &near.url).start().await;
+    let replicas = [near.client(), far.client()];
+    for replica in [&near, &far] {
+        replica.ready().await;
+    }
+    kill_writer(&mut writer, &replicas, kills::rounds(25), &mut random).await;
+    for replica in &replicas {
+        let found = Replication::of(replica).await;
+        assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{}: {found:?}", replica.url);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_replica_goes_on_from_its_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random::announced("kill -9 of a replica");
+    let mut writer = build_writer(directory.path()).start().await;
+    let mut near = build_replica("near", directory.path(), &writer.url).start().await;
+    near.ready().await;
+    let client = writer.client();
+    let first = client.position().await;
+    let load = Load::start(&client, "load", 4, &mut random).await;
+    for round in 0..kills::rounds(10) {
+        load.acknowledges(1 + random.below(100)).await;
+        // Every third time both go, and the replica comes back first, with nobody to ask.
+        let alone = round % 3 == 2;
+        if alone {
+            writer.kill().await;
+        }
+        near.kill().await;
+        near.start_again().await;
+        near.ready().await;
+        if alone {
+            let found = Replication::of(&near.client()).await;
+            assert!(!found.connected && found.connections == 0, "{found:?}");
+            assert_eq!(near.client().get("/v1/collections").await.status, 200);
+            writer.start_again().await;
+        }
+        let found = Replication::until(&near.client(), "it follows again", |found| found.connections == 1).await;
+        assert_eq!(found.baselines, 0, "round {round}: it had everything it needed on its disk");
+    }
+    load.acknowledges(1).await;
+    let record = load.finish().await;
+    let state = settle(&client, &[near.client()]).await;
+    check(&client, &first, &state, &record).await;
+    let found = Replication::of(&near.client()).await;
+    assert_eq!((found.baselines, found.gaps, found.divergences), (0, 0, 0), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_replica_killed_with_its_parent_dead_comes_back_with_a_prefix_and_owns_up_to_its_age() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = super::writer(directory.path()).await;
+    let mut near = super::replica("near", directory.path(), &writer.url).await;
+    super::write(&writer.client(), 0..20).await;
+    let before = converge(&writer.client(), &near.client()).await;
+    writer.kill().await;
+    near.kill().await;
+    let down = Instant::now();
+    near.start_again().await;
+    near.ready().await;
+    let client = near.client();
+    let found = state_of(&client).await.expect("nothing moves it");
+    let (epoch, seq) = place(&found.position);
+    assert_eq!(epoch, place(&before.position).0);
+    // Every write made a key, so what a prefix holds is what was written up to its end.
+    let prefix: Vec<&String> = before.collections["c"].1.iter().filter(|entry| seq_of(entry) <= seq).collect();
+    let entries = found.collections.get("c").map_or(&[][..], |(_, entries)| entries);
+    assert_eq!(entries.iter().collect::<Vec<_>>(), prefix, "at {}", found.position);
+    let least = down.elapsed().as_millis() as u64;
+    let lag = Replication::of(&client).await.lag_ms;
+    assert!(lag.is_some_and(|lag| lag >= least), "a restart must not look fresh: {lag:?} ms after {least} ms");
+}
+
+fn seq_of(entry: &str) -> u64 {
+    let entry: serde_json::Value = serde_json::from_str(entry).unwrap();
+    entry["seq"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_replica_stopped_in_good_order_has_everything_on_its_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = super::writer(directory.path()).await;
+    let mut near = super::replica("near", directory.path(), &writer.url).await;
+    super::write(&writer.client(), 0..50).await;
+    let before = converge(&writer.client(), &near.client()).await;
+    near.stop().await;
+    writer.kill().await;
+    near.start_again().await;
+    near.ready().await;
+    assert_eq!(state_of(&near.client()).await, Some(before));
+}
+
+#[tokio::test]
+async fn a_killed_memory_writer_is_followed_into_its_new_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let builder = NodeBuilder::writer("writer", directory.path()).option("--ping-ms", &PING_MS.to_string());
+    let mut writer = builder.option("--wal", "memory:").start().await;
+    writer.client().create("c").await;
+    super::write(&writer.client(), 0..5).await;
+    let near = super::replica("near", directory.path(), &writer.url).await;
+    converge(&writer.client(), &near.client()).await;
+    writer.kill().await;
+    writer.start_again().await;
+    writer.client().create("c").await;
+    super::write(&writer.client(), 100..101).await;
+    let state = converge(&writer.client(), &near.client()).await;
+    assert_eq!(state.collections["c"].1.len(), 1, "what the memory log lost is gone everywhere");
+    assert_eq!(Replication::of(&near.client()).await.baselines, 2);
+}
