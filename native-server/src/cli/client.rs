@@ -7,9 +7,9 @@ use super::connection::BaseUrl;
 use super::failure::{Failure, Kind};
 use crate::settings::Pair;
 use axum::body::Bytes;
-use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use headwater_core::api::{CONTENT_JSON, HEADER_LAG, HEADER_POSITION};
+use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON, HEADER_LAG, HEADER_POSITION};
 use headwater_core::json;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
@@ -136,11 +136,24 @@ impl Client {
         timeout(ANSWER_WITHIN, answered).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Asks and returns as soon as the answer begins; its body is the caller's to read. Does not time out.
+    /// Asks for lines and returns as soon as they begin; the body is the caller's to read. Does not time out.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and when something else than lines comes.
+    pub(super) async fn open_lines(&self, call: Call) -> Result<Response<Incoming>, Failure> {
+        let response = self.open(call.with(ACCEPT, CONTENT_NDJSON)).await?;
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if content_type.is_some_and(|content_type| content_type.starts_with(CONTENT_NDJSON)) {
+            return Ok(response);
+        }
+        Err(self.foreign(response.status()))
+    }
+
+    /// Asks and returns as soon as the answer begins.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub(super) async fn open(&self, call: Call) -> Result<Response<Incoming>, Failure> {
+    async fn open(&self, call: Call) -> Result<Response<Incoming>, Failure> {
         let writes = call.writes;
         let mut request = Request::builder().method(call.method).uri(self.base.join(&call.target)?);
         for (name, value) in call.headers {

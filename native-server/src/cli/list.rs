@@ -10,10 +10,10 @@ use super::table::Table;
 use super::value::shell_quoted;
 use crate::clock::wall_ms;
 use axum::body::Bytes;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, LINK};
+use axum::http::header::LINK;
 use axum::http::{HeaderMap, StatusCode};
 use clap::Args;
-use headwater_core::api::{CONTENT_NDJSON, encode};
+use headwater_core::api::encode;
 use headwater_core::command::{Deframer, lines};
 use http_body_util::BodyExt;
 use std::time::Duration;
@@ -61,13 +61,10 @@ pub struct List {
 impl List {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), Failure> {
         let limit = self.limit.or((output.is_terminal && !self.all).then_some(SHOWN_DEFAULT));
-        let call = Call::get(self.target(limit)).with(ACCEPT, CONTENT_NDJSON);
-        let response = timeout(SILENCE_MAX, client.open(call)).await.unwrap_or_else(|_| Err(silent()));
+        let call = Call::get(self.target(limit));
+        let response = timeout(SILENCE_MAX, client.open_lines(call)).await.unwrap_or_else(|_| Err(silent()));
         let response = response.map_err(|failure| advise(failure, &self.collection))?;
         let (head, body) = response.into_parts();
-        if head.headers.get(CONTENT_TYPE).is_none_or(|content_type| content_type != CONTENT_NDJSON) {
-            return Err(client.foreign(head.status));
-        }
         let mut shown = Shown::new(output);
         let outcome = read_lines(body, |line| shown.entry(client, line)).await;
         let (count, last) = shown.finish()?;

@@ -83,7 +83,7 @@ impl<'o> Follower<'o> {
         let request = self.replica.request(clock::now());
         let call = Call::stream("/v1/replicate".into(), request.to_body());
         let opened = tokio::select! {
-            opened = self.client.open(call) => opened,
+            opened = self.client.open_lines(call) => opened,
             () = silence(self.replica.deadline()) => return Ok(Cause::Silent),
         };
         match opened {
