@@ -14,7 +14,7 @@ use std::net::IpAddr;
 /// that name.
 ///
 /// # Errors
-/// 421 `misdirected`, or 400 for two names.
+/// 421 `misdirected`; 400 for no name or two, as HTTP wants it (RFC 9112, section 3.2).
 pub(super) fn host(server: &Server, parts: &Parts) -> Result<(), ApiError> {
     let mut named = parts.headers.get_all(HOST).iter();
     let name = named.next().and_then(|value| value.to_str().ok());
@@ -28,7 +28,8 @@ pub(super) fn host(server: &Server, parts: &Parts) -> Result<(), ApiError> {
             return Err(misdirected(&format!("this node is not called {shown:?}: name it by --host")));
         }
     }
-    if name.is_none() { Err(misdirected("the request has no Host header")) } else { Ok(()) }
+    name.map(|_| ())
+        .ok_or_else(|| ApiError::new(Code::InvalidRequest, "the request has no Host header, or one that is no text"))
 }
 
 fn misdirected(words: &str) -> ApiError {

@@ -14,11 +14,13 @@ use headwater_core::store::Store;
 use std::sync::Arc;
 
 fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
-    let none_match = match headers.get(IF_NONE_MATCH) {
+    let mut given = headers.get_all(IF_NONE_MATCH).iter();
+    let none_match = match given.next() {
         None => None,
         Some(value) => {
-            let tags = value.to_str().ok().and_then(parse_tags);
-            Some(tags.ok_or_else(|| ApiError::new(Code::InvalidRequest, "If-None-Match is no list of ETags"))?)
+            let tags = value.to_str().ok().and_then(parse_tags).filter(|_| given.next().is_none());
+            let invalid = || ApiError::new(Code::InvalidRequest, "If-None-Match is no list of ETags in quotes");
+            Some(tags.ok_or_else(invalid)?)
         }
     };
     let lines = headers.get_all(ACCEPT).iter().any(|value| {

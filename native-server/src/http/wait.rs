@@ -53,17 +53,29 @@ fn now(server: &Server, target: Position) -> Result<bool, ApiError> {
 }
 
 fn asked(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
-    let Some(value) = headers.get(HEADER_MIN_POSITION) else { return Ok(None) };
-    let position = value.to_str().ok().and_then(|text| text.parse().ok());
-    let invalid = || ApiError::new(Code::InvalidRequest, "Headwater-Min-Position is not of the form <epoch>.<seq>");
-    position.ok_or_else(invalid).map(Some)
+    let Some(text) = one(headers, HEADER_MIN_POSITION)? else { return Ok(None) };
+    let words = || format!("Headwater-Min-Position is {}, which is not of the form <epoch>.<seq>", shown(text));
+    text.parse().map(Some).map_err(|_| ApiError::new(Code::InvalidRequest, words()))
 }
 
 fn wait_ms(headers: &HeaderMap) -> Result<u64, ApiError> {
-    let Some(value) = headers.get(HEADER_WAIT) else { return Ok(WAIT_MS_DEFAULT) };
-    let number = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|&ms| ms <= WAIT_MS_MAX);
-    let words = || format!("Headwater-Wait-Ms is not a number of ms up to {WAIT_MS_MAX}");
+    let Some(text) = one(headers, HEADER_WAIT)? else { return Ok(WAIT_MS_DEFAULT) };
+    let number = text.parse().ok().filter(|&ms| ms <= WAIT_MS_MAX);
+    let words = || format!("Headwater-Wait-Ms is {}, which is not a number of ms up to {WAIT_MS_MAX}", shown(text));
     number.ok_or_else(|| ApiError::new(Code::InvalidRequest, words()))
+}
+
+/// The header's one value.
+fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    let invalid = || ApiError::new(Code::InvalidRequest, format!("{name} is there twice, or no text"));
+    text.ok_or_else(invalid).map(Some)
+}
+
+fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(64).collect::<String>())
 }
 
 /// A place among those who wait.
@@ -98,6 +110,9 @@ mod tests {
         assert_eq!(asked(&HeaderMap::new()).unwrap(), None);
         assert_eq!(asked(&headers(HEADER_MIN_POSITION, "7.3")).unwrap(), Some(Position { epoch: 7, seq: 3 }));
         assert_eq!(asked(&headers(HEADER_MIN_POSITION, "7")).unwrap_err().code, Code::InvalidRequest);
+        let mut twice = headers(HEADER_MIN_POSITION, "7.3");
+        twice.append(HEADER_MIN_POSITION, "7.3".parse().unwrap());
+        assert_eq!(asked(&twice).unwrap_err().code, Code::InvalidRequest);
         assert_eq!(wait_ms(&HeaderMap::new()).unwrap(), WAIT_MS_DEFAULT);
         assert_eq!(wait_ms(&headers(HEADER_WAIT, "30000")).unwrap(), WAIT_MS_MAX);
         assert_eq!(wait_ms(&headers(HEADER_WAIT, "30001")).unwrap_err().code, Code::InvalidRequest);

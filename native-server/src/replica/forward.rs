@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Longest time until a parent answers, beyond what the caller allows a read to wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// Longest answer to a write. What a parent says of one is a few words.
+const WRITE_ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// Headers of one connection, which never go to the next (RFC 9110, section 7.6.1), and the identity that only a proxy
 /// beside this node may assert.
 const NOT_FORWARDED: [&str; 12] = [
@@ -53,13 +56,27 @@ pub(crate) async fn write(
     parts: &Parts,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    send(server, upstream, parts, body).await?.map_err(|failure| match failure {
+    let answered = match send(server, upstream, parts, body).await? {
+        Ok(response) => whole(response).await,
+        Err(failure) => Err(failure),
+    };
+    answered.map_err(|failure| match failure {
         Failure::Unsent(why) => unavailable(&why),
         Failure::Unknown(why) => {
             let words = format!("the write was sent to the parent, and may or may not have happened: {why}");
             ApiError::new(Code::OutcomeUnknown, words)
         }
     })
+}
+
+/// The answer once all of it is there: its status alone is no answer to a write.
+async fn whole(response: Response) -> Result<Response, Failure> {
+    let (parts, body) = response.into_parts();
+    match tokio::time::timeout(ANSWER_WITHIN, axum::body::to_bytes(body, WRITE_ANSWER_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(Response::from_parts(parts, Body::from(bytes))),
+        Ok(Err(error)) => Err(Failure::Unknown(with_sources(&error))),
+        Err(_) => Err(Failure::Unknown(format!("it did not finish its answer within {} s", ANSWER_WITHIN.as_secs()))),
+    }
 }
 
 /// Hands a read on.
