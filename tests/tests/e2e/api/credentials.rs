@@ -1,0 +1,99 @@
+//! Who may ask at all: the headers `apikey` and `secret`.
+
+use super::{Writer, refused};
+use headwater_core::api::Code;
+use headwater_core::credentials::CREDENTIAL_BYTES_MAX;
+use headwater_tests::{Reply, raw};
+
+/// One request of every internal route.
+const INTERNAL: [(&str, &str); 12] = [
+    ("GET", "/v1/status"),
+    ("GET", "/v1/metrics"),
+    ("GET", "/v1/collections"),
+    ("POST", "/v1/collections"),
+    ("DELETE", "/v1/collections/flags"),
+    ("GET", "/v1/collections/flags/keys"),
+    ("GET", "/v1/collections/flags/keys/a"),
+    ("POST", "/v1/collections/flags/keys/a"),
+    ("PUT", "/v1/collections/flags/entry?key=a"),
+    ("GET", "/v1/collections/flags/entry?key=a"),
+    ("DELETE", "/v1/collections/flags/keys/a"),
+    ("POST", "/v1/replicate"),
+];
+
+async fn with_headers(url: &str, method: &str, target: &str, headers: &str, body: &str) -> Reply {
+    let (host, length) = (raw::authority(url), body.len());
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    raw::send(url, format!("{head}{headers}\r\n{body}").as_bytes()).await
+}
+
+#[tokio::test]
+async fn every_internal_route_refuses_whoever_shows_nothing() {
+    let writer = Writer::start().await;
+    writer.write("a", "1").await;
+    let before = writer.client.position().await;
+    for (method, target) in INTERNAL {
+        for body in ["", r#"{"value":2,"name":"more"}"#, "{"] {
+            let reply = with_headers(writer.url(), method, target, "", body).await;
+            refused(&reply, Code::Forbidden, &[]);
+        }
+    }
+    assert_eq!(writer.client.position().await, before);
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_them_the_answer_is_the_same() {
+    let writer = Writer::start().await;
+    let longest = "x".repeat(CREDENTIAL_BYTES_MAX + 1);
+    let huge = "x".repeat(8_000);
+    let mut bodies = Vec::new();
+    for headers in [
+        String::new(),
+        "apikey: dev\r\n".into(),
+        "secret: dev\r\n".into(),
+        "apikey: \r\nsecret: \r\n".into(),
+        "apikey: dev\r\nsecret: \r\n".into(),
+        "apikey: dev\r\nsecret: Dev\r\n".into(),
+        "apikey: dev\r\nsecret: wrong\r\n".into(),
+        "apikey: nobody\r\nsecret: dev\r\n".into(),
+        format!("apikey: dev\r\nsecret: {longest}\r\n"),
+        format!("apikey: {longest}\r\nsecret: dev\r\n"),
+        format!("apikey: {huge}\r\nsecret: {huge}\r\n"),
+        "apikey: dev\r\napikey: dev\r\nsecret: dev\r\n".into(),
+        "apikey: dev\r\nsecret: dev\r\nsecret: dev\r\n".into(),
+        "apikey: dev\r\nsecret: dev\r\nsecret: wrong\r\n".into(),
+        "apikey: dev, dev\r\nsecret: dev\r\n".into(),
+        "authorization: Basic ZGV2OmRldg==\r\n".into(),
+    ] {
+        let reply = with_headers(writer.url(), "GET", "/v1/collections", &headers, "").await;
+        refused(&reply, Code::Forbidden, &["apikey", "secret"]);
+        bodies.push(reply.body);
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "the words tell what was wrong");
+    // Neither in the URL.
+    let reply = with_headers(writer.url(), "GET", "/v1/collections?apikey=dev&secret=dev", "", "").await;
+    refused(&reply, Code::Forbidden, &[]);
+    // Bytes that are no text.
+    let host = raw::authority(writer.url());
+    let head = format!("GET /v1/collections HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\napikey: dev\r\nsecret: ");
+    let reply = raw::send(writer.url(), &[head.as_bytes(), b"\xff\xfe", b"\r\n\r\n"].concat()).await;
+    refused(&reply, Code::Forbidden, &["apikey", "secret"]);
+}
+
+#[tokio::test]
+async fn header_names_in_any_case_and_the_right_pair_are_enough() {
+    let writer = Writer::start().await;
+    let reply = with_headers(writer.url(), "GET", "/v1/collections", "APIKEY: dev\r\nSecret:dev\r\n", "").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn secrets_are_not_in_the_log_of_the_node() {
+    let writer = Writer::start().await;
+    let reply = with_headers(writer.url(), "GET", "/v1/collections", "apikey: dev\r\nsecret: hush-hush\r\n", "").await;
+    refused(&reply, Code::Forbidden, &[]);
+    assert!(!reply.text().contains("hush-hush"));
+    assert!(!writer.node.log().contains("hush-hush"));
+}
