@@ -50,3 +50,5 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 // The test has gone, or is done: no browser outlives it.
 await browser.close();
+// The pipe from the test may still be open, and would keep this program.
+process.exit(0);

@@ -53,6 +53,25 @@ async fn keeps_keys_and_numbers_as_they_are_spelled_and_ordered() {
 }
 
 #[tokio::test]
+async fn makes_of_every_wire_vector_what_is_written_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_program, client) = selftest(directory.path()).await;
+    let vectors = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/vectors"));
+    let files = std::fs::read_dir(vectors).unwrap().map(|file| file.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "ndjson")).collect();
+    assert!(files.len() > 100, "only {} vectors in {}", files.len(), vectors.display());
+    for path in files {
+        let expected = std::fs::read_to_string(path.with_extension("expected.json")).unwrap();
+        // 0 hands the stream over whole, 1 byte by byte, any other in random pieces.
+        for seed in [0, 1, 2, 3] {
+            let vector = std::fs::read(&path).unwrap();
+            let reply = client.call(reqwest::Method::POST, &format!("/__selftest/vector?seed={seed}"), vector).await;
+            assert_eq!(reply.text(), expected, "{}, seed {seed}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deployment_has_no_self_test() {
     let directory = tempfile::tempdir().unwrap();
     let edge = headwater_tests::Edge::start(directory.path(), "http://127.0.0.1:1").await;

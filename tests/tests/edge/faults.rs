@@ -1,0 +1,234 @@
+//! What goes wrong between the edge and its parent or its children, and what must happen then.
+
+use headwater_tests::wire::{Script, entry, set};
+use headwater_tests::{
+    Client, Edge, Fate, Node, NodeBuilder, Relay, Replication, Stub, converge, eventually, lags_truly, state_of,
+};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const PING_MS: u64 = 300;
+/// Three PINGs are the promise; the rest is for a busy machine and for asking.
+const NOTICED_WITHIN: Duration = Duration::from_millis(3 * PING_MS + 1_000);
+
+/// A writer, a relay in front of it, and an edge that follows the relay and holds what the writer holds.
+async fn behind_relay(directory: &Path) -> (Node, Relay, Edge) {
+    let writer = NodeBuilder::writer("writer", directory).option("--ping-ms", &PING_MS.to_string()).start().await;
+    writer.client().create("c").await;
+    let relay = Relay::start(&writer.url).await;
+    let edge = Edge::start(directory, &relay.url).await;
+    edge.ready().await;
+    write(&writer.client(), 0..3).await;
+    converge(&writer.client(), &edge.client()).await;
+    (writer, relay, edge)
+}
+
+async fn write(client: &Client, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let reply = client.set("c", &format!("key-{number}"), &format!("{{\"n\":{number}}}")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+fn in_tail(line: &str, mark: &str) -> bool {
+    line.contains(mark) && line.contains("\"prev\":")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_or_stopped_parent_is_noticed_lived_through_and_gone_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, _relay, edge) = behind_relay(directory.path()).await;
+    let client = edge.client();
+    let path = "/v1/collections/c/entry?key=key-0";
+    for stops in [false, true] {
+        if stops {
+            writer.stop().await;
+        } else {
+            writer.stall();
+        }
+        let cut = Instant::now();
+        Replication::until(&client, "it is noticed", |found| !found.connected).await;
+        assert!(cut.elapsed() < NOTICED_WITHIN, "only after {:?}", cut.elapsed());
+        lags_truly(&[&client], path, cut, Duration::from_millis(4 * PING_MS)).await;
+        if stops {
+            writer.start_again().await;
+        } else {
+            writer.go_on();
+        }
+        let fresh = |found: &Replication| found.connected && found.lag_ms.is_some_and(|lag| lag < 2 * PING_MS + 500);
+        let found = Replication::until(&client, "it is fresh again", fresh).await;
+        assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
+    }
+    assert!(edge.log().contains("shutdown"), "an end and its reason are logged: {}", edge.log());
+    write(&writer.client(), 3..5).await;
+    converge(&writer.client(), &client).await;
+}
+
+#[tokio::test]
+async fn a_missing_line_is_fetched_again_and_an_altered_one_healed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, relay, edge) = behind_relay(directory.path()).await;
+    let mut lost = false;
+    relay.rule(move |line| {
+        let hit = !lost && in_tail(line, "\"key-3\"");
+        lost |= hit;
+        if hit { Fate::Lost } else { Fate::Pass }
+    });
+    write(&writer.client(), 3..6).await;
+    converge(&writer.client(), &edge.client()).await;
+    let found = Replication::of(&edge.client()).await;
+    assert_eq!((found.gaps, found.baselines), (1, 1), "{found:?}");
+    relay.rule(|line| match in_tail(line, "\"key-6\"") {
+        true => Fate::Instead(line.replace("{\"n\":6}", "{\"n\":0}")),
+        false => Fate::Pass,
+    });
+    write(&writer.client(), 6..8).await;
+    converge(&writer.client(), &edge.client()).await;
+    let found = Replication::of(&edge.client()).await;
+    assert_eq!((found.divergences, found.baselines), (1, 2), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_baseline_cut_short_or_wrong_leaves_the_old_state_in_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, relay, edge) = behind_relay(directory.path()).await;
+    write(&writer.client(), 3..40).await;
+    let old = converge(&writer.client(), &edge.client()).await;
+    let mut baselines = 0;
+    relay.rule(move |line| {
+        if in_tail(line, "\"key-40\"") {
+            return Fate::Instead(line.replace("{\"n\":40}", "{\"n\":0}"));
+        }
+        baselines += u32::from(line.contains("\"HELLO\""));
+        match baselines {
+            // First cut in its middle, then with an entry too few.
+            0 | 1 if line.contains("\"key-4\"") && !line.contains("\"prev\":") => Fate::Cut,
+            2 if line.contains("\"key-4\"") && !line.contains("\"prev\":") => Fate::Lost,
+            _ => Fate::Pass,
+        }
+    });
+    write(&writer.client(), 40..41).await;
+    let found = Replication::until(&edge.client(), "the wrong one is refused", |found| found.offence == "bad_baseline");
+    assert_eq!(found.await.baselines, 1);
+    let held = state_of(&edge.client()).await.map(|state| state.collections["c"].1.len());
+    assert!(held.is_none_or(|held| held >= old.collections["c"].1.len()), "what was held is held");
+    converge(&writer.client(), &edge.client()).await;
+    assert_eq!(Replication::of(&edge.client()).await.baselines, 2);
+}
+
+#[tokio::test]
+async fn without_state_it_is_not_ready_and_with_state_it_is_with_its_parent_dead() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, relay, mut edge) = behind_relay(directory.path()).await;
+    let nobody = directory.path().join("nobody");
+    let empty = Edge::start(&nobody, "http://127.0.0.1:1").await;
+    let reply = Client::with_pair(&empty.url, None).get("/readyz").await;
+    assert_eq!((reply.status, reply.json()["ready"].clone()), (503, false.into()), "{}", reply.text());
+    let refused = empty.client().get("/v1/collections").await;
+    assert!(matches!(refused.status, 502 | 503), "{}", refused.text());
+
+    let held = state_of(&edge.client()).await.expect("nothing moves it");
+    // What is applied gets to the database within a quarter of a second.
+    eventually("it is stored", || async {
+        let behind = edge.client().get("/v1/metrics").await.json()["replica_disk_behind"].as_bool();
+        if behind == Some(false) { Ok(()) } else { Err(behind) }
+    })
+    .await;
+    writer.kill().await;
+    relay.close();
+    edge.kill().await;
+    edge.start_again().await;
+    edge.ready().await;
+    assert_eq!(state_of(&edge.client()).await, Some(held));
+    let reply = Client::with_pair(&edge.url, None).get("/readyz").await;
+    assert_eq!(reply.json()["checks"]["parent_connected"], false, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_write_that_was_not_sent_and_one_of_unknown_outcome_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, relay, edge) = behind_relay(directory.path()).await;
+    let client = edge.client();
+    relay.lose_answers(true);
+    let unknown = client.set("c", "maybe", "1").await;
+    assert_eq!((unknown.status, &*unknown.code()), (503, "outcome_unknown"), "{}", unknown.text());
+    assert_eq!(writer.client().entry("c", "maybe").await.status, 200, "this one did happen");
+    relay.lose_answers(false);
+    drop(relay);
+    Replication::until(&client, "the parent is gone", |found| !found.connected).await;
+    eventually("a write is known not to be sent", || async {
+        let reply = client.set("c", "never", "1").await;
+        if (reply.status, &*reply.code()) == (502, "parent_unavailable") {
+            Ok(())
+        } else {
+            Err(reply.text().to_owned())
+        }
+    })
+    .await;
+    assert_eq!(writer.client().entry("c", "never").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_native_replica_follows_the_edge_and_outlives_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, relay, mut edge) = behind_relay(directory.path()).await;
+    let mut far = NodeBuilder::replica("far", directory.path(), &edge.url).start().await;
+    far.ready().await;
+    write(&writer.client(), 3..10).await;
+    converge(&writer.client(), &far.client()).await;
+    // The first hop goes silent, the second hears PINGs.
+    relay.silence();
+    let cut = Instant::now();
+    Replication::until(&edge.client(), "the edge notices", |found| !found.connected).await;
+    let path = "/v1/collections/c/entry?key=key-0";
+    lags_truly(&[&edge.client(), &far.client()], path, cut, Duration::from_millis(5 * PING_MS)).await;
+    relay.go_on();
+    write(&writer.client(), 10..12).await;
+    converge(&writer.client(), &far.client()).await;
+    let before = Replication::of(&far.client()).await;
+    assert_eq!((before.baselines, before.gaps, before.divergences), (1, 0, 0), "{before:?}");
+    edge.kill().await;
+    Replication::until(&far.client(), "the edge is gone", |found| !found.connected).await;
+    assert_eq!(far.client().entry("c", "key-11").await.status, 200);
+    edge.start_again().await;
+    far.stop().await;
+    far.set_option("--parent", &edge.url);
+    far.start_again().await;
+    write(&writer.client(), 12..14).await;
+    converge(&writer.client(), &far.client()).await;
+}
+
+#[tokio::test]
+async fn another_history_gives_a_baseline_and_another_cluster_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stub = Stub::start().await;
+    let edge = Edge::start(directory.path(), &stub.url).await;
+    let script = Script::default();
+    let mut visit = stub.visit().await;
+    visit.say_all(script.baseline(3, &[entry(3, "first", "1")])).await;
+    edge.ready().await;
+    visit.say(&set(4, 3, "lost", "2")).await;
+    let client = edge.client();
+    Replication::until(&client, "it holds seq 4", |found| found.position == "1000.4").await;
+    drop(visit);
+    let mut visit = stub.visit().await;
+    assert_eq!((visit.cursor()["epoch"].as_u64(), visit.cursor()["seq"].as_u64()), (Some(1_000), Some(4)));
+    let stranger = Script { cluster: "f".repeat(32), ..Script::default() };
+    visit.say(&stranger.hello(9, "tail")).await;
+    visit.left().await;
+    let found = Replication::until(&client, "it says why", |found| found.offence == "other_cluster").await;
+    assert_eq!(found.position, "1000.4");
+    let mut visit = stub.visit().await;
+    let deposed = Script { epoch: 900, ..Script::default() };
+    visit.say(&deposed.hello(9, "tail")).await;
+    visit.left().await;
+    Replication::until(&client, "it says why", |found| found.offence == "stale_parent").await;
+    assert_eq!(client.entry("c", "lost").await.status, 200);
+    let mut visit = stub.visit().await;
+    let restored = Script { epoch: 2_000, ..Script::default() };
+    let mut lines = restored.baseline(3, &[entry(3, "first", "1")]);
+    lines[0] = restored.hello(3, "baseline:not_on_history");
+    visit.say_all(lines).await;
+    Replication::until(&client, "it follows the new history", |found| found.position == "2000.3").await;
+    assert_eq!(client.entry("c", "lost").await.status, 404);
+}

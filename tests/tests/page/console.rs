@@ -1,0 +1,82 @@
+//! What a person sees: signing in, collections and keys, values changing live, position and lag; and nothing when hidden.
+
+use super::{converge, signed_in, write};
+use headwater_tests::{Client, NodeBuilder, Page, eventually};
+
+async fn children(client: &Client) -> usize {
+    client.status().await["children"].as_array().map_or(0, Vec::len)
+}
+
+async fn has_children(client: &Client, count: usize) {
+    eventually(&format!("the writer has {count} children"), || async {
+        let found = children(client).await;
+        if found == count { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_what_the_writer_holds_while_it_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, mut page) = signed_in(directory.path()).await;
+    let client = writer.client();
+    converge(&client, &mut page).await;
+    page.until("both collections are listed", "document.querySelectorAll('#collections li').length === 2").await;
+    page.click("#collections li:has-text('flags') :is(a, button)").await;
+    page.until("the keys are shown", "document.querySelectorAll('#keys tr').length === 3").await;
+    client.set("flags", "key-1", "\"changed while you look\"").await;
+    page.until("a value changes live", "document.querySelector('#keys').innerText.includes('changed while you look')")
+        .await;
+    client.delete("flags", "key-2").await;
+    client.set("flags", "new-key", "true").await;
+    page.until(
+        "keys come and go",
+        "(text => text.includes('new-key') && !text.includes('key-2'))(document.querySelector('#keys').innerText)",
+    )
+    .await;
+    let position = client.position().await;
+    let seq = headwater_tests::wire::place(&position).1;
+    page.until(
+        "the position is shown",
+        &format!("document.querySelector('#position').innerText.replace(/\\D/g, '').endsWith('{seq}')"),
+    )
+    .await;
+    assert!(page.text("#lag").await.contains(|sign: char| sign.is_ascii_digit()), "{}", page.text("#lag").await);
+    converge(&client, &mut page).await;
+    assert_eq!(page.complaints().await, [""; 0]);
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_pair_is_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let mut page = Page::open(&writer.url).await;
+    page.fill("#apikey", "dev").await;
+    page.fill("#secret", "wrong").await;
+    page.click("#sign-in-button:enabled").await;
+    page.until("it says so", "!document.querySelector('#sign-in-error').hidden").await;
+    let words = page.text("#sign-in-error").await;
+    assert!(words.contains("credentials"), "{words}");
+    assert_eq!(children(&writer.client()).await, 0);
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closes_its_stream_while_hidden_and_goes_on_from_its_cursor() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, mut page) = signed_in(directory.path()).await;
+    let client = writer.client();
+    has_children(&client, 1).await;
+    page.show(false).await;
+    has_children(&client, 0).await;
+    write(&client, 3..6).await;
+    assert_eq!(page.status().await["connection"], "paused");
+    page.show(true).await;
+    has_children(&client, 1).await;
+    converge(&client, &mut page).await;
+    let status = page.status().await;
+    assert_eq!((&status["baselines"], &status["gaps"]), (&1.into(), &0.into()), "{status}");
+    assert_eq!((page.loads().await, page.complaints().await), (1, Vec::new()));
+    page.close().await;
+}
