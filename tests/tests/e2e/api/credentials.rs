@@ -3,7 +3,8 @@
 use super::{Writer, refused};
 use headwater_core::api::Code;
 use headwater_core::credentials::CREDENTIAL_BYTES_MAX;
-use headwater_tests::{Reply, raw};
+use headwater_local::{server, tools::Tools};
+use headwater_tests::{Client, Reply, raw};
 
 /// One request of every internal route.
 const INTERNAL: [(&str, &str); 12] = [
@@ -96,4 +97,36 @@ async fn secrets_are_not_in_the_log_of_the_node() {
     refused(&reply, Code::Forbidden, &[]);
     assert!(!reply.text().contains("hush-hush"));
     assert!(!writer.node.log().contains("hush-hush"));
+}
+
+#[tokio::test]
+async fn a_first_start_makes_one_pair_and_shows_it_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let tools = Tools::load().unwrap();
+    let start = async || server::start(&tools, "writer", directory.path(), &[]).await.unwrap();
+    let said = || std::fs::read_to_string(directory.path().join("server.log")).unwrap();
+    let (program, url) = start().await;
+    let shown = |name: &str| {
+        let mark = format!("{name}=");
+        let log = said();
+        assert_eq!(log.matches(&mark).count(), 1, "{log}");
+        let rest = &log[log.find(&mark).unwrap() + mark.len()..];
+        rest.split_whitespace().next().unwrap().to_owned()
+    };
+    let (apikey, secret) = (shown("HEADWATER_APIKEY"), shown("HEADWATER_SECRET"));
+    assert!(secret.len() >= 43, "256 bits");
+    refused(&Client::dev(&url).get("/v1/collections").await, Code::Forbidden, &[]);
+    refused(&Client::with_pair(&url, Some((&apikey, "wrong"))).get("/v1/collections").await, Code::Forbidden, &[]);
+    let admin = Client::with_pair(&url, Some((&apikey, &secret)));
+    admin.create("flags").await;
+    assert_eq!(admin.set("flags", "a", "1").await.status, 200);
+    assert_eq!(admin.get("/v1/collections").await.text(), r#"{"collections":["flags"]}"#);
+    program.stop(server::STOP_GRACE).await.unwrap();
+
+    let (program, url) = start().await;
+    let admin = Client::with_pair(&url, Some((&apikey, &secret)));
+    assert_eq!(admin.entry("flags", "a").await.status, 200, "the pair is as durable as what it wrote");
+    assert_eq!(shown("HEADWATER_APIKEY"), apikey, "shown once only");
+    assert_eq!(said().matches(&secret).count(), 1, "and in no log line");
+    program.stop(server::STOP_GRACE).await.unwrap();
 }

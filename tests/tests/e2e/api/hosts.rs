@@ -85,3 +85,16 @@ async fn no_host_or_two_are_no_request() {
         assert!(matches!(&*reply.code(), "invalid_request" | "misdirected"), "{host:?}: {}", reply.text());
     }
 }
+
+#[tokio::test]
+async fn no_page_of_another_origin_is_invited() {
+    let writer = Writer::start().await;
+    let headers = [("origin", "http://evil.example"), ("access-control-request-method", "POST")];
+    for (method, target, status) in [("OPTIONS", "/v1/collections", 405), ("GET", "/v1/collections", 200)] {
+        let reply = raw::ask(writer.url(), method, target, &headers, b"").await;
+        assert_eq!(reply.status, status);
+        let invited = reply.headers.keys().find(|name| name.as_str().starts_with("access-control"));
+        assert_eq!(invited, None);
+        assert_eq!(reply.header("set-cookie"), None);
+    }
+}

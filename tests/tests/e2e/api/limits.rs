@@ -151,3 +151,51 @@ async fn a_body_in_chunks_is_measured_as_it_comes() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(Client::dev(writer.url()).entry("flags", "a").await.json()["value"], serde_json::json!([1, 2]));
 }
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_body() {
+    let writer = Writer::start().await;
+    let before = writer.client.position().await;
+    let head = format!(
+        "PUT /v1/collections/flags/entry?key=a HTTP/1.1\r\nhost: {}\r\napikey: dev\r\nsecret: dev\r\n\
+         connection: close\r\ntransfer-encoding: chunked\r\n\r\nb\r\n{{\"value\":1}}\r\n",
+        raw::authority(writer.url())
+    );
+    for rest in ["no number\r\n", "fffffffffffffffff\r\n", "-1\r\n", "0x1\r\n"] {
+        let reply = raw::send(writer.url(), format!("{head}{rest}").as_bytes()).await;
+        refused(&reply, Code::InvalidRequest, &["body"]);
+    }
+    assert_eq!(writer.client.position().await, before);
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused_before_the_api() {
+    let writer = Writer::start().await;
+    let before = writer.client.position().await;
+    let own = raw::authority(writer.url());
+    let head = |line: &str, headers: &str| {
+        format!("{line} HTTP/1.1\r\nhost: {own}\r\napikey: dev\r\nsecret: dev\r\n{headers}\r\n").into_bytes()
+    };
+    let put = "PUT /v1/collections/flags/entry?key=a";
+    let many: String = (0..200).map(|index| format!("x-{index}: 1\r\n")).collect();
+    for (request, status) in [
+        (b"\x16\x03\x01\x02\0\x01\r\n\r\n".to_vec(), 400),
+        (b"not http\r\n\r\n".to_vec(), 400),
+        (head("GET /a b", ""), 400),
+        (head("GET /v1/collections/\0/keys", ""), 400),
+        (head(put, "content-length: x\r\n"), 400),
+        (head(put, "content-length: -1\r\n"), 400),
+        (head(put, "content-length: 1\r\ncontent-length: 2\r\n"), 400),
+        (head(put, "transfer-encoding: gzip\r\n"), 400),
+        (head(put, " folded: 1\r\n"), 400),
+        (head(put, "no colon\r\n"), 400),
+        (head(&format!("GET /v1/collections/flags/keys/{}", "k".repeat(70_000)), ""), 414),
+        (head("GET /v1/collections", &many), 431),
+        (head("GET /v1/collections", &format!("x: {}\r\n", "1".repeat(500_000))), 431),
+    ] {
+        let reply = raw::send(writer.url(), &request).await;
+        let shown = String::from_utf8_lossy(&request[..request.len().min(120)]);
+        assert_eq!((reply.status, reply.body.len()), (status, 0), "{shown}");
+    }
+    assert_eq!(writer.client.position().await, before);
+}

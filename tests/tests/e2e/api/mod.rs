@@ -20,6 +20,7 @@ mod paths;
 mod positions;
 mod replica_reads;
 mod replicate;
+mod roles;
 mod status;
 mod values;
 
