@@ -420,11 +420,11 @@ impl<'n, S: Store> Run<'n, S> {
 
     /// Publishes what was applied and begins anew.
     fn end(&mut self, now: Now, events: &mut Vec<Event>) {
+        // Lets go of the node before freshness is changed through it, also when its one command could not be applied.
+        self.publication = None;
         if self.applied.is_empty() {
             return;
         }
-        // Lets go of the node before freshness is changed through it.
-        self.publication = None;
         let (newest, new_epoch) = (self.newest, self.new_epoch);
         self.node.update_freshness(|freshness| {
             if new_epoch {
