@@ -108,8 +108,9 @@ async fn a_baseline_cut_short_or_wrong_leaves_the_old_state_in_place() {
         }
     });
     write(&writer.client(), 40..41).await;
-    let found = Replication::until(&edge.client(), "the wrong one is refused", |found| found.offence == "bad_baseline");
-    assert_eq!(found.await.baselines, 1);
+    let refused = |found: &Replication| found.offence == "bad_baseline";
+    let found = Replication::until(&edge.client(), "the wrong one is refused", refused).await;
+    assert_eq!(found.baselines, 1);
     let held = state_of(&edge.client()).await.map(|state| state.collections["c"].1.len());
     assert!(held.is_none_or(|held| held >= old.collections["c"].1.len()), "what was held is held");
     converge(&writer.client(), &edge.client()).await;
@@ -203,6 +204,8 @@ async fn another_history_gives_a_baseline_and_another_cluster_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut stub = Stub::start().await;
     let edge = Edge::start(directory.path(), &stub.url).await;
+    // The object comes to be with the first request.
+    assert_eq!(edge.client().get("/readyz").await.status, 503);
     let script = Script::default();
     let mut visit = stub.visit().await;
     visit.say_all(script.baseline(3, &[entry(3, "first", "1")])).await;
