@@ -64,9 +64,13 @@ impl<S: Store> Replica<S> {
             if outcome.is_err() || matches!(connection.phase, Phase::Ended) {
                 break;
             }
+            if !connection.caught_up && self.reaches_hello(connection) {
+                // With this very line, so that it counts whatever comes in the same piece.
+                run.end(now, events);
+                self.note_caught_up(connection, now);
+            }
         }
         run.end(now, events);
-        self.note_caught_up(connection, now);
         outcome?;
         Ok(connection.deframer.check()?)
     }
@@ -358,13 +362,15 @@ impl<S: Store> Replica<S> {
         progress.clock_offset = freshness.offset();
     }
 
-    /// Once everything the parent had at HELLO is applied, its `at` is proof for this state, and it was a good parent.
+    /// Whether everything the parent had at HELLO is applied. A tail that leaves commands out gets there with a PING.
+    fn reaches_hello(&self, connection: &Connection) -> bool {
+        let hello = connection.hello.as_ref().filter(|_| matches!(connection.phase, Phase::Tail));
+        hello.is_some_and(|hello| self.node.store().position().seq >= hello.seq)
+    }
+
+    /// HELLO's `at` is proof for this state now, and it was a good parent.
     fn note_caught_up(&mut self, connection: &mut Connection, now: Now) {
-        let Some(hello) = connection.hello.as_mut().filter(|_| matches!(connection.phase, Phase::Tail)) else { return };
-        if connection.caught_up || self.node.store().position().seq < hello.seq {
-            // A tail that leaves commands out reaches HELLO's seq with the first PING.
-            return;
-        }
+        let Some(hello) = &mut connection.hello else { return };
         connection.caught_up = true;
         self.follow.succeeded();
         self.node.set_path(hello.path.clone());
