@@ -40,4 +40,6 @@ pub mod replica;
 pub mod scope;
 pub mod store;
 pub mod stream;
+#[cfg(any(test, feature = "model"))]
+pub mod vectors;
 pub mod writer;
