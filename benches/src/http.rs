@@ -10,18 +10,33 @@ use tokio::net::TcpStream;
 /// Longest answer, head included, that [`Connection::exchange`] takes.
 const REPLY_BYTES_MAX: usize = 16 << 10;
 
-/// Who asks: every request carries the pair that `--dev` accepts, competitors get the same bytes.
-const CREDENTIALS: &str = "apikey: dev\r\nsecret: dev\r\n";
+/// A pair of credentials.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) apikey: String,
+    pub(crate) secret: String,
+}
 
-/// Writes a request once, to be sent many times.
-pub(crate) fn request(method: &str, address: SocketAddr, target: &str, body: &str) -> Bytes {
-    let mut text = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\n{CREDENTIALS}");
-    if method != "GET" {
-        text.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+/// Whom to ask, and as whom. Competitors, who look at no credentials, are sent them all the same: equal requests.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) pair: Pair,
+}
+
+impl Endpoint {
+    /// Writes a request once, to be sent many times.
+    pub(crate) fn request(&self, method: &str, target: &str, body: &str) -> Bytes {
+        let Self { address, pair: Pair { apikey, secret } } = self;
+        let mut text =
+            format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\napikey: {apikey}\r\nsecret: {secret}\r\n");
+        if method != "GET" {
+            text.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+        }
+        text.push_str("\r\n");
+        text.push_str(body);
+        text.into()
     }
-    text.push_str("\r\n");
-    text.push_str(body);
-    text.into()
 }
 
 /// One kept-alive connection with at most one request on its way.
@@ -63,7 +78,8 @@ impl Reply<'_> {
 
 impl Connection {
     /// Connects.
-    pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) async fn open(endpoint: &Endpoint) -> anyhow::Result<Self> {
+        let address = endpoint.address;
         let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: vec![0; REPLY_BYTES_MAX].into() })

@@ -9,12 +9,17 @@ use crate::process::Server;
 use anyhow::Context;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A stall longer than this fails the run.
 const STALL: Duration = Duration::from_secs(20);
+
+const WARM_UP: u8 = 0;
+const MEASURE: u8 = 1;
+const OVER: u8 = 2;
 
 /// What to send, over how many connections, for how long.
 #[derive(Clone)]
@@ -63,45 +68,45 @@ impl Turn {
 impl Load {
     /// Runs once against `server`. Any answer but 200 is an error.
     pub(crate) async fn run(&self, server: &Server) -> anyhow::Result<Turn> {
-        let begin = Instant::now() + self.warm_up;
-        let end = begin + self.measure;
+        let stage = Arc::new(AtomicU8::new(WARM_UP));
         let mut connections = JoinSet::new();
         for index in 0..self.connections {
-            let connection = Connection::open(server.address).await?;
+            let connection = Connection::open(&server.endpoint).await?;
             let first = index * self.requests.len() / self.connections;
-            connections.spawn(closed_loop(connection, Arc::clone(&self.requests), first, begin, end));
+            connections.spawn(closed_loop(connection, Arc::clone(&self.requests), first, Arc::clone(&stage)));
         }
-        sleep_until(begin).await;
+        // The stage changes where the clocks are read, so that on a busy machine, where the time to sleep is passed by
+        // far, operations, time and CPU still are of the same interval.
+        sleep(self.warm_up).await;
         let (cpu_before, begun) = (server.cpu()?, Instant::now());
-        sleep_until(end).await;
+        stage.store(MEASURE, Ordering::Relaxed);
+        sleep(self.measure).await;
         let (cpu, elapsed) = (server.cpu()? - cpu_before, begun.elapsed());
+        stage.store(OVER, Ordering::Relaxed);
         let mut latency = Histogram::default();
-        let give_up = end + STALL;
-        while let Some(joined) = timeout_at(give_up, connections.join_next()).await.context("a connection stalled")? {
+        while let Some(joined) = timeout(STALL, connections.join_next()).await.context("a connection stalled")? {
             latency.merge(&joined??);
         }
         Ok(Turn { operations: latency.count(), elapsed, latency, cpu })
     }
 }
 
-/// Counts what is answered from `begin` to `end`.
+/// Counts what is answered while the stage is [`MEASURE`].
 async fn closed_loop(
     mut connection: Connection,
     requests: Arc<[Bytes]>,
     first: usize,
-    begin: Instant,
-    end: Instant,
+    stage: Arc<AtomicU8>,
 ) -> anyhow::Result<Histogram> {
     let mut latency = Histogram::default();
     let mut sent = Instant::now();
     for request in requests.iter().cycle().skip(first) {
         connection.exchange(request).await?.ok()?;
         let answered = Instant::now();
-        if answered >= end {
-            break;
-        }
-        if answered >= begin {
-            latency.add(answered - sent);
+        match stage.load(Ordering::Relaxed) {
+            WARM_UP => {}
+            MEASURE => latency.add(answered - sent),
+            _ => break,
         }
         sent = answered;
     }

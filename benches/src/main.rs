@@ -30,7 +30,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "headwater-bench", about, args_conflicts_with_subcommands = true)]
+#[command(name = "headwater-bench", about, args_conflicts_with_subcommands = true, args_override_self = true)]
 struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,

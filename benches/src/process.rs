@@ -1,12 +1,11 @@
 //! A server under measurement: started on its core, asked what it has used, stopped by its id.
 
-use crate::http::{Connection, request};
+use crate::http::{Connection, Endpoint, Pair};
 use crate::settings::Settings;
 use anyhow::{Context, ensure};
 use headwater_local::program::Program;
 use headwater_local::server::{STOP_GRACE, address_in};
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tokio::process::Command;
@@ -17,8 +16,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    /// Where it listens, and the pair it accepts.
+    pub(crate) endpoint: Endpoint,
     program: Program,
     id: u32,
 }
@@ -33,32 +32,37 @@ pub(crate) enum Place {
 }
 
 impl Server {
-    /// Starts `headwater serve` with its state and output below `directory`, and the development pair.
-    pub(crate) async fn headwater(
+    /// Starts a writer with its state and output below `directory`. It is asked with the pair that its first start made.
+    pub(crate) async fn writer(settings: &Settings, place: Place, directory: &Path) -> anyhow::Result<Self> {
+        let words = serve(settings, directory)?;
+        let pair = Pair { apikey: String::new(), secret: String::new() };
+        Self::start(settings, place, "writer", words, &[], pair, directory).await
+    }
+
+    /// Starts a replica of `parent`, which takes the parent's pair.
+    pub(crate) async fn replica(
         settings: &Settings,
         place: Place,
         directory: &Path,
-        options: &[&str],
+        parent: &Self,
     ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(directory)?;
-        let mut command = vec![settings.server.clone().into_os_string()];
-        command.extend(["serve", "--listen", "127.0.0.1:0", "--dev", "--data"].map(OsString::from));
-        command.push(directory.join("state").into());
-        command.extend(options.iter().map(OsString::from));
-        Self::start(settings, place, "headwater", command, directory).await
+        let Endpoint { address, pair } = &parent.endpoint;
+        let mut words = serve(settings, directory)?;
+        words.extend(["--parent".into(), format!("http://{address}").into()]);
+        let variables = [("HEADWATER_PARENT_APIKEY", &*pair.apikey), ("HEADWATER_PARENT_SECRET", &*pair.secret)];
+        Self::start(settings, place, "replica", words, &variables, pair.clone(), directory).await
     }
 
-    /// Starts one of this program's own competitors, with its output below `directory`.
+    /// Starts one of this program's own competitors, with its output below `directory`. It is asked as `ours` is.
     pub(crate) async fn competitor(
         settings: &Settings,
         name: &str,
         directory: &Path,
-        options: &[OsString],
+        option: &Path,
+        ours: &Self,
     ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(directory)?;
-        let mut command = vec![std::env::current_exe()?.into_os_string(), "competitor".into(), name.into()];
-        command.extend_from_slice(options);
-        Self::start(settings, Place::Measured, name, command, directory).await
+        let words = vec![std::env::current_exe()?.into(), "competitor".into(), name.into(), option.into()];
+        Self::start(settings, Place::Measured, name, words, &[], ours.endpoint.pair.clone(), directory).await
     }
 
     async fn start(
@@ -66,16 +70,18 @@ impl Server {
         place: Place,
         name: &str,
         words: Vec<OsString>,
+        variables: &[(&str, &str)],
+        mut pair: Pair,
         directory: &Path,
     ) -> anyhow::Result<Self> {
+        let (program, arguments) = words.split_first().context("a command has a program")?;
         let mut command = match place {
             Place::Measured => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.arg("pinned").arg(settings.cores.server.to_string()).args(words);
+                command.arg("pinned").arg(settings.cores.server.to_string()).args(&words);
                 command
             }
             Place::Anywhere => {
-                let (program, arguments) = words.split_first().context("a command has a program")?;
                 let mut command = Command::new(program);
                 command.args(arguments);
                 command
@@ -87,17 +93,28 @@ impl Server {
                 command.env_remove(variable);
             }
         }
+        command.envs(variables.iter().copied());
         let log = directory.join(format!("{name}.log"));
-        let (program, url) = Program::start(name, command, &log, address_in).await?;
+        let mut address = None;
+        let (program, ()) = Program::start(name, command, &log, |line| {
+            let made = |variable| line.trim_start().strip_prefix(variable).map(str::to_owned);
+            pair.apikey = made("HEADWATER_APIKEY=").unwrap_or_else(|| pair.apikey.clone());
+            pair.secret = made("HEADWATER_SECRET=").unwrap_or_else(|| pair.secret.clone());
+            address = address_in(line).or_else(|| address.take());
+            // stdout with the pair and stderr with the address come in any order.
+            (address.is_some() && !pair.secret.is_empty()).then_some(())
+        })
+        .await?;
+        let url = address.context("it listens somewhere")?;
         let address = url.trim_start_matches("http://").parse().with_context(|| url.clone())?;
         let id = program.id().context("it ended as soon as it had started")?;
-        Ok(Self { address, program, id })
+        Ok(Self { endpoint: Endpoint { address, pair }, program, id })
     }
 
     /// Waits until it says that it is ready.
     pub(crate) async fn until_ready(&self) -> anyhow::Result<()> {
-        let mut connection = Connection::open(self.address).await?;
-        let ready = request("GET", self.address, "/readyz", "");
+        let mut connection = Connection::open(&self.endpoint).await?;
+        let ready = self.endpoint.request("GET", "/readyz", "");
         let deadline = Instant::now() + READY_WITHIN;
         while connection.exchange(&ready).await?.status != 200 {
             ensure!(Instant::now() < deadline, "not ready within {READY_WITHIN:?}");
@@ -128,6 +145,15 @@ impl Server {
         self.program.stop(STOP_GRACE).await?;
         Ok(())
     }
+}
+
+/// The words that start a node whose state lies below `directory`, which is made.
+fn serve(settings: &Settings, directory: &Path) -> anyhow::Result<Vec<OsString>> {
+    std::fs::create_dir_all(directory)?;
+    let mut words = vec![settings.server.clone().into_os_string()];
+    words.extend(["serve", "--listen", "127.0.0.1:0", "--data"].map(OsString::from));
+    words.push(directory.join("state").into());
+    Ok(words)
 }
 
 /// utime + stime, fields 14 and 15; the name in field 2 may contain anything but is the last thing in parentheses.

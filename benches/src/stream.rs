@@ -1,6 +1,6 @@
 //! A child of a node as a bench needs it: it asks for everything, decodes every line and insists on an unbroken log.
 
-use crate::http::{Chunked, Connection, request};
+use crate::http::{Chunked, Connection, Endpoint};
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use headwater_core::command::{Deframer, Line, Resume, Steer, Trust, decode, lines};
@@ -8,7 +8,6 @@ use headwater_core::id::Id;
 use headwater_core::position::Position;
 use headwater_core::scope::Scope;
 use headwater_core::stream::{Cursor, Request};
-use std::net::SocketAddr;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -29,8 +28,8 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Asks `address` for its stream: the tail after `cursor`, or with a baseline first. Does not read it yet.
-    pub(crate) async fn open(address: SocketAddr, number: u64, cursor: Option<Position>) -> anyhow::Result<Self> {
+    /// Asks `endpoint` for its stream: the tail after `cursor`, or with a baseline first. Does not read it yet.
+    pub(crate) async fn open(endpoint: &Endpoint, number: u64, cursor: Option<Position>) -> anyhow::Result<Self> {
         let body = Request {
             node: format!("bench-{number}"),
             instance: Some(Id::from_bytes((INSTANCES | u128::from(number)).to_be_bytes())),
@@ -38,9 +37,9 @@ impl Follower {
             scope: Scope::Everything,
         }
         .to_body();
-        let connection = Connection::open(address).await?;
+        let connection = Connection::open(endpoint).await?;
         let (status, socket, begun) =
-            connection.begin_stream(&request("POST", address, "/v1/replicate", &body)).await?;
+            connection.begin_stream(&endpoint.request("POST", "/v1/replicate", &body)).await?;
         ensure!(status == 200, "a stream was refused with {status}: {}", String::from_utf8_lossy(&begun));
         Ok(Self {
             socket,

@@ -86,6 +86,7 @@ fn log(count: u64) -> Vec<u8> {
             action: Action::Set { key: key.into(), version: 1 + number / KEYS, value: &value },
         }
         .write_line(&mut out);
+        out.push(b'\n');
     }
     out
 }

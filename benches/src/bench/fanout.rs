@@ -26,11 +26,11 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 
 pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     let directory = settings.directory().join("fanout");
-    let server = Server::headwater(settings, Place::Measured, &directory, &[]).await?;
-    create_collection(server.address).await?;
-    let first = Connection::open(server.address)
+    let server = Server::writer(settings, Place::Measured, &directory).await?;
+    create_collection(&server.endpoint).await?;
+    let first = Connection::open(&server.endpoint)
         .await?
-        .exchange(&set_request(server.address, "k0", 100))
+        .exchange(&set_request(&server.endpoint, "k0", 100))
         .await?
         .unsigned("seq")?;
     let children = settings.sized(CHILDREN, 20);
@@ -51,7 +51,7 @@ async fn with_children(
     let tally = Rc::new(Tally::new(children, seq));
     let mut streams = JoinSet::new();
     for number in 0..children {
-        let mut follower = Follower::open(server.address, number, None).await?;
+        let mut follower = Follower::open(&server.endpoint, number, None).await?;
         let position = follower.until_ready().await?;
         ensure!(position.seq == seq, "a baseline at {position}, the last write was {seq}");
         let tally = Rc::clone(&tally);
@@ -138,15 +138,15 @@ impl Phase {
 impl Bench<'_> {
     /// Writes one after the other at the steady rate.
     async fn paced(&mut self, writes: u32) -> anyhow::Result<Phase> {
-        let mut connection = Connection::open(self.server.address).await?;
+        let mut connection = Connection::open(&self.server.endpoint).await?;
         let tally = Rc::clone(&self.tally);
-        let address = self.server.address;
+        let endpoint = self.server.endpoint.clone();
         self.phase(u64::from(writes), async move {
             let mut acknowledged = Histogram::default();
             let mut ticks = interval(Duration::from_secs(1) / WRITES_PER_SECOND);
             for number in 0..writes {
                 ticks.tick().await;
-                let request = set_request(address, &format!("k{}", number % 1000), 100);
+                let request = set_request(&endpoint, &format!("k{}", number % 1000), 100);
                 let sent = Instant::now();
                 let expected = tally.send(sent);
                 let reply = connection.exchange(&request).await?;
@@ -161,17 +161,17 @@ impl Bench<'_> {
 
     /// Writes as fast as some connections can.
     async fn burst(&mut self, writes: usize) -> anyhow::Result<Phase> {
-        let address = self.server.address;
+        let endpoint = self.server.endpoint.clone();
         let mut connections = Vec::new();
         for _ in 0..BURST_CONNECTIONS {
-            connections.push(Connection::open(address).await?);
+            connections.push(Connection::open(&endpoint).await?);
         }
         let each = writes / BURST_CONNECTIONS;
         self.tally.expect(writes as u64);
         self.phase(writes as u64, async move {
             let mut writers = JoinSet::new();
             for (number, mut connection) in connections.into_iter().enumerate() {
-                let request = set_request(address, &format!("k{number}"), 100);
+                let request = set_request(&endpoint, &format!("k{number}"), 100);
                 writers.spawn_local(async move {
                     let mut acknowledged = Histogram::default();
                     for _ in 0..each {

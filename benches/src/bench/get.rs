@@ -2,14 +2,13 @@
 
 use super::{COLLECTION, create_collection, order, progress, rates, set_request};
 use crate::competitor::Answer;
-use crate::http::{Connection, request};
+use crate::http::{Connection, Endpoint};
 use crate::load::Load;
 use crate::process::{Place, Server};
 use crate::report::{Comparison, Report, Side};
 use crate::settings::Settings;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use std::net::SocketAddr;
 use std::path::Path;
 
 const TARGET: &str = "/v1/collections/bench/keys/greeting";
@@ -21,19 +20,19 @@ const CASES: [(usize, Option<f64>); 2] = [(64, Some(0.8)), (1, None)];
 
 pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     let directory = settings.directory().join("get");
-    let ours = Server::headwater(settings, Place::Measured, &directory, &[]).await?;
-    let answer = prepare(ours.address).await?;
+    let ours = Server::writer(settings, Place::Measured, &directory).await?;
+    let answer = prepare(&ours.endpoint).await?;
     let file = directory.join("answer.json");
     answer.write(&file)?;
-    let axum = competitor(settings, "axum", &directory, &file).await?;
-    let raw = competitor(settings, "raw", &directory, &file).await?;
+    let axum = competitor(settings, "axum", &directory, &file, &ours).await?;
+    let raw = competitor(settings, "raw", &directory, &file, &ours).await?;
     let servers = [("headwater", &ours), ("axum handler", &axum), ("plain sockets", &raw)];
     for (connections, required) in CASES {
         let mut turns = [const { Vec::new() }; 3];
         for round in 0..settings.rounds {
             for index in order(round, servers.len()) {
                 let (name, server) = servers[index];
-                let requests: [Bytes; 1] = [request("GET", server.address, TARGET, "")];
+                let requests: [Bytes; 1] = [server.endpoint.request("GET", TARGET, "")];
                 let (warm_up, measure) = (settings.warm_up, settings.turn);
                 let turn = Load { connections, requests: requests.into(), warm_up, measure }.run(server).await?;
                 progress(&format!("{name}, {connections} connections"), round, &turn);
@@ -55,24 +54,30 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
     Ok(())
 }
 
-async fn competitor(settings: &Settings, name: &str, directory: &Path, answer: &Path) -> anyhow::Result<Server> {
-    let server = Server::competitor(settings, name, directory, &[answer.into()]).await?;
-    let mut connection = Connection::open(server.address).await?;
-    let reply = connection.exchange(&request("GET", server.address, TARGET, "")).await?;
+async fn competitor(
+    settings: &Settings,
+    name: &str,
+    directory: &Path,
+    answer: &Path,
+    ours: &Server,
+) -> anyhow::Result<Server> {
+    let server = Server::competitor(settings, name, directory, answer, ours).await?;
+    let mut connection = Connection::open(&server.endpoint).await?;
+    let reply = connection.exchange(&server.endpoint.request("GET", TARGET, "")).await?;
     reply.ok()?;
     ensure!(reply.body.len() == BODY_BYTES, "{name} answers with {} bytes", reply.body.len());
     Ok(server)
 }
 
 /// Writes an entry whose answer has the wanted length, and returns that answer.
-async fn prepare(address: SocketAddr) -> anyhow::Result<Answer> {
-    create_collection(address).await?;
-    let mut connection = Connection::open(address).await?;
+async fn prepare(endpoint: &Endpoint) -> anyhow::Result<Answer> {
+    create_collection(endpoint).await?;
+    let mut connection = Connection::open(endpoint).await?;
     let mut value_bytes = 2;
     // A second write may need one digit more for its seq.
     for _ in 0..3 {
-        connection.exchange(&set_request(address, "greeting", value_bytes)).await?.ok()?;
-        let reply = connection.exchange(&request("GET", address, TARGET, "")).await?;
+        connection.exchange(&set_request(endpoint, "greeting", value_bytes)).await?.ok()?;
+        let reply = connection.exchange(&endpoint.request("GET", TARGET, "")).await?;
         reply.ok()?;
         if reply.body.len() == BODY_BYTES {
             let mut headers = reply.headers()?;

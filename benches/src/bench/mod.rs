@@ -7,14 +7,13 @@ mod log;
 mod set;
 mod visible;
 
-use crate::http::{Connection, request};
+use crate::http::{Connection, Endpoint};
 use crate::load::Turn;
 use crate::report::Report;
 use crate::settings::Settings;
 use bytes::Bytes;
 use clap::ValueEnum;
 use std::fmt;
-use std::net::SocketAddr;
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,15 +103,15 @@ fn progress(what: &str, round: u32, turn: &Turn) {
     eprintln!("  {what}, round {}: {:.0}/s, CPU {:.1} us", round + 1, turn.rate(), turn.cpu_us());
 }
 
-async fn create_collection(address: SocketAddr) -> anyhow::Result<()> {
-    let create = request("POST", address, "/v1/collections", &format!("{{\"name\":\"{COLLECTION}\"}}"));
-    Connection::open(address).await?.exchange(&create).await?.ok()
+async fn create_collection(endpoint: &Endpoint) -> anyhow::Result<()> {
+    let create = endpoint.request("POST", "/v1/collections", &format!("{{\"name\":\"{COLLECTION}\"}}"));
+    Connection::open(endpoint).await?.exchange(&create).await?.ok()
 }
 
 /// A SET of `key` to a text of `bytes` bytes, quotes included.
-fn set_request(address: SocketAddr, key: &str, bytes: usize) -> Bytes {
+fn set_request(endpoint: &Endpoint, key: &str, bytes: usize) -> Bytes {
     let value = value(bytes);
-    request("POST", address, &format!("/v1/collections/{COLLECTION}/keys/{key}"), &format!("{{\"value\":{value}}}"))
+    endpoint.request("POST", &format!("/v1/collections/{COLLECTION}/keys/{key}"), &format!("{{\"value\":{value}}}"))
 }
 
 /// A JSON text of so many bytes, quotes included.

@@ -2,7 +2,7 @@
 //! groups of the same bytes in the sizes that the server came to in the same round.
 
 use super::{COLLECTION, create_collection, order, progress, rates, set_request, value};
-use crate::http::{Connection, request};
+use crate::http::Connection;
 use crate::load::Load;
 use crate::process::{Place, Server};
 use crate::report::{Comparison, Figure, Report, Side, Spread};
@@ -22,12 +22,12 @@ const VALUE_BYTES: usize = 100;
 
 pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     let directory = settings.directory().join("set");
-    let ours = Server::headwater(settings, Place::Measured, &directory, &[]).await?;
-    create_collection(ours.address).await?;
-    let durable = Server::competitor(settings, "durable", &directory, &[directory.join("durable").into()]).await?;
+    let ours = Server::writer(settings, Place::Measured, &directory).await?;
+    create_collection(&ours.endpoint).await?;
+    let durable = Server::competitor(settings, "durable", &directory, &directory.join("durable"), &ours).await?;
     let servers = [("headwater", &ours), ("axum + group fdatasync", &durable)];
     let requests: [Arc<[Bytes]>; 2] = servers
-        .map(|(_, server)| (0..KEYS).map(|key| set_request(server.address, &key_name(key), VALUE_BYTES)).collect());
+        .map(|(_, server)| (0..KEYS).map(|key| set_request(&server.endpoint, &key_name(key), VALUE_BYTES)).collect());
     for connections in CONNECTIONS {
         let mut turns = [const { Vec::new() }; 2];
         let (mut group_sizes, mut medium) = (Vec::new(), Vec::new());
@@ -70,8 +70,8 @@ fn key_name(number: usize) -> String {
 
 /// Writes acknowledged and groups synced since the server started.
 async fn groups(server: &Server) -> anyhow::Result<(u64, u64)> {
-    let mut connection = Connection::open(server.address).await?;
-    let reply = connection.exchange(&request("GET", server.address, "/v1/metrics", "")).await?;
+    let mut connection = Connection::open(&server.endpoint).await?;
+    let reply = connection.exchange(&server.endpoint.request("GET", "/v1/metrics", "")).await?;
     reply.ok()?;
     Ok((reply.unsigned("writes_total")?, reply.unsigned("log_groups_total")?))
 }
@@ -105,4 +105,5 @@ fn line(seq: u64, out: &mut Vec<u8>) {
     let collection = Some(Cow::Borrowed(COLLECTION));
     let timestamp = 1_763_650_000_000;
     Logged { seq, prev: Some(seq - 1), collection, timestamp, extra: "".into(), action }.write_line(out);
+    out.push(b'\n');
 }

@@ -35,17 +35,15 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
 
 async fn measure_anywhere(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     let directory = settings.directory().join("visible");
-    let writer = Server::headwater(settings, Place::Anywhere, &directory.join("writer"), &[]).await?;
-    create_collection(writer.address).await?;
-    let parent = format!("http://{}", writer.address);
-    let replica =
-        Server::headwater(settings, Place::Anywhere, &directory.join("replica"), &["--parent", &parent]).await?;
+    let writer = Server::writer(settings, Place::Anywhere, &directory.join("writer")).await?;
+    create_collection(&writer.endpoint).await?;
+    let replica = Server::replica(settings, Place::Anywhere, &directory.join("replica"), &writer).await?;
     replica.until_ready().await?;
-    let mut follower = Follower::open(replica.address, 1, None).await?;
+    let mut follower = Follower::open(&replica.endpoint, 1, None).await?;
     let position = follower.until_ready().await?;
-    let mut connection = Connection::open(writer.address).await?;
+    let mut connection = Connection::open(&writer.endpoint).await?;
     // The writer's first lines may still be on their way to the replica.
-    let mut seq = connection.exchange(&set_request(writer.address, "k0", 100)).await?.unsigned("seq")?;
+    let mut seq = connection.exchange(&set_request(&writer.endpoint, "k0", 100)).await?.unsigned("seq")?;
     ensure!(seq > position.seq, "a write got seq {seq}, the replica was at {position} before");
     while follower.seq() < seq {
         timeout(GIVE_UP, follower.receive(|_| {})).await.context("the replica does not follow")??;
@@ -69,7 +67,7 @@ async fn measure_anywhere(settings: &Settings, report: &mut Report) -> anyhow::R
                     _ = &mut tick => break,
                 }
             }
-            let request = set_request(writer.address, &format!("k{}", write % 1000), 100);
+            let request = set_request(&writer.endpoint, &format!("k{}", write % 1000), 100);
             let sent = Instant::now();
             let exchange = connection.exchange(&request);
             tokio::pin!(exchange);
