@@ -41,6 +41,8 @@ pub(super) struct Follower<'o> {
     /// The state before the connection, until it is known that it goes on from there.
     before: Option<MemorySnapshot>,
     changes: u64,
+    /// Why no stream was opened, in words.
+    unopened: Option<Failure>,
 }
 
 impl<'o> Follower<'o> {
@@ -50,7 +52,18 @@ impl<'o> Follower<'o> {
         let store = MemoryStore::new(Progress::new(scope.clone()), MemoryOptions::single_threaded(random::bits()));
         let node = Arc::new(Node::new(store, options));
         let replica = Replica::new(Arc::clone(&node), ReplicaOptions { scope: scope.clone(), instance, parents: 1 });
-        Self { client, replica, node, scope, screen, initial, was_connected: false, before: None, changes: 0 }
+        Self {
+            client,
+            replica,
+            node,
+            scope,
+            screen,
+            initial,
+            was_connected: false,
+            before: None,
+            changes: 0,
+            unopened: None,
+        }
     }
 
     /// Connects, follows, and connects again.
@@ -91,10 +104,12 @@ impl<'o> Follower<'o> {
             Err(failure) if failure.kind == Kind::Refused || !(self.was_connected || failure.code.is_some()) => {
                 Err(failure)
             }
-            Err(Failure { code: Some(_), retry_after_s, .. }) => {
-                Ok(Cause::Refused { retry_ms: retry_after_s.unwrap_or(0).saturating_mul(1_000) })
+            Err(failure) => {
+                let retry_ms = failure.retry_after_s.unwrap_or(0).saturating_mul(1_000);
+                let cause = if failure.code.is_some() { Cause::Refused { retry_ms } } else { Cause::Lost };
+                self.unopened = Some(failure);
+                Ok(cause)
             }
-            Err(_) => Ok(Cause::Lost),
         }
     }
 
@@ -176,7 +191,11 @@ impl<'o> Follower<'o> {
     fn rebased(&mut self, position: Position, before: Position, reason: BaselineReason) -> Result<(), Failure> {
         let after = self.snapshot()?;
         let (count, keys) = after.collections().iter().fold((0, 0), |(n, keys), facts| (n + 1, keys + facts.keys));
-        self.screen.notice(&format!("following from position {position}: {keys} entries, {count} collections"));
+        self.screen.notice(&format!(
+            "following from position {position}: {}, {}",
+            counted(keys, "entry", "entries"),
+            counted(count, "collection", "collections")
+        ));
         let granted = &after.progress().scope;
         if *granted != self.scope {
             self.screen.notice(&format!("this pair is granted only {granted}"));
@@ -201,11 +220,14 @@ impl<'o> Follower<'o> {
     ///
     /// # Errors
     /// When another connection would end the same way.
-    fn judge(&self, cause: &Cause) -> Result<String, Failure> {
+    fn judge(&mut self, cause: &Cause) -> Result<String, Failure> {
         let refused = |message: String| Failure::new(Kind::Refused, message);
         Ok(match cause {
-            Cause::Lost | Cause::Own => "the connection is lost".into(),
-            Cause::Refused { .. } => "the node cannot serve a stream now".into(),
+            Cause::Lost | Cause::Own | Cause::Refused { .. } => match self.unopened.take() {
+                None => "the connection is lost".into(),
+                Some(Failure { code: Some(code), message, .. }) => format!("{message} [{code}]"),
+                Some(failure) => failure.message,
+            },
             Cause::Silent => "the node fell silent".into(),
             Cause::Offence(offence) => match offence {
                 Offence::OtherCluster { .. } => {
@@ -251,8 +273,8 @@ impl<'o> Follower<'o> {
                 Some(parent) => format!("following {parent}"),
             };
             let lag = node.lag_ms(clock::now()).map_or(String::new(), |lag_ms| format!(" · lag {}", span(lag_ms)));
-            let noun = if changes == 1 { "change" } else { "changes" };
-            format!("{state} · position {}{lag} · {changes} {noun}", node.store().position())
+            let changes = counted(changes, "change", "changes");
+            format!("{state} · position {}{lag} · {changes}", node.store().position())
         })
     }
 }
@@ -261,6 +283,10 @@ impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         Self::unable(format!("cannot compare the states: {error}"))
     }
+}
+
+fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// Passes when the replica's deadline, on the clock it is told, has passed.

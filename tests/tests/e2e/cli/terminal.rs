@@ -126,6 +126,20 @@ async fn lists_are_tables_that_fit_and_keys_cannot_play_tricks() {
 }
 
 #[tokio::test]
+async fn a_hundred_entries_are_shown_and_the_rest_on_demand() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, cli) = writer(directory.path()).await;
+    for n in 0..100 {
+        writer.client().set("flags", &format!("a{n:02}"), "0").await;
+    }
+    let some = shown(cli.command(&["list", "flags"]), "--all").await;
+    assert!(some.contains("100 shown; more follow: headwater list flags --after a99"), "{some}");
+    assert!(!some.contains("checkout"), "{some}");
+    let all = shown(cli.command(&["list", "flags", "--all"]), "checkout").await;
+    assert!(!all.contains("more follow"), "{all}");
+}
+
+#[tokio::test]
 async fn a_drop_wants_the_name_typed() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, cli) = writer(directory.path()).await;

@@ -116,7 +116,8 @@ async fn it_goes_on_behind_the_last_change_after_a_restart() {
     watching.changes(1).await;
 
     writer.kill().await;
-    watching.notice("again in").await;
+    watching.notice("the connection is lost; again in").await;
+    watching.notice("Connection refused").await;
     writer.start_again().await;
     writer.client().set("c", "after", "2").await;
 
