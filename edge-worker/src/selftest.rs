@@ -8,12 +8,13 @@ use headwater_core::position::Position;
 use headwater_core::record::{Parts, Record};
 use headwater_core::scope::Scope;
 use headwater_core::store::{Collection, Effect, Progress, Snapshot, SnapshotError, Store, StoreError, Write, model};
+use headwater_core::vectors::{self, Pieces};
 use std::cell::Cell;
 use std::ops::Bound;
 use worker::{Request, Response, Result, State};
 
 /// Answers the routes of the self-test; everything in the object's database is lost.
-pub(crate) fn answer(state: &State, request: &Request) -> Result<Option<Response>> {
+pub(crate) async fn answer(state: &State, request: &mut Request) -> Result<Option<Response>> {
     let url = request.url()?;
     let Some(name) = url.path().strip_prefix("/__selftest/") else {
         return Ok(None);
@@ -27,6 +28,18 @@ pub(crate) fn answer(state: &State, request: &Request) -> Result<Option<Response
         "model" => database.model(number("seed", 1), number("seeds", 1), number("steps", 2_000) as usize),
         "long" => database.long_values(),
         "keys" => database.keys(),
+        "vector" => {
+            let pieces = match number("seed", 0) {
+                0 => Pieces::Whole,
+                1 => Pieces::Bytes,
+                seed => Pieces::Seeded(seed),
+            };
+            let vector = request.bytes().await?;
+            return Ok(Some(match database.vector(&vector, pieces) {
+                Ok(outcome) => Response::ok(outcome)?,
+                Err(said) => Response::error(said, 500)?,
+            }));
+        }
         "load" => database.load(number("keys", 100_000)),
         _ => return Ok(Some(Response::error("no such test", 404)?)),
     };
@@ -58,6 +71,12 @@ impl Database<'_> {
             self.sql().run(&format!("DROP TABLE IF EXISTS {table}"), &[]).map_err(failed)?;
         }
         self.open()
+    }
+
+    /// Plays a wire vector and returns its outcome.
+    fn vector(&self, vector: &[u8], pieces: Pieces) -> Outcome {
+        let store = Busy { store: self.empty()?, chance: Cell::new(1), late: false };
+        vectors::run(store, vector, pieces).map_err(|error| error.to_string())
     }
 
     fn model(&self, first: u64, seeds: u64, steps: usize) -> Outcome {

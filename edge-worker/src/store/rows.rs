@@ -61,27 +61,27 @@ impl Run {
 
 const COLUMNS: &str = "key, seq, version, timestamp, extra_bytes, pieces, text";
 
-fn read_row(sql: &Sql, part: u64, row: &Row, first: u32) -> Result<(Box<str>, Option<Record>), StoreError> {
-    let key = row.text(first)?;
-    let pieces = row.signed(first + 5)?;
+fn read_row(sql: &Sql, part: u64, row: &Row) -> Result<(Box<str>, Option<Record>), StoreError> {
+    let key = row.text(0)?;
+    let pieces = row.signed(5)?;
     if pieces == REMOVED {
         return Ok((key.into(), None));
     }
-    let mut text = row.text(first + 6)?;
+    let mut text = row.text(6)?;
     if pieces > 0 {
         let query = "SELECT text FROM pieces WHERE part = ? AND key = ? ORDER BY n";
         text = sql.rows(query, &[Bind::Number(part), Bind::Text(&key)], |piece| piece.text(0))?.concat();
     }
-    let extra_bytes = usize::try_from(row.number(first + 4)?).ok();
+    let extra_bytes = usize::try_from(row.number(4)?).ok();
     let value_bytes =
         extra_bytes.and_then(|extra| text.len().checked_sub(extra)).filter(|at| text.is_char_boundary(*at));
     let (value, extra) = text.split_at(value_bytes.ok_or_else(|| super::sql_error("entries.extra_bytes"))?);
     let record = Record::new(Parts {
         key: &key,
         value,
-        seq: row.number(first + 1)?,
-        version: row.number(first + 2)?,
-        timestamp: row.number(first + 3)?,
+        seq: row.number(1)?,
+        version: row.number(2)?,
+        timestamp: row.number(3)?,
         extra,
     });
     Ok((key.into(), Some(record)))
@@ -91,7 +91,7 @@ fn read_row(sql: &Sql, part: u64, row: &Row, first: u32) -> Result<(Box<str>, Op
 pub(super) fn find(sql: &Sql, part: u64, key: &str) -> Result<Option<Option<Record>>, StoreError> {
     let query =
         "SELECT key, seq, version, timestamp, extra_bytes, pieces, text FROM entries WHERE part = ? AND key = ?";
-    sql.row(query, &[Bind::Number(part), Bind::Text(key)], |row| Ok(read_row(sql, part, row, 0)?.1))
+    sql.row(query, &[Bind::Number(part), Bind::Text(key)], |row| Ok(read_row(sql, part, row)?.1))
 }
 
 /// What keys hold in a part, in order from `from` on: up to `limit` keys, fewer when their texts are long.
@@ -101,20 +101,26 @@ pub(super) fn scan(sql: &Sql, part: u64, from: Bound<&str>, limit: usize) -> Res
         Bound::Excluded(key) => (">", key),
         Bound::Unbounded => (">", ""),
     };
-    // The inner query adds up lengths, which SQLite knows without reading long texts.
+    // The inner query adds up lengths, which SQLite knows without reading long texts. One row more than fits is read, so
+    // that the last page shows that it is the last.
     let query = format!(
-        "SELECT {COLUMNS} FROM entries WHERE part = ?1 AND key {compare} ?2 ORDER BY key LIMIT max(1, (
+        "SELECT {COLUMNS}, octet_length(text) + max(pieces, 0) * {PIECE_BYTES}
+        FROM entries WHERE part = ?1 AND key {compare} ?2 ORDER BY key LIMIT 1 + (
             SELECT count(*) FROM (
                 SELECT sum(octet_length(text) + max(pieces, 0) * {PIECE_BYTES}) OVER (ORDER BY key) AS bytes
                 FROM entries WHERE part = ?1 AND key {compare} ?2 ORDER BY key LIMIT ?3
             ) WHERE bytes <= {PAGE_BYTES_MAX}
-        ))"
+        )"
     );
     let limit = limit.clamp(1, PAGE_ROWS_MAX);
     let binds = [Bind::Number(part), Bind::Text(from), Bind::Number(limit as u64)];
-    let items = sql.rows(&query, &binds, |row| read_row(sql, part, row, 0))?;
-    // Fewer rows than asked for may be the end or the bound in bytes; only an empty answer is surely the end.
-    let until = items.last().map(|(key, _)| key.clone());
+    let mut bytes = 0;
+    let items = sql.rows(&query, &binds, |row| {
+        bytes += row.number(7)?;
+        read_row(sql, part, row)
+    })?;
+    let is_last = items.len() <= limit && bytes <= PAGE_BYTES_MAX;
+    let until = if is_last { None } else { items.last().map(|(key, _)| key.clone()) };
     Ok(Run { items, until })
 }
 
