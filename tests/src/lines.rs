@@ -36,7 +36,7 @@ impl Lines {
     }
 
     /// The next line without its newline, `None` at the stream's end.
-    pub async fn next(&mut self) -> Option<String> {
+    pub async fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -56,7 +56,7 @@ impl Lines {
 
     /// The next line as JSON, which must come.
     pub async fn command(&mut self) -> Value {
-        let line = self.next().await.expect("the stream goes on");
+        let line = self.line().await.expect("the stream goes on");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 

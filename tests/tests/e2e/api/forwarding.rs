@@ -168,8 +168,8 @@ async fn a_replica_that_never_met_its_parent_reads_nothing_and_forwards_nothing(
 
 /// A parent that reads a request, answers with these bytes and hangs up. Requests are kept.
 async fn strange_parent(answer: &'static [u8]) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
     let requests = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&requests);
     tokio::spawn(async move {
@@ -178,7 +178,7 @@ async fn strange_parent(answer: &'static [u8]) -> (String, Arc<Mutex<Vec<String>
             tokio::spawn(async move {
                 let mut request = Vec::new();
                 while !is_whole(&request) && connection.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
-                kept.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
+                kept.lock().expect("nobody panics with it").push(String::from_utf8_lossy(&request).into_owned());
                 // Whoever asked may be gone; that is not this parent's concern.
                 drop(connection.write_all(answer).await);
             });

@@ -27,7 +27,8 @@ fn query(parameters: &[(&str, &str)]) -> String {
 fn keys_of(reply: &Reply) -> Vec<String> {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let entries = reply.json();
-    entries.as_array().unwrap().iter().map(|entry| entry["key"].as_str().unwrap().to_owned()).collect()
+    let key = |entry: &serde_json::Value| entry["key"].as_str().expect("an entry has a key").to_owned();
+    entries.as_array().expect("a list").iter().map(key).collect()
 }
 
 async fn filled() -> (Writer, Vec<&'static str>) {

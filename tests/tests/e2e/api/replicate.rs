@@ -34,7 +34,7 @@ async fn a_stream_opens_with_hello_baseline_ready_and_ping() {
             assert_eq!(lines.opened.header(name), Some(value), "{name}");
         }
         position(&lines.opened);
-        let first = lines.next().await.unwrap();
+        let first = lines.line().await.unwrap();
         assert!(first.starts_with(r#"{"type":"HELLO","protocol":1,"cluster":""#), "{first}");
         let hello: Value = serde_json::from_str(&first).unwrap();
         let members = [
@@ -61,10 +61,10 @@ async fn a_stream_opens_with_hello_baseline_ready_and_ping() {
         assert_eq!((&hello["scope"], &hello["pingMs"], &hello["requires"]), (&json!("*"), &json!(500), &json!([])));
         assert!(hello["at"].is_u64() && hello["timestamp"].is_u64());
 
-        let begin = lines.next().await.unwrap();
+        let begin = lines.line().await.unwrap();
         assert_eq!(begin, format!(r#"{{"type":"BASELINE_BEGIN","collection":"flags","created":{created}}}"#));
         for (key, seq, value) in [("a", at.seq, r#"{"on":true}"#), ("b", b.seq, "1.50")] {
-            let line = lines.next().await.unwrap();
+            let line = lines.line().await.unwrap();
             let start =
                 format!(r#"{{"type":"SET","collection":"flags","seq":{seq},"key":"{key}","version":1,"timestamp":"#);
             assert!(line.starts_with(&start) && line.ends_with(&format!(",\"value\":{value}}}")), "{line}");
@@ -119,7 +119,7 @@ async fn a_stream_carries_each_write_as_it_is_in_the_log() {
     ];
     for expected in expected {
         let line = loop {
-            let line = lines.next().await.unwrap();
+            let line = lines.line().await.unwrap();
             if !line.starts_with(r#"{"type":"PING""#) {
                 break line;
             }
@@ -200,7 +200,7 @@ async fn another_cursor_gets_a_baseline_with_the_reason_or_is_sent_elsewhere() {
     assert_eq!(lines.command().await["resume"], json!("none"));
     let end = lines.command().await;
     assert_eq!((&end["type"], &end["reason"], &end["detail"]), (&json!("END"), &json!("elsewhere"), &json!("behind")));
-    assert_eq!(lines.next().await, None);
+    assert_eq!(lines.line().await, None);
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn a_replica_sends_away_who_is_ahead_of_it_or_asks_for_more_than_it_holds(
         assert_eq!(lines.command().await["resume"], json!("none"), "{scope}");
         let end = lines.command().await;
         assert_eq!((&end["type"], &end["reason"]), (&json!("END"), &json!("elsewhere")));
-        assert_eq!(lines.next().await, None);
+        assert_eq!(lines.line().await, None);
     }
     let mut lines = Lines::open(&narrow.client(), &format!("{{\"scope\":{own}}}")).await.unwrap();
     let hello = lines.command().await;
@@ -277,7 +277,7 @@ async fn the_same_instance_supersedes_itself() {
     newer.until("READY").await;
     let end = older.until("END").await.pop().unwrap();
     assert_eq!(end["reason"], json!("superseded"));
-    assert_eq!(older.next().await, None);
+    assert_eq!(older.line().await, None);
     assert_eq!(newer.command().await["type"], json!("PING"));
     // Equal labels are nobody's business.
     let mut one = Lines::open(&writer.client, r#"{"node":"pod"}"#).await.unwrap();
@@ -308,7 +308,7 @@ async fn a_shutdown_ends_every_stream_with_end() {
         assert_eq!((&end["reason"], &end["detail"]), (&json!("retry"), &json!("shutdown")));
         assert!(end["retryMs"].is_u64());
         assert_eq!(end["parents"], json!([]));
-        assert_eq!(lines.next().await, None);
+        assert_eq!(lines.line().await, None);
     }
     drop(replica);
 }

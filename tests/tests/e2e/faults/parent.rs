@@ -79,7 +79,7 @@ async fn a_stopped_writer_says_end_and_is_resumed_from_the_cursor() {
     let end = stream.until("END").await.pop().unwrap();
     assert_eq!((end["reason"].as_str(), end["detail"].as_str()), (Some("retry"), Some("shutdown")), "{end}");
     assert!(end["retryMs"].is_u64(), "{end}");
-    assert_eq!(stream.next().await, None, "END is the last line");
+    assert_eq!(stream.line().await, None, "END is the last line");
     Replication::until(&near.client(), "END was seen", |found| !found.connected).await;
     lag_truly(&[&near, &far], cut, Duration::from_millis(4 * PING_MS)).await;
     assert_eq!(Replication::of(&far.client()).await.faults, before[1].faults, "a stream with END is no fault");

@@ -45,7 +45,7 @@ async fn unknown_fields_are_kept_and_relayed_byte_for_byte_in_tail_and_baseline(
     for (node, tail) in [&near, &far].into_iter().zip(&mut tails) {
         let mut lines = Vec::new();
         while lines.len() < 3 {
-            let line = tail.next().await.unwrap();
+            let line = tail.line().await.unwrap();
             if !line.contains("\"PING\"") {
                 lines.push(line);
             }
@@ -55,7 +55,7 @@ async fn unknown_fields_are_kept_and_relayed_byte_for_byte_in_tail_and_baseline(
         let mut stream = Lines::open(&node.client(), r#"{"scope":"**"}"#).await.unwrap();
         let as_entry = line.replace(",\"prev\":3", "");
         loop {
-            let line = stream.next().await.expect("the entry is in the baseline");
+            let line = stream.line().await.expect("the entry is in the baseline");
             if line.contains("\"odd\"") {
                 assert_eq!(line, as_entry, "{}", node.url);
                 break;
