@@ -37,7 +37,6 @@ impl Paint {
     }
 
     inks! {
-        bold "1"
         dim "2"
         bad "1;31"
         good "32"
