@@ -311,9 +311,8 @@ impl<S: Store> Node<S> {
         self.lock().feed.after(scope, seq)
     }
 
-    /// A place among those who are sent a baseline, with the snapshot they share and the `at` that is true of it; `None`
-    /// when all places are taken.
-    pub(crate) fn begin_baseline(&self, id: u64, now: Now) -> Result<Option<(Arc<S::Snapshot>, u64)>, SnapshotError> {
+    /// A place among those who are sent a baseline, with the snapshot they share; `None` when all places are taken.
+    pub(crate) fn begin_baseline(&self, id: u64, now: Now) -> Result<Option<Proven<S::Snapshot>>, SnapshotError> {
         let mut shared = self.lock();
         if shared.children.values().filter(|child| child.in_baseline).count() >= self.options.baselines_max {
             return Ok(None);
@@ -330,7 +329,7 @@ impl<S: Store> Node<S> {
         if let Some(child) = shared.children.get_mut(&id) {
             child.in_baseline = true;
         }
-        Ok(Some((snapshot, shared.snapshot_at)))
+        Ok(Some(Proven { snapshot, at: shared.snapshot_at }))
     }
 
     pub(crate) fn end_baseline(&self, id: u64) {
@@ -381,6 +380,12 @@ impl<S: Store> Node<S> {
 
 /// Bytes of lines behind an open snapshot up to which newcomers share it.
 const SHARED_TAIL_BYTES_MAX: usize = 1 << 20;
+
+/// A snapshot and the newest proof there was of it.
+pub(crate) struct Proven<P> {
+    pub(crate) snapshot: Arc<P>,
+    pub(crate) at: u64,
+}
 
 /// A child's registration.
 pub(crate) struct Joined {

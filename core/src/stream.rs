@@ -262,8 +262,9 @@ impl<S: Store> Stream<S> {
                     SnapshotError::Store(error) => OpenError::Store(error),
                     SnapshotError::TooMany | SnapshotError::Gone => OpenError::Overloaded("baselines"),
                 })?;
-                let (snapshot, snapshot_at) = snapshot.ok_or(OpenError::Overloaded("baselines"))?;
-                at = snapshot_at;
+                let proven = snapshot.ok_or(OpenError::Overloaded("baselines"))?;
+                let snapshot = proven.snapshot;
+                at = proven.at;
                 let progress = snapshot.progress().clone();
                 let covered = snapshot.collections().iter().rev().filter(|c| self.scope.touches(&c.name));
                 let remaining = covered.cloned().collect();

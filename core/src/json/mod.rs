@@ -34,6 +34,9 @@ pub const TEXT_BYTES_MAX: usize = (u32::MAX / 2) as usize;
 /// Largest integer [`unsigned`] returns: every integer up to it is exact in a double, so JavaScript reads the same.
 const UNSIGNED_MAX: u64 = (1 << 53) - 1;
 
+/// Members of an object in order: the unescaped key and the raw text of the value.
+pub type Members<'t> = Vec<(Cow<'t, str>, &'t str)>;
+
 /// Checks that the bytes are UTF-8 without a byte order mark, and nothing else.
 ///
 /// The step before [`members`] or [`elements`] for bytes that came from outside.
@@ -109,7 +112,7 @@ pub fn value_end(text: &str, start: usize) -> Result<usize, Error> {
 /// # Errors
 ///
 /// As [`validate`]; `UnexpectedByte` when the text is another type.
-pub fn members(text: &str) -> Result<Vec<(Cow<'_, str>, &str)>, Error> {
+pub fn members(text: &str) -> Result<Members<'_>, Error> {
     let mut scanner = Scanner::new(text, 0)?;
     let mut members = Vec::new();
     scanner.open(b'{')?;
@@ -153,7 +156,7 @@ pub fn elements(text: &str) -> Result<Vec<&str>, Error> {
 /// # Errors
 ///
 /// As [`members`].
-pub fn members_and_rows<'t>(text: &'t str, name: &str) -> Result<Vec<(Cow<'t, str>, &'t str)>, Error> {
+pub fn members_and_rows<'t>(text: &'t str, name: &str) -> Result<Members<'t>, Error> {
     let mut scanner = Scanner::new(text, 0)?;
     let mut members = Vec::new();
     scanner.open(b'{')?;
@@ -178,7 +181,7 @@ pub fn members_and_rows<'t>(text: &'t str, name: &str) -> Result<Vec<(Cow<'t, st
 /// # Errors
 ///
 /// As [`members`]; `UnexpectedByte` where an element is no object.
-pub fn rows(text: &str) -> Result<Vec<Vec<(Cow<'_, str>, &str)>>, Error> {
+pub fn rows(text: &str) -> Result<Vec<Members<'_>>, Error> {
     let mut scanner = Scanner::new(text, 0)?;
     let mut rows = Vec::new();
     scanner.open(b'[')?;

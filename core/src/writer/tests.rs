@@ -74,7 +74,8 @@ impl Desk {
 
     /// Makes everything up to `seq` state.
     fn settle(&mut self, seq: u64) {
-        for (start, line) in lines(&self.log[self.settled..].to_vec()) {
+        let pending = self.log[self.settled..].to_vec();
+        for (start, line) in lines(&pending) {
             let Ok(Line::Log(command)) = decode(line, Trust::Checked) else { panic!("{line:?}") };
             if command.seq > seq {
                 self.settled += start;

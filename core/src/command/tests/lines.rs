@@ -25,24 +25,24 @@ fn lasting(text: String) -> &'static str {
     text.leak()
 }
 
-pub(super) fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![3 => 0..200u64, 2 => 0..=INTEGER_MAX, 1 => INTEGER_MAX - 2..=INTEGER_MAX]
+pub(super) fn number() -> BoxedStrategy<u64> {
+    prop_oneof![3 => 0..200u64, 2 => 0..=INTEGER_MAX, 1 => INTEGER_MAX - 2..=INTEGER_MAX].boxed()
 }
 
 fn ordinal() -> impl Strategy<Value = u64> {
     number().prop_map(|number| number.max(1))
 }
 
-pub(super) fn name() -> impl Strategy<Value = Cow<'static, str>> {
-    "_?[A-Za-z0-9][A-Za-z0-9._:-]{0,9}".prop_map(Cow::Owned)
+pub(super) fn name() -> BoxedStrategy<Cow<'static, str>> {
+    "_?[A-Za-z0-9][A-Za-z0-9._:-]{0,9}".prop_map(Cow::Owned).boxed()
 }
 
-fn text() -> impl Strategy<Value = Cow<'static, str>> {
-    prop_oneof![3 => "[a-z]{0,8}", 1 => any::<String>(), 1 => "[\\x00-\\x7f]{0,12}"].prop_map(Cow::Owned)
+fn text() -> BoxedStrategy<Cow<'static, str>> {
+    prop_oneof![3 => "[a-z]{0,8}", 1 => any::<String>(), 1 => "[\\x00-\\x7f]{0,12}"].prop_map(Cow::Owned).boxed()
 }
 
-pub(super) fn key() -> impl Strategy<Value = Cow<'static, str>> {
-    text().prop_map(|key| if key.is_empty() { Cow::Borrowed("\u{0}\"\\é\u{10000}") } else { key })
+pub(super) fn key() -> BoxedStrategy<Cow<'static, str>> {
+    text().prop_map(|key| if key.is_empty() { Cow::Borrowed("\u{0}\"\\é\u{10000}") } else { key }).boxed()
 }
 
 fn string(text: &str) -> String {
@@ -66,7 +66,7 @@ const ODD_VALUES: &[&str] = &[
 ];
 
 /// A value's JSON text without insignificant white space.
-pub(super) fn value() -> impl Strategy<Value = String> {
+pub(super) fn value() -> BoxedStrategy<String> {
     let leaf = prop_oneof![select(ODD_VALUES).prop_map(String::from), text().prop_map(|text| string(&text))];
     leaf.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
@@ -77,6 +77,7 @@ pub(super) fn value() -> impl Strategy<Value = String> {
             }),
         ]
     })
+    .boxed()
 }
 
 fn value_text() -> impl Strategy<Value = &'static str> {
@@ -84,11 +85,11 @@ fn value_text() -> impl Strategy<Value = &'static str> {
 }
 
 /// Optional fields of a later release, mostly none. None has the name of a known field.
-fn extra() -> impl Strategy<Value = Cow<'static, str>> {
+fn extra() -> BoxedStrategy<Cow<'static, str>> {
     let fields = btree_map("x[a-z\"é]{0,3}", value(), 1..4).prop_map(|fields: BTreeMap<String, String>| {
         Cow::Owned(fields.iter().map(|(name, value)| format!(",{}:{value}", string(name))).collect())
     });
-    prop_oneof![3 => Just(Cow::Borrowed("")), 1 => fields]
+    prop_oneof![3 => Just(Cow::Borrowed("")), 1 => fields].boxed()
 }
 
 pub(super) fn id() -> impl Strategy<Value = Id> {
@@ -99,7 +100,7 @@ fn words() -> impl Strategy<Value = Vec<Cow<'static, str>>> {
     vec(text(), 0..3)
 }
 
-pub(super) fn scope() -> impl Strategy<Value = Scope> {
+pub(super) fn scope() -> BoxedStrategy<Scope> {
     let prefixes = vec(prop_oneof!["", "[a-b]{1,3}", text().prop_map(Cow::into_owned)], 1..4);
     prop_oneof![
         Just(Scope::Everything),
@@ -107,34 +108,36 @@ pub(super) fn scope() -> impl Strategy<Value = Scope> {
         btree_map(name().prop_map(Cow::into_owned), prefixes, 1..4)
             .prop_map(|map| Scope::Only(Collections::new(map).unwrap())),
     ]
+    .boxed()
 }
 
-fn epochs() -> impl Strategy<Value = EpochTable> {
-    (btree_set(ordinal(), 0..5), btree_set(ordinal(), 0..5)).prop_map(|(epochs, firsts)| {
-        let starts = epochs.into_iter().zip(firsts).map(|(epoch, first)| EpochStart { epoch, first });
-        EpochTable::new(starts.collect()).unwrap()
-    })
+fn epochs() -> BoxedStrategy<EpochTable> {
+    (btree_set(ordinal(), 0..5), btree_set(ordinal(), 0..5))
+        .prop_map(|(epochs, firsts)| {
+            let starts = epochs.into_iter().zip(firsts).map(|(epoch, first)| EpochStart { epoch, first });
+            EpochTable::new(starts.collect()).unwrap()
+        })
+        .boxed()
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 4]>().prop_map(|bytes| Digest::of(&bytes))
 }
 
-fn op() -> impl Strategy<Value = Op<'static>> {
-    (key(), ordinal(), option::of(value_text()), extra()).prop_map(|(key, version, value, extra)| Op {
-        key,
-        version,
-        value,
-        extra,
-    })
+fn op() -> BoxedStrategy<Op<'static>> {
+    (key(), ordinal(), option::of(value_text()), extra())
+        .prop_map(|(key, version, value, extra)| Op { key, version, value, extra })
+        .boxed()
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op<'static>>> {
-    vec(op(), 1..5).prop_map(|mut ops| {
-        ops.sort_by(|a, b| a.key.cmp(&b.key));
-        ops.dedup_by(|a, b| a.key == b.key);
-        ops
-    })
+fn ops() -> BoxedStrategy<Vec<Op<'static>>> {
+    vec(op(), 1..5)
+        .prop_map(|mut ops| {
+            ops.sort_by(|a, b| a.key.cmp(&b.key));
+            ops.dedup_by(|a, b| a.key == b.key);
+            ops
+        })
+        .boxed()
 }
 
 /// A command of the log that this release knows, or an entry of a baseline.
@@ -180,29 +183,18 @@ fn unknown() -> impl Strategy<Value = Line<'static>> {
     })
 }
 
-fn hello() -> impl Strategy<Value = Hello<'static>> {
+fn hello() -> BoxedStrategy<Hello<'static>> {
     let resume = prop_oneof![
         Just(Resume::Tail),
         Just(Resume::None),
         (0..BaselineReason::WORDS.len()).prop_map(|index| Resume::Baseline(BaselineReason::WORDS[index].1)),
     ];
     let numbers = (ordinal(), ordinal(), number(), ordinal(), number());
-    (numbers, id(), text(), vec(id(), 0..4), resume, scope(), words(), number()).prop_map(
-        |((epoch, seq, at, ping_ms, timestamp), cluster, node, path, resume, scope, requires, protocol)| Hello {
-            protocol,
-            cluster,
-            epoch,
-            seq,
-            at,
-            node,
-            path,
-            resume,
-            scope,
-            ping_ms,
-            requires,
-            timestamp,
-        },
-    )
+    (numbers, id(), text(), vec(id(), 0..4), resume, scope(), words(), number())
+        .prop_map(|((epoch, seq, at, ping_ms, timestamp), cluster, node, path, resume, scope, requires, protocol)| {
+            Hello { protocol, cluster, epoch, seq, at, node, path, resume, scope, ping_ms, requires, timestamp }
+        })
+        .boxed()
 }
 
 fn steer() -> impl Strategy<Value = Steer<'static>> {
@@ -234,8 +226,9 @@ fn steer() -> impl Strategy<Value = Steer<'static>> {
 }
 
 /// Any line but one that is ignored, which has no canonical form.
-pub(super) fn line() -> impl Strategy<Value = Line<'static>> {
-    prop_oneof![4 => logged(), 1 => unknown(), 3 => steer().prop_map(Line::Steer)]
+pub(super) fn line() -> BoxedStrategy<Line<'static>> {
+    let boxed = [(4, logged().boxed()), (1, unknown().boxed()), (3, steer().prop_map(Line::Steer).boxed())];
+    Union::new_weighted(boxed.into()).boxed()
 }
 
 /// The line's canonical text.
