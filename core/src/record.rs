@@ -186,7 +186,11 @@ impl Record {
 
     /// The entity tag without quotes, `<seq>-<timestamp ms>`: the same on every node and across restores.
     pub fn tag(&self) -> String {
-        alloc::format!("{}-{}", self.seq(), self.timestamp())
+        let mut tag = Vec::with_capacity(32);
+        write_u64(&mut tag, self.seq());
+        tag.push(b'-');
+        write_u64(&mut tag, self.timestamp());
+        String::from_utf8(tag).expect("digits are UTF-8")
     }
 }
 

@@ -57,7 +57,12 @@ impl<N> Answer<N> {
     /// Adds the position the answer is as of and, on a replica, the lag.
     #[must_use]
     pub fn as_of(self, position: Position, lag_ms: Option<u64>) -> Self {
-        let answer = self.with(super::HEADER_POSITION, format!("{position}"));
+        let mut text = Vec::with_capacity(32);
+        write_u64(&mut text, position.epoch);
+        text.push(b'.');
+        write_u64(&mut text, position.seq);
+        let text = String::from_utf8(text).expect("digits are UTF-8");
+        let answer = self.with(super::HEADER_POSITION, text);
         match lag_ms {
             Some(lag_ms) => answer.with(super::HEADER_LAG, format!("{lag_ms}")),
             None => answer,

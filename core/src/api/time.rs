@@ -1,6 +1,5 @@
 //! Instants as the API writes them.
 
-use alloc::format;
 use alloc::string::String;
 
 /// Unix ms as RFC 3339 in UTC with three decimals: `2025-11-20T14:46:40.000Z`.
@@ -24,7 +23,34 @@ pub fn rfc3339(unix_ms: u64) -> String {
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+    let mut text = String::with_capacity(24);
+    // Every entry of every read has one, so it is spared the formatter.
+    for (number, digits, behind) in [
+        (year, 4, '-'),
+        (month, 2, '-'),
+        (day, 2, 'T'),
+        (hour, 2, ':'),
+        (minute, 2, ':'),
+        (second, 2, '.'),
+        (ms % 1_000, 3, 'Z'),
+    ] {
+        push_digits(&mut text, number, digits);
+        text.push(behind);
+    }
+    text
+}
+
+/// Appends a number with at least so many digits.
+fn push_digits(text: &mut String, number: u64, digits: u32) {
+    let mut unit = 10_u64.pow(digits - 1);
+    while number / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        let digit = (number / unit % 10) as u8;
+        text.push(char::from(b'0' + digit));
+        unit /= 10;
+    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use crate::server::Server;
 use axum::body::{Body, HttpBody};
-use axum::http::header::{HeaderName, HeaderValue};
-use axum::http::{Response as HttpResponse, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, InvalidHeaderValue};
+use axum::http::{HeaderMap, Response as HttpResponse, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{Answer, ApiError, Body as AnswerBody, Code, ListBody};
+use headwater_core::api::{Answer, ApiError, Body as AnswerBody, CONTENT_JSON, Code, HEADER_POSITION, ListBody};
 use headwater_core::store::SnapshotError;
 use headwater_core::store::memory::MemorySnapshot;
 use std::pin::Pin;
@@ -20,15 +20,37 @@ pub(crate) fn respond(answer: Answer<MemorySnapshot>) -> Response {
     };
     let mut response = HttpResponse::new(body);
     *response.status_mut() = StatusCode::from_u16(answer.status).expect("core's statuses are HTTP's");
-    let headers = response.headers_mut();
-    for (name, value) in answer.headers {
-        match HeaderValue::try_from(value) {
-            Ok(value) => drop(headers.insert(HeaderName::from_static(name), value)),
+    let mut headers = HeaderMap::with_capacity(8);
+    for (name, text) in answer.headers {
+        match value(&text) {
+            Ok(value) => drop(headers.append(self::name(name), value)),
             // Links and tags are percent-encoded or digits.
             Err(_) => tracing::error!(header = name, "an answer's header cannot be sent"),
         }
     }
+    *response.headers_mut() = headers;
     response
+}
+
+/// The names that every read answers with are known beforehand; others are looked up.
+fn name(name: &'static str) -> HeaderName {
+    const POSITION: HeaderName = HeaderName::from_static(HEADER_POSITION);
+    match name {
+        "content-type" => CONTENT_TYPE,
+        "cache-control" => CACHE_CONTROL,
+        "etag" => ETAG,
+        HEADER_POSITION => POSITION,
+        other => HeaderName::from_static(other),
+    }
+}
+
+fn value(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    const NO_STORE: &str = "no-store";
+    match text {
+        CONTENT_JSON => Ok(HeaderValue::from_static(CONTENT_JSON)),
+        NO_STORE => Ok(HeaderValue::from_static(NO_STORE)),
+        other => HeaderValue::from_str(other),
+    }
 }
 
 /// An error as a response, with position and lag like every other.

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::Poll;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -146,9 +147,12 @@ impl Bench {
 
     /// Waits until the log is open again, in a new epoch.
     async fn recovered(&self, before: Position) {
-        while !(self.state.is_writable() && self.node.store().position().epoch > before.epoch) {
-            tokio::task::yield_now().await;
-        }
+        let reached = async {
+            while !(self.state.is_writable() && self.node.store().position().epoch > before.epoch) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reached).await.expect("the writer goes on in a new epoch");
     }
 
     fn holds(&self, key: &str) -> bool {
