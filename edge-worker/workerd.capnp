@@ -30,6 +30,8 @@ const edge :Workerd.Worker = (
     (name = "REPLICA", durableObjectNamespace = "Replica"),
     (name = "NODE", fromEnvironment = "NODE"),
     (name = "DEV", fromEnvironment = "DEV"),
+    (name = "HOSTS", fromEnvironment = "HOSTS"),
+    (name = "REGION", fromEnvironment = "REGION"),
     (name = "PARENT_URL", fromEnvironment = "PARENT_URL"),
     (name = "PARENT_APIKEY", fromEnvironment = "PARENT_APIKEY"),
     (name = "PARENT_SECRET", fromEnvironment = "PARENT_SECRET"),
