@@ -1,0 +1,294 @@
+//! The parent's side of a stream, rule by rule: how it starts, when it speaks, how it ends.
+
+use crate::parent::{Parent, at, empty_store, open, options, request, said, scope};
+use bytes::Bytes;
+use headwater_core::command::{End, EndReason};
+use headwater_core::feed::FeedLimits;
+use headwater_core::id::Id;
+use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::scope::Scope;
+use headwater_core::store::{Progress, Store};
+use headwater_core::stream::{OpenError, Request, Step, Stream};
+use headwater_core::writer::WriteAction;
+use std::sync::Arc;
+
+/// `"field":value` of the first line.
+fn field(text: &str, name: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    value[name].to_string().replace('"', "")
+}
+
+/// 1 EPOCH 10, 2 CREATE c, 3 SET, 4 EPOCH 20, 5 SET.
+fn two_epochs(options: NodeOptions) -> Parent {
+    let mut parent = Parent::new(options);
+    parent.set("c", "a", 1);
+    parent.open(20);
+    parent.set("c", "a", 2);
+    parent
+}
+
+#[test]
+fn the_first_reason_that_applies_decides_how_a_stream_starts() {
+    let parent = two_epochs(options(Role::Primary));
+    for (asked, cursor, floor, resume, reason) in [
+        ("\"**\"", None, 0, "baseline", "new"),
+        ("\"**\"", Some(("20.5", "\"**\"")), 0, "tail", "null"),
+        ("\"**\"", Some(("20.4", "\"**\"")), 0, "tail", "null"),
+        ("\"**\"", Some(("10.3", "\"**\"")), 0, "tail", "null"),
+        ("\"**\"", Some(("10.1", "\"**\"")), 0, "tail", "null"),
+        // That seq was written by the next epoch, or not by this one.
+        ("\"**\"", Some(("10.4", "\"**\"")), 0, "baseline", "not_on_history"),
+        ("\"**\"", Some(("20.3", "\"**\"")), 0, "baseline", "not_on_history"),
+        ("\"**\"", Some(("15.3", "\"**\"")), 0, "baseline", "not_on_history"),
+        ("\"**\"", Some(("10.0", "\"**\"")), 0, "baseline", "not_on_history"),
+        // The writer itself knows that nothing lies beyond its head.
+        ("\"**\"", Some(("20.6", "\"**\"")), 0, "baseline", "not_on_history"),
+        // An epoch it has never heard of: another writer may be right.
+        ("\"**\"", Some(("21.1", "\"**\"")), 0, "none", "null"),
+        ("\"*\"", Some(("21.1", "\"**\"")), 0, "none", "null"),
+        ("\"*\"", Some(("20.5", "\"**\"")), 0, "baseline", "scope_changed"),
+        ("\"**\"", Some(("20.5", "\"*\"")), 0, "baseline", "scope_changed"),
+        ("\"*\"", Some(("10.4", "\"**\"")), 0, "baseline", "scope_changed"),
+        (r#"{"c":["a","ab"]}"#, Some(("20.5", r#"{"c":["a"]}"#)), 0, "tail", "null"),
+        // Only what lies behind the floor is held.
+        ("\"**\"", Some(("10.3", "\"**\"")), 3, "tail", "null"),
+        ("\"**\"", Some(("10.2", "\"**\"")), 3, "baseline", "trimmed"),
+        ("\"**\"", Some(("10.4", "\"**\"")), 9, "baseline", "not_on_history"),
+    ] {
+        let feed = FeedLimits { bytes_max: 0, ..FeedLimits::default() };
+        let trimmed = two_epochs(NodeOptions { feed, ..options(Role::Primary) });
+        let node = if floor == 0 { &parent.node } else { &trimmed.node };
+        let mut stream = open(node, request(asked, cursor), Some(floor), at(9)).unwrap();
+        let text = said(&mut stream, at(9));
+        let found = (field(&text, "resume"), field(&text, "reason"));
+        assert_eq!(found, (resume.into(), reason.into()), "{asked} with {cursor:?} above {floor}");
+        if resume == "none" {
+            assert!(text.lines().nth(1).unwrap().contains(r#""reason":"elsewhere","detail":"behind""#), "{text}");
+            assert!(matches!(stream.next(at(9)), Step::End));
+        }
+    }
+}
+
+#[test]
+fn a_replica_sends_a_child_that_is_ahead_elsewhere() {
+    let replica = two_epochs(options(Role::Replica));
+    let mut stream = open(&replica.node, request("\"**\"", Some(("20.6", "\"**\""))), None, at(9)).unwrap();
+    let text = said(&mut stream, at(9));
+    assert_eq!(field(&text, "resume"), "none");
+    assert!(text.contains(r#""reason":"elsewhere","detail":"behind""#), "{text}");
+}
+
+#[test]
+fn a_child_is_sent_elsewhere_for_what_is_not_wholly_held() {
+    let store = empty_store(scope(r#"{"c":["eu:"]}"#));
+    let progress = Progress {
+        complete: true,
+        position: "10.3".parse().unwrap(),
+        cluster: Some(crate::parent::CLUSTER),
+        ..store.progress()
+    };
+    store.set_progress(&progress).unwrap();
+    let node = Arc::new(Node::new(store, options(Role::Replica)));
+    for (asked, resume) in [(r#"{"c":["eu:1"]}"#, "baseline"), (r#"{"c":[""]}"#, "none"), (r#"{"d":[""]}"#, "none")] {
+        let mut stream = open(&node, request(asked, None), None, at(0)).unwrap();
+        assert_eq!(field(&said(&mut stream, at(0)), "resume"), resume, "{asked}");
+    }
+}
+
+#[test]
+fn a_credential_cuts_the_scope_or_refuses() {
+    let parent = Parent::new(options(Role::Primary));
+    let granted = scope(r#"{"c":["eu:"],"d":[""]}"#);
+    let asked = request(r#"{"c":[""]}"#, None);
+    let mut stream = Stream::open(&parent.node, asked, "k", &granted, None, at(0)).unwrap();
+    assert_eq!(field(&said(&mut stream, at(0)), "scope"), "{c:[eu:]}");
+    let refused = Stream::open(&parent.node, request(r#"{"e":[""]}"#, None), "k", &granted, None, at(0));
+    assert_eq!(refused.err(), Some(OpenError::Forbidden));
+}
+
+#[test]
+fn a_node_that_is_not_complete_or_full_opens_no_stream() {
+    let empty = Arc::new(Node::new(empty_store(Scope::Everything), options(Role::Replica)));
+    assert_eq!(open(&empty, request("\"**\"", None), None, at(0)).err(), Some(OpenError::NotReady));
+    assert!(empty.children().is_empty(), "who was refused is no child");
+
+    let few = NodeOptions { baselines_max: 1, children_max: 2, ..options(Role::Primary) };
+    let parent = Parent::new(few);
+    let mut first = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    let refused = open(&parent.node, request("\"**\"", None), None, at(0)).err();
+    assert_eq!(refused, Some(OpenError::Overloaded("baselines")));
+    said(&mut first, at(0));
+    // Its baseline is through: its place is free.
+    let second = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    let refused = open(&parent.node, request("\"**\"", None), None, at(0)).err();
+    assert_eq!(refused, Some(OpenError::Overloaded("children")));
+    drop(second);
+    assert_eq!(parent.node.children().len(), 1);
+
+    let feed = FeedLimits { scopes_max: 1, ..FeedLimits::default() };
+    let parent = Parent::new(NodeOptions { feed, ..options(Role::Primary) });
+    let first = open(&parent.node, request("\"*\"", None), None, at(0)).unwrap();
+    let refused = open(&parent.node, request(r#"{"c":[""]}"#, None), None, at(0)).err();
+    assert_eq!(refused, Some(OpenError::Overloaded("scopes")));
+    drop(first);
+    assert!(open(&parent.node, request(r#"{"c":[""]}"#, None), None, at(0)).is_ok());
+}
+
+#[test]
+fn the_newer_connection_of_an_instance_supersedes_the_older() {
+    let parent = Parent::new(options(Role::Primary));
+    let named = |credential: &str, instance| {
+        let request = Request { instance: Some(Id::from_bytes([instance; 16])), ..request("\"**\"", None) };
+        let mut stream = Stream::open(&parent.node, request, credential, &Scope::Everything, None, at(0)).unwrap();
+        said(&mut stream, at(0));
+        stream
+    };
+    let mut older = named("a", 1);
+    let mut other_credential = named("b", 1);
+    let mut other_instance = named("a", 2);
+    let mut newer = named("a", 1);
+    let said_later = |stream: &mut Stream<_>| said(stream, at(100));
+    assert!(said_later(&mut older).contains(r#""reason":"superseded""#));
+    assert!(matches!(older.next(at(100)), Step::End));
+    for stream in [&mut other_credential, &mut other_instance, &mut newer] {
+        assert_eq!(said_later(stream), "");
+    }
+}
+
+#[test]
+fn a_state_replaced_as_a_whole_ends_the_streams() {
+    let parent = two_epochs(options(Role::Replica));
+    let mut stream = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    said(&mut stream, at(0));
+    let store = parent.node.store();
+    store.stage().unwrap();
+    let progress = Progress { position: "30.9".parse().unwrap(), ..store.progress() };
+    parent.node.rebase(Vec::new(), &progress, parent.node.freshness()).unwrap();
+    let text = said(&mut stream, at(1));
+    assert!(text.contains(r#""reason":"retry","detail":"rebaselined""#), "{text}");
+    assert!(matches!(stream.next(at(1)), Step::End));
+}
+
+#[test]
+fn a_closing_node_says_how_it_ends() {
+    let parent = Parent::new(options(Role::Primary));
+    let mut stream = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    said(&mut stream, at(0));
+    let end =
+        End { reason: EndReason::Retry, detail: "shutdown".into(), retry_ms: 70, parents: vec!["http://b".into()] };
+    parent.node.close(end);
+    let text = said(&mut stream, at(1));
+    assert_eq!(
+        text,
+        "{\"type\":\"END\",\"reason\":\"retry\",\"detail\":\"shutdown\",\"retryMs\":70,\"parents\":[\"http://b\"]}\n"
+    );
+}
+
+fn waits_until(stream: &mut Stream<impl Store>, ms: u64) -> u64 {
+    match stream.next(at(ms)) {
+        Step::Wait(until) => until,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_ping_comes_when_the_child_has_caught_up_and_then_regularly() {
+    let mut parent = Parent::new(options(Role::Primary));
+    let mut stream = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    let text = said(&mut stream, at(0));
+    assert!(text.lines().last().unwrap().starts_with(r#"{"type":"PING","seq":2,"#), "{text}");
+    assert_eq!(waits_until(&mut stream, 10), 500);
+    assert_eq!(waits_until(&mut stream, 499), 500);
+    let text = said(&mut stream, at(500));
+    assert!(text.starts_with(r#"{"type":"PING","seq":2,"at":1763650000500,"#), "{text}");
+    parent.set("c", "a", 600);
+    let text = said(&mut stream, at(600));
+    assert!(text.starts_with(r#"{"type":"SET""#) && text.lines().count() == 1, "{text}");
+    assert_eq!(waits_until(&mut stream, 700), 1_000);
+}
+
+#[test]
+fn commands_left_out_are_told_by_a_ping_within_a_second() {
+    let mut parent = Parent::new(NodeOptions { ping_ms: 60_000, ..options(Role::Primary) });
+    let mut stream = open(&parent.node, request(r#"{"d":[""]}"#, None), None, at(0)).unwrap();
+    said(&mut stream, at(0));
+    assert_eq!(waits_until(&mut stream, 100), 60_000);
+    parent.set("c", "a", 2_000);
+    assert_eq!(waits_until(&mut stream, 2_000), 3_000);
+    parent.set("c", "a", 2_500);
+    assert_eq!(waits_until(&mut stream, 2_500), 3_000, "more of them put nothing off");
+    let text = said(&mut stream, at(3_000));
+    assert!(text.starts_with(r#"{"type":"PING","seq":4,"#), "{text}");
+    assert_eq!(waits_until(&mut stream, 3_100), 63_000);
+}
+
+#[test]
+fn a_child_that_fell_off_the_feed_is_served_from_the_log() {
+    let feed = FeedLimits { bytes_max: 0, scope_bytes_max: 0, ..FeedLimits::default() };
+    let mut parent = Parent::new(NodeOptions { feed, ..options(Role::Primary) });
+    for scope in ["\"**\"", "\"*\"", r#"{"c":["a"]}"#] {
+        let mut stream = open(&parent.node, request(scope, None), Some(0), at(0)).unwrap();
+        let text = said(&mut stream, at(0));
+        let position = parent.node.store().position().seq;
+        assert!(text.contains(&format!(r#""type":"READY","seq":{position}"#)), "{text}");
+        let from = parent.log.len();
+        parent.set("c", "a", 5);
+        parent.set("c", "b", 6);
+        let Step::History(after) = stream.next(at(10)) else { panic!("they are not in memory") };
+        assert_eq!(after, position);
+        stream.supply(Some((Bytes::copy_from_slice(&parent.log[from..]), position + 2)));
+        let text = said(&mut stream, at(10));
+        let sets = text.lines().filter(|line| line.starts_with(r#"{"type":"SET""#)).count();
+        assert_eq!(sets, if scope.contains('a') { 1 } else { 2 }, "{text}");
+        assert!(said(&mut stream, at(600)).contains(r#""type":"PING""#));
+        // Gone from the log too.
+        parent.set("c", "a", 7);
+        assert!(matches!(stream.next(at(610)), Step::History(_)));
+        stream.supply(None);
+        assert!(said(&mut stream, at(610)).contains(r#""reason":"retry","detail":"trimmed""#));
+        assert!(matches!(stream.next(at(610)), Step::End));
+    }
+}
+
+#[test]
+fn a_batch_is_narrowed_to_what_the_prefixes_cover() {
+    let mut parent = Parent::new(options(Role::Primary));
+    let mut narrow = open(&parent.node, request(r#"{"c":["eu:"]}"#, None), None, at(0)).unwrap();
+    said(&mut narrow, at(0));
+    let put = |key| headwater_core::writer::EntryWrite { key, value: Some("[1.0]"), guard: Default::default() };
+    parent.write("c", WriteAction::Batch(vec![put("us:1"), put("eu:1"), put("x")]), 5);
+    parent.write("c", WriteAction::Batch(vec![put("us:1")]), 6);
+    let text = said(&mut narrow, at(10));
+    assert_eq!(
+        text,
+        "{\"type\":\"BATCH\",\"collection\":\"c\",\"seq\":3,\"prev\":2,\"timestamp\":1763650000005,\
+         \"commands\":[{\"op\":\"set\",\"key\":\"eu:1\",\"version\":1,\"value\":[1.0]}]}\n"
+    );
+    let text = said(&mut narrow, at(600));
+    assert!(text.contains(r#""seq":4"#) && text.contains(r#""lines":1}"#), "{text}");
+}
+
+#[test]
+fn a_baseline_is_exact_while_the_writer_goes_on() {
+    let mut parent = Parent::new(options(Role::Primary));
+    let long = format!("\"{}\"", "x".repeat(40_000));
+    for key in ["a", "b", "c", "d", "e"] {
+        let entry = headwater_core::writer::EntryWrite { key, value: Some(&long), guard: Default::default() };
+        parent.write("c", WriteAction::Entry(entry), 1);
+    }
+    let mut stream = open(&parent.node, request("\"**\"", None), None, at(2)).unwrap();
+    let mut text = String::new();
+    let mut pieces = 0;
+    while let Step::Chunk(chunk) = stream.next(at(3)) {
+        text += core::str::from_utf8(&chunk).unwrap();
+        pieces += 1;
+        if pieces < 5 {
+            parent.set("c", ["e", "a", "f", "d"][pieces - 1], 3);
+        }
+    }
+    let ready = text.find(r#"{"type":"READY","seq":7"#).expect("as of the beginning");
+    assert!(text[..ready].matches(r#""value":1}"#).count() == 0, "nothing newer is in it");
+    assert_eq!(text[..ready].matches(&long).count(), 5);
+    assert_eq!(text[ready..].matches(r#""value":1}"#).count(), 4, "and all of it follows");
+    assert_eq!(field(&text, "at"), (crate::parent::START_MS + 2).to_string());
+}
