@@ -30,7 +30,7 @@ enum Fault {
 }
 
 /// What a test has to say about each append: go on, or fail so.
-type Orders = Arc<Mutex<mpsc::Receiver<Option<Fault>>>>;
+type Orders = Arc<Mutex<Receiver<Option<Fault>>>>;
 
 /// A file log whose appends say that they are there, with the size of their group, and wait for orders.
 struct OrderedWal {
@@ -134,7 +134,7 @@ impl Bench {
         let action = RequestAction::Entry { key: key.into(), value: Some("1".into()), guard };
         let (writes, request) = (self.writes.clone(), WriteRequest { collection: "c".into(), action });
         let mut writing: Writing = Box::pin(async move { writes.write(request).await });
-        poll_fn(|context| Poll::Ready(assert!(writing.as_mut().poll(context).is_pending()))).await;
+        assert!(is_pending(&mut writing).await);
         writing
     }
 
@@ -164,6 +164,11 @@ impl Bench {
         tokio::task::spawn_blocking(move || closing.close()).await.unwrap().await.unwrap();
         self.node.store().position()
     }
+}
+
+/// Polls once.
+async fn is_pending(writing: &mut Writing) -> bool {
+    poll_fn(|context| Poll::Ready(writing.as_mut().poll(context).is_pending())).await
 }
 
 fn refused(outcome: Outcome) -> Code {
@@ -231,7 +236,7 @@ async fn a_refusal_waits_for_the_write_it_was_decided_on() {
     bench.order(None);
     assert!(first.await.is_ok());
     assert_eq!(bench.arrivals.recv().await, Some(1), "decided, and not durable yet");
-    poll_fn(|context| Poll::Ready(assert!(third.as_mut().poll(context).is_pending()))).await;
+    assert!(is_pending(&mut third).await);
     bench.order(None);
     assert!(second.await.is_ok());
     assert_eq!(refused(third.await), Code::PreconditionFailed);
