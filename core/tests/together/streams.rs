@@ -292,3 +292,20 @@ fn a_baseline_is_exact_while_the_writer_goes_on() {
     assert_eq!(text[ready..].matches(r#""value":1}"#).count(), 4, "and all of it follows");
     assert_eq!(field(&text, "at"), (crate::parent::START_MS + 2).to_string());
 }
+
+#[test]
+fn who_shares_a_snapshot_is_told_how_fresh_that_is_and_not_the_clock() {
+    let mut parent = Parent::new(options(Role::Primary));
+    let mut first = open(&parent.node, request("\"**\"", None), None, at(2)).unwrap();
+    parent.set("c", "a", 30);
+    let mut second = open(&parent.node, request("\"**\"", None), None, at(50)).unwrap();
+    for stream in [&mut first, &mut second] {
+        let text = said(stream, at(60));
+        assert_eq!((field(&text, "seq"), field(&text, "at")), ("2".into(), (crate::parent::START_MS + 2).to_string()));
+        assert!(text.contains(r#""type":"SET","collection":"c","seq":3"#), "{text}");
+    }
+    // Nobody holds it any more: the next is a new one.
+    let mut third = open(&parent.node, request("\"**\"", None), None, at(70)).unwrap();
+    let text = said(&mut third, at(70));
+    assert_eq!((field(&text, "seq"), field(&text, "at")), ("3".into(), (crate::parent::START_MS + 70).to_string()));
+}

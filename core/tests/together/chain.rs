@@ -1,0 +1,164 @@
+//! A writer, a relay and a reader in a row, and what the reader says about its freshness when a hop is cut.
+
+use crate::parent::{Parent, START_MS, at, empty_store, options};
+use headwater_core::clock::Now;
+use headwater_core::id::Id;
+use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::replica::{Cause, Event, Offence, Replica, ReplicaOptions};
+use headwater_core::scope::Scope;
+use headwater_core::store::Store;
+use headwater_core::store::memory::MemoryStore;
+use headwater_core::stream::{Step, Stream};
+use std::sync::Arc;
+
+fn replica(name: &str, instance: u8) -> Replica<MemoryStore> {
+    let instance = Id::from_bytes([instance; 16]);
+    let node = NodeOptions { ping_ms: 500, ..NodeOptions::new(name, instance, Role::Replica) };
+    let node = Arc::new(Node::new(empty_store(Scope::Everything), node));
+    Replica::new(node, ReplicaOptions { scope: Scope::Everything, instance, parents: 1 })
+}
+
+fn connect(parent: &Arc<Node<MemoryStore>>, child: &mut Replica<MemoryStore>, now: Now) -> Stream<MemoryStore> {
+    Stream::open(parent, child.request(now), "node", &Scope::Everything, None, now).unwrap()
+}
+
+/// What the parent has to say now, in chunks.
+fn chunks(stream: &mut Stream<MemoryStore>, now: Now) -> Vec<Vec<u8>> {
+    let chunk = |stream: &mut Stream<MemoryStore>| match stream.next(now) {
+        Step::Chunk(chunk) => Some(chunk.to_vec()),
+        _ => None,
+    };
+    std::iter::from_fn(|| chunk(stream)).collect()
+}
+
+fn deliver(chunks: &[Vec<u8>], child: &mut Replica<MemoryStore>, now: Now) -> (Vec<Event>, Result<(), Offence>) {
+    let mut events = Vec::new();
+    let outcome = chunks.iter().try_for_each(|chunk| child.receive(chunk, now, &mut events));
+    (events, outcome)
+}
+
+/// Two hops, both up to date at `ms`. `stream` is what the reader reads of the relay.
+struct Chain {
+    writer: Parent,
+    relay: Replica<MemoryStore>,
+    reader: Replica<MemoryStore>,
+    first_hop: Stream<MemoryStore>,
+    second_hop: Stream<MemoryStore>,
+}
+
+/// The reader's wall clock is 40 s ahead.
+fn reader_clock(ms: u64) -> Now {
+    Now { wall_ms: START_MS + 40_000 + ms, mono_ms: 7_000 + ms }
+}
+
+impl Chain {
+    fn new() -> Self {
+        let writer = Parent::new(options(Role::Primary));
+        let (mut relay, mut reader) = (replica("relay", 1), replica("reader", 2));
+        let mut first_hop = connect(&writer.node, &mut relay, at(0));
+        deliver(&chunks(&mut first_hop, at(0)), &mut relay, at(0)).1.unwrap();
+        let second_hop = connect(relay.node(), &mut reader, at(0));
+        let mut chain = Self { writer, relay, reader, first_hop, second_hop };
+        chain.pass(0);
+        chain
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let first = chunks(&mut self.first_hop, at(ms));
+        deliver(&first, &mut self.relay, at(ms)).1.unwrap();
+        self.pass_second(ms);
+    }
+
+    fn pass_second(&mut self, ms: u64) {
+        let second = chunks(&mut self.second_hop, at(ms));
+        deliver(&second, &mut self.reader, reader_clock(ms)).1.unwrap();
+    }
+
+    fn lag(&self, ms: u64) -> u64 {
+        self.reader.node().lag_ms(reader_clock(ms)).unwrap()
+    }
+}
+
+#[test]
+fn two_hops_away_a_write_arrives_and_the_proof_with_it() {
+    let mut chain = Chain::new();
+    chain.writer.set("c", "a", 100);
+    chain.pass(100);
+    assert_eq!(chain.reader.node().store().position(), chain.writer.node.store().position());
+    assert_eq!(chain.reader.node().store().collections(), chain.writer.node.store().collections());
+    chain.pass(600);
+    assert_eq!(chain.lag(600), 0);
+    assert_eq!(chain.lag(850), 250);
+}
+
+#[test]
+fn a_cut_first_hop_shows_two_hops_away_though_pings_go_on() {
+    let mut chain = Chain::new();
+    chain.pass(1_000);
+    for ms in (1_500..=30_000).step_by(500) {
+        chain.pass_second(ms);
+        assert_eq!(chain.lag(ms), ms - 1_000);
+        assert!(chain.reader.deadline().unwrap() > reader_clock(ms).mono_ms, "the relay lives");
+    }
+    // Restored, it goes on from the cursor.
+    chain.writer.set("c", "a", 30_100);
+    chain.relay.closed(Cause::Silent, 0);
+    chain.first_hop = connect(&chain.writer.node, &mut chain.relay, at(30_200));
+    chain.pass(30_200);
+    chain.pass(30_800);
+    assert_eq!(chain.lag(30_800), 0);
+    assert_eq!((chain.relay.stats().baselines, chain.reader.stats().baselines), (1, 1));
+    assert_eq!(chain.reader.node().store().position(), chain.writer.node.store().position());
+}
+
+#[test]
+fn pings_that_were_held_up_for_an_hour_are_an_hour_old() {
+    let mut chain = Chain::new();
+    chain.pass(500);
+    let mut held_up = Vec::new();
+    for ms in [1_000, 1_500, 2_000] {
+        let first = chunks(&mut chain.first_hop, at(ms));
+        deliver(&first, &mut chain.relay, at(ms)).1.unwrap();
+        held_up.extend(chunks(&mut chain.second_hop, at(ms)));
+    }
+    let hour = 3_600_000;
+    deliver(&held_up, &mut chain.reader, reader_clock(hour)).1.unwrap();
+    assert_eq!(chain.lag(hour), hour - 2_000);
+}
+
+#[test]
+fn a_child_that_finds_itself_in_the_path_refuses() {
+    let chain = Chain::new();
+    let mut relay = chain.relay;
+    relay.closed(Cause::Lost, 0);
+    let mut back = connect(chain.reader.node(), &mut relay, at(10));
+    let (events, outcome) = deliver(&chunks(&mut back, at(10)), &mut relay, at(10));
+    assert_eq!((events, outcome), (Vec::new(), Err(Offence::Loop)));
+}
+
+#[test]
+fn a_relay_that_takes_in_a_baseline_ends_its_childrens_streams() {
+    let mut chain = Chain::new();
+    chain.relay.closed(Cause::Lost, 0);
+    // Another history: the writer opened an older copy of its log.
+    chain.writer = Parent::new(options(Role::Primary));
+    chain.writer.open(20);
+    chain.first_hop = connect(&chain.writer.node, &mut chain.relay, at(10));
+    let (events, outcome) = deliver(&chunks(&mut chain.first_hop, at(10)), &mut chain.relay, at(10));
+    outcome.unwrap();
+    assert!(!events.iter().any(|event| matches!(event, Event::Rebased { .. })), "its position is on that history");
+    chain.relay.closed(Cause::Lost, 0);
+    let mut rewound = Parent::new(options(Role::Primary));
+    rewound.open(30);
+    chain.first_hop = connect(&rewound.node, &mut chain.relay, at(20));
+    let (events, outcome) = deliver(&chunks(&mut chain.first_hop, at(20)), &mut chain.relay, at(20));
+    outcome.unwrap();
+    assert!(events.iter().any(|event| matches!(event, Event::Rebased { .. })));
+    let end = chunks(&mut chain.second_hop, at(20)).concat();
+    assert!(String::from_utf8(end).unwrap().contains(r#""reason":"retry","detail":"rebaselined""#));
+    // The reader comes back with its old position and is told why it does not do.
+    chain.reader.closed(Cause::Lost, 0);
+    chain.second_hop = connect(chain.relay.node(), &mut chain.reader, at(30));
+    let hello = chunks(&mut chain.second_hop, at(30)).concat();
+    assert!(String::from_utf8(hello).unwrap().contains(r#""resume":"baseline","reason":"trimmed""#));
+}
