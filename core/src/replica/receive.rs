@@ -329,13 +329,14 @@ impl<S: Store> Replica<S> {
             Proof::Digest(digest) => {
                 let collections = self.node.store().collections()?;
                 if scope_digest(&collections) != digest {
+                    self.needs_baseline(progress)?;
                     return Err(Offence::Diverged { seq: ping.seq });
                 }
             }
             Proof::Lines(lines) => {
                 if connection.lines.is_some_and(|before| before + connection.lines_since != lines) {
                     // What came behind the missing line is applied: no cursor leads back to it.
-                    self.without_cursor = true;
+                    self.needs_baseline(progress)?;
                     return Err(Offence::Gap { held, seq: ping.seq });
                 }
                 connection.lines = Some(lines);
@@ -354,6 +355,13 @@ impl<S: Store> Replica<S> {
             events.push(Event::Advanced(progress.position));
         }
         Ok(())
+    }
+
+    /// What is held is wrong and no later line mends it. Stored, or after a restart nothing might show it again.
+    fn needs_baseline(&mut self, mut progress: Progress) -> Result<(), Offence> {
+        self.without_cursor = true;
+        progress.baseline_due = true;
+        Ok(self.node.advance(&progress)?)
     }
 
     fn note_freshness_in(&self, progress: &mut Progress) {

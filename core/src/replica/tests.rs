@@ -169,6 +169,7 @@ fn after_a_divergence_only_a_baseline_gives_a_cursor_again() {
     let offence = received(&mut replica, &ping(2, 10, &[]), 10).1.unwrap_err();
     assert_eq!(offence, Offence::Diverged { seq: 2 });
     replica.closed(Cause::Offence(offence), 0);
+    assert!(replica.node().store().progress().baseline_due, "so that a restart does not forget it");
     for _ in 0..2 {
         assert_eq!(replica.request(now(20)).cursor, None);
         replica.closed(Cause::Lost, 0);

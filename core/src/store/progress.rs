@@ -19,7 +19,7 @@ pub struct Progress {
     pub scope: Scope,
     /// Whether a whole baseline was ever taken in (or the log replayed), so that reads may be answered.
     pub complete: bool,
-    /// What is held exceeds the scope, which was narrowed since: only a baseline leads on.
+    /// Only a baseline leads on: what is held exceeds the scope, which was narrowed since, or is known to lack a line.
     pub baseline_due: bool,
     /// The cluster followed; another one is refused.
     pub cluster: Option<Id>,
