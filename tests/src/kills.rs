@@ -8,9 +8,11 @@ use crate::random::Random;
 use crate::replication::converge;
 use crate::state::State;
 use crate::wire;
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::env;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How many clients write.
 const CLIENTS: u64 = 6;
@@ -45,6 +47,8 @@ pub async fn kill_writer_with(
     // The first epoch's own position: everything after it can be asked for at the end.
     let first = client.position().await;
     let load = Load::start(&client, "load", CLIENTS, random).await;
+    let churn = AbortOnDrop(tokio::spawn(churn(client.clone())));
+    let watches: Vec<_> = replicas.iter().map(|replica| AbortOnDrop(tokio::spawn(watch(replica.clone())))).collect();
     for round in 0..rounds {
         load.acknowledges(1 + random.below(WRITES_MAX)).await;
         // Not only right after an acknowledgement: anywhere in the next write, too.
@@ -64,7 +68,11 @@ pub async fn kill_writer_with(
     }
     load.acknowledges(1).await;
     let record = load.finish().await;
+    churn.ended().await;
     let state = settle(&client, replicas).await;
+    for watch in watches {
+        watch.ended().await;
+    }
     check(&client, &first, &state, &record).await;
     println!(
         "{rounds} kills, {} writes acknowledged, {} outcomes unknown, position {}",
@@ -73,6 +81,56 @@ pub async fn kill_writer_with(
         state.position
     );
     state
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl AbortOnDrop {
+    /// Ends it, and passes on a panic that it has ended with before.
+    async fn ended(mut self) {
+        self.0.abort();
+        if let Err(error) = (&mut self.0).await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Makes, fills and drops a collection, again and again. Nobody counts on the outcome: replicas must agree on it.
+async fn churn(client: Client) {
+    loop {
+        let create = client.request(Method::POST, "/v1/collections").body("{\"name\":\"churn\"}");
+        let made = client.send(create).await;
+        for number in 0..3 {
+            client.try_set("churn", &format!("key-{number}"), "[1,2,3]").await.ok();
+        }
+        let dropped = client.send(client.request(Method::DELETE, "/v1/collections/churn")).await;
+        if made.is_err() || dropped.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Looks at a replica's position all the time: while it runs it must only move forward.
+async fn watch(replica: Client) {
+    let mut before = (0, 0);
+    loop {
+        let position = replica.position().await;
+        if !position.is_empty() {
+            let now = wire::place(&position);
+            assert!(now >= before && now.1 >= before.1, "{} went from {before:?} back to {now:?}", replica.url);
+            before = now;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits until every replica holds what the writer at rest holds.

@@ -13,6 +13,9 @@ use tokio::task::JoinSet;
 
 /// Keys each client writes to, in turn at random: few, so that most writes replace something.
 const KEYS: u64 = 12;
+/// Writes the clients may be ahead of what was asked for with [`Load::acknowledges`]: enough to be in the middle of some
+/// whenever a test strikes, and few enough that a long campaign does not grow the log beyond what restarts can read.
+const AHEAD: u64 = 400;
 /// Longest padding of a value, so that records span disk sectors and chunks of the stream.
 const PAD_BYTES_MAX: u64 = 900;
 
@@ -43,7 +46,8 @@ pub struct Load {
     collection: String,
     record: Arc<Mutex<Record>>,
     done: Arc<AtomicU64>,
-    running: watch::Sender<bool>,
+    /// How many writes may be acknowledged in all; 0 ends the clients.
+    allowed: watch::Sender<u64>,
     clients: JoinSet<()>,
 }
 
@@ -55,7 +59,7 @@ impl Load {
             collection: collection.to_owned(),
             record: Arc::default(),
             done: Arc::default(),
-            running: watch::Sender::new(true),
+            allowed: watch::Sender::new(AHEAD),
             clients: JoinSet::new(),
         };
         for index in 0..clients {
@@ -67,7 +71,7 @@ impl Load {
                 random: random.split(),
                 index,
             };
-            load.clients.spawn(one.run(load.running.subscribe()));
+            load.clients.spawn(one.run(load.allowed.subscribe()));
         }
         load
     }
@@ -75,6 +79,7 @@ impl Load {
     /// Waits until `more` further writes were acknowledged.
     pub async fn acknowledges(&self, more: u64) {
         let aim = self.acknowledged() + more;
+        self.allowed.send_replace(aim + AHEAD);
         crate::eventually(&format!("{more} more writes are acknowledged"), || async {
             let now = self.acknowledged();
             if now >= aim { Ok(()) } else { Err(format!("{now} of {aim}")) }
@@ -89,7 +94,7 @@ impl Load {
 
     /// Ends the clients, each after the write it is at, and returns what happened.
     pub async fn finish(mut self) -> Record {
-        self.running.send_replace(false);
+        self.allowed.send_replace(0);
         while let Some(ended) = self.clients.join_next().await {
             ended.expect("a client of the load does not panic");
         }
@@ -116,19 +121,21 @@ struct One {
 }
 
 impl One {
-    async fn run(mut self, mut running: watch::Receiver<bool>) {
+    async fn run(mut self, mut allowed: watch::Receiver<u64>) {
         let mut count = 0;
-        while *running.borrow() {
+        loop {
+            let done = Arc::clone(&self.done);
+            let goes_on = |allowed: &u64| *allowed == 0 || done.load(Ordering::Relaxed) < *allowed;
+            if allowed.wait_for(goes_on).await.is_ok_and(|allowed| *allowed == 0) {
+                return;
+            }
             count += 1;
             let number = self.index + count * 1_000;
             let known = self.write(number).await;
             if !known {
-                // The node is away or about to go: the next attempt says more, but not a thousand times a second.
                 lock(&self.record).unknown += 1;
-                tokio::select! {
-                    () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
-                    _ = running.wait_for(|running| !running) => {}
-                }
+                // The node is away or about to go: the next attempt says more, but not a thousand times a second.
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::{PING_MS, build_replica, build_writer};
 use headwater_tests::kills::{self, check, kill_writer, settle};
 use headwater_tests::wire::place;
-use headwater_tests::{Load, NodeBuilder, Random, Replication, converge, state_of};
+use headwater_tests::{Load, NodeBuilder, Random, Replication, converge, eventually, state_of};
 use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +59,35 @@ async fn a_killed_replica_goes_on_from_its_disk() {
     check(&client, &first, &state, &record).await;
     let found = Replication::of(&near.client()).await;
     assert_eq!((found.baselines, found.gaps, found.divergences), (0, 0, 0), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_replica_of_a_killed_replica_goes_on_without_a_baseline() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random::announced("kill -9 in the middle of a chain");
+    let writer = build_writer(directory.path()).start().await;
+    let mut near = build_replica("near", directory.path(), &writer.url).start().await;
+    let far = build_replica("far", directory.path(), &near.url).start().await;
+    near.ready().await;
+    far.ready().await;
+    let client = writer.client();
+    let load = Load::start(&client, "load", 4, &mut random).await;
+    for _ in 0..kills::rounds(5) {
+        load.acknowledges(1 + random.below(100)).await;
+        near.kill().await;
+        near.start_again().await;
+        // What it lost of its memory it has again before its child can go on.
+        let aim = place(&client.position().await);
+        eventually("the far end goes on", || async {
+            let position = far.client().position().await;
+            if !position.is_empty() && place(&position) >= aim { Ok(()) } else { Err(position) }
+        })
+        .await;
+    }
+    load.finish().await;
+    settle(&client, &[near.client(), far.client()]).await;
+    let found = Replication::of(&far.client()).await;
+    assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod kills;
 mod parent;
 mod scope;
 mod silence;
+mod soup;
 mod unknown;
 
 use headwater_tests::{Client, Node, NodeBuilder, Relay, converge, eventually};
