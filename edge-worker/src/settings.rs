@@ -1,5 +1,6 @@
 //! What the deployment says: variables and secrets of the Worker.
 
+use js_sys::Reflect;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use worker::Env;
@@ -38,7 +39,9 @@ impl Settings {
 
     /// Reads the bindings; one that is missing counts as empty.
     fn read(env: &Env) -> Self {
-        let text = |name: &str| env.var(name).map(|value| value.to_string()).unwrap_or_default();
+        // Not `Env::var`: a binding to an unset variable is null, on which its check of types throws out of wasm.
+        let text =
+            |name: &str| Reflect::get(env, &name.into()).ok().and_then(|value| value.as_string()).unwrap_or_default();
         let list = |name: &str| -> Vec<String> {
             let items = text(name);
             items
