@@ -32,6 +32,26 @@ impl Role {
     /// Every role with its spelling.
     pub const ALL: [(Self, &'static str); 4] =
         [(Self::Read, "read"), (Self::Write, "write"), (Self::Admin, "admin"), (Self::Node, "node")];
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, spelling)| *spelling == word).map(|(role, _)| *role)
+    }
+}
+
+/// Some of the roles, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Roles(u8);
+
+impl Roles {
+    fn has(self, role: Role) -> bool {
+        self.0 & (1 << role as u8) != 0
+    }
+}
+
+impl FromIterator<Role> for Roles {
+    fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Self {
+        Self(roles.into_iter().fold(0, |bits, role| bits | (1 << role as u8)))
+    }
 }
 
 /// What a verified credential may do.
@@ -39,7 +59,7 @@ impl Role {
 pub struct Grant {
     /// The credential's id, fit for logs.
     pub credential: String,
-    roles: Vec<Role>,
+    roles: Roles,
 }
 
 impl Grant {
@@ -50,7 +70,7 @@ impl Grant {
 
     /// Whether it has `role`.
     pub fn has(&self, role: Role) -> bool {
-        self.roles.contains(&role)
+        self.roles.has(role)
     }
 
     /// What it may read and follow; `None` for nothing.
@@ -59,11 +79,36 @@ impl Grant {
     }
 }
 
+/// SHA-256 of a secret.
+type SecretHash = [u8; 32];
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+fn hash(secret: &str) -> SecretHash {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+/// Reads a hash as it is stored, in 64 lower-case hex digits.
+fn hash_from_hex(text: &str) -> Option<SecretHash> {
+    let mut hash = SecretHash::default();
+    if text.len() != 2 * hash.len() {
+        return None;
+    }
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+    }
+    Some(hash)
+}
+
 /// SHA-256 of a secret as hex, as it is stored.
 pub fn hash_secret(secret: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
-    Sha256::digest(secret.as_bytes()).into_iter().flat_map(digits).collect()
+    hash(secret).into_iter().flat_map(digits).collect()
 }
 
 /// The value stored under a key's id in [`name::KEYS`].
@@ -94,26 +139,36 @@ pub fn verify<S: Store>(store: &S, apikey: &str, secret: &str) -> Result<Option<
     if apikey.len() > CREDENTIAL_BYTES_MAX || secret.len() > CREDENTIAL_BYTES_MAX {
         return Ok(None);
     }
-    let hash = hash_secret(secret);
+    let hash = hash(secret);
     let record = if apikey.is_empty() { None } else { store.record(name::KEYS, apikey)? };
     let stored = record.as_ref().and_then(|record| stored_key(record.value()));
-    // A key that does not exist is compared with a hash nothing can have, so that it takes as long.
-    let (expected, roles) = stored.unwrap_or_else(|| (alloc::vec![b'-'; 64], Vec::new()));
-    let equal: bool = hash.as_bytes().ct_eq(&expected).into();
-    Ok(equal.then(|| Grant { credential: apikey.into(), roles }))
+    // A key that does not exist is compared with some hash all the same, so that it takes as long.
+    let (expected, roles) = stored.unwrap_or_default();
+    let equal: bool = hash.ct_eq(&expected).into();
+    Ok((equal & stored.is_some()).then(|| Grant { credential: apikey.into(), roles }))
 }
 
-fn stored_key(value: &str) -> Option<(Vec<u8>, Vec<Role>)> {
+/// Reads a value of [`name::KEYS`]. Every request does, so the form that [`stored_value`] writes is read by itself.
+fn stored_key(value: &str) -> Option<(SecretHash, Roles)> {
+    written_key(value).or_else(|| foreign_key(value))
+}
+
+/// The form of [`stored_value`] to the letter; `None` for any other, which may be as good.
+fn written_key(value: &str) -> Option<(SecretHash, Roles)> {
+    let (hash, rest) = value.strip_prefix("{\"sha256\":\"")?.split_at_checked(64)?;
+    let words = rest.strip_prefix("\",\"roles\":[")?.strip_suffix("]}")?;
+    let role = |word: &str| Role::from_word(word.strip_prefix('"')?.strip_suffix('"')?);
+    Some((hash_from_hex(hash)?, words.split(',').map(role).collect::<Option<_>>()?))
+}
+
+fn foreign_key(value: &str) -> Option<(SecretHash, Roles)> {
     let fields = json::members(value).ok()?;
     let raw = |name| fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw);
-    let hash = json::string(raw("sha256")?)?.into_owned().into_bytes();
+    let hash = hash_from_hex(&json::string(raw("sha256")?)?)?;
     let words = json::elements(raw("roles")?).ok()?;
-    let role = |raw: &&str| {
-        let word = json::string(raw)?;
-        Role::ALL.iter().find(|(_, spelling)| *spelling == word).map(|(role, _)| *role)
-    };
     // A role this release does not know grants nothing here.
-    (hash.len() == 64).then(|| (hash, words.iter().filter_map(role).collect()))
+    let roles = words.iter().filter_map(|raw| Role::from_word(&json::string(raw)?)).collect();
+    Some((hash, roles))
 }
 
 #[cfg(test)]
@@ -157,6 +212,28 @@ mod tests {
         for value in ["1", "{}", r#"{"sha256":"","roles":["read"]}"#, r#"{"sha256":"ab"}"#] {
             assert_eq!(verify(&store_with("k1", value), "k1", "").unwrap(), None, "{value}");
         }
+    }
+
+    #[test]
+    fn both_readers_of_a_stored_key_agree() {
+        let hash = hash_secret("s");
+        for bits in 0..16 {
+            let roles = Role::ALL.map(|(role, _)| role).into_iter().filter(|&role| bits & (1 << role as u8) != 0);
+            let value = stored_value(&hash, &roles.clone().collect::<Vec<_>>());
+            let expected = Some((hash_from_hex(&hash).unwrap(), roles.collect()));
+            assert_eq!(foreign_key(&value), expected, "{value}");
+            assert_eq!(written_key(&value), if bits == 0 { None } else { expected }, "{value}");
+        }
+        let upper = hash.to_uppercase();
+        for other in [
+            alloc::format!(r#"{{"roles":["read","later"],"sha256":"{hash}"}}"#),
+            alloc::format!(r#"{{"sha256":"{hash}","roles":["read","later"]}}"#),
+        ] {
+            assert_eq!(written_key(&other), None);
+            assert_eq!(stored_key(&other), Some((hash_from_hex(&hash).unwrap(), Roles::from_iter([Role::Read]))));
+        }
+        assert_eq!(stored_key(&stored_value(&upper, &[Role::Read])), None, "hashes are spelled in one way");
+        assert_eq!(stored_key(&stored_value(&hash[..63], &[Role::Read])), None);
     }
 
     #[test]

@@ -104,6 +104,14 @@ pub struct ListQuery {
 /// ```
 pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Result<Route<'a>, ApiError> {
     let method = if method == "HEAD" { "GET" } else { method };
+    match plain_entry(path) {
+        Some((collection, Some(key))) => entry(method, Cow::Borrowed(collection), Cow::Borrowed(key)),
+        Some((collection, None)) => entry(method, Cow::Borrowed(collection), Cow::Owned(key_in(query)?)),
+        None => route_by_segments(method, path, query),
+    }
+}
+
+fn route_by_segments<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Result<Route<'a>, ApiError> {
     let segments = segments(path)?;
     let only = |wanted: &'static str, route| if method == wanted { Ok(route) } else { Err(not_allowed(wanted)) };
     match segments.iter().map(|segment| &**segment).collect::<Vec<_>>()[..] {
@@ -122,11 +130,7 @@ pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Result<
             let query = list_query(query)?;
             only("GET", Route::List { collection: segments[2].clone(), query })
         }
-        ["v1", "collections", _, "entry"] => {
-            let key = parameters(query, ["key"])?[0].take();
-            let key = key.ok_or_else(|| ApiError::new(Code::InvalidKey, "the parameter key is missing"))?;
-            entry(method, segments[2].clone(), Cow::Owned(key))
-        }
+        ["v1", "collections", _, "entry"] => entry(method, segments[2].clone(), Cow::Owned(key_in(query)?)),
         ["v1", "collections", _, "keys", ..] => entry(method, segments[2].clone(), key_of(path)?),
         _ if method == "GET" && segments.first().is_none_or(|first| first != "v1") => {
             Ok(Route::File(Cow::Borrowed(path)))
@@ -150,6 +154,23 @@ fn entry<'a>(method: &str, collection: Cow<'a, str>, key: Cow<'a, str>) -> Resul
 
 fn not_allowed(allow: &'static str) -> ApiError {
     ApiError { allow: Some(allow), ..ApiError::new(Code::MethodNotAllowed, format!("this path takes {allow}")) }
+}
+
+/// Collection and key of an entry's path in which there is nothing to decode and nothing to refuse; no key where it is a
+/// parameter. What most requests are for, told without taking the path apart. `None` for all other paths.
+fn plain_entry(path: &str) -> Option<(&str, Option<&str>)> {
+    let (collection, rest) = path.strip_prefix("/v1/collections/")?.split_once('/')?;
+    let key = if rest == "entry" { None } else { Some(rest.strip_prefix("keys/")?) };
+    let is_plain = |segment: &str| !matches!(segment, "" | "." | "..");
+    let plain = !path.bytes().any(|byte| matches!(byte, b'%' | b'\\'));
+    let plain = plain && is_plain(collection) && key.is_none_or(|key| key.split('/').all(is_plain));
+    plain.then_some((collection, key))
+}
+
+/// The key as a parameter.
+fn key_in(query: Option<&str>) -> Result<String, ApiError> {
+    let key = parameters(query, ["key"])?[0].take();
+    key.ok_or_else(|| ApiError::new(Code::InvalidKey, "the parameter key is missing"))
 }
 
 /// The path's segments, each percent-decoded. Refuses what URL libraries and proxies would rewrite into another path.
@@ -274,6 +295,25 @@ mod tests {
         ] {
             assert_eq!(key(&format!("/v1/collections/c/keys/{path}")).as_deref(), Ok(read), "{path}");
         }
+    }
+
+    #[test]
+    fn a_plain_path_is_read_as_by_its_segments() {
+        let pieces = ["c", "keys", "entry", "", ".", "..", "%61", "%2e%2e", "a\\b", "...", "é"];
+        let mut paths: Vec<String> = [String::from("/v1/collections")].into();
+        let mut read_plainly = 0;
+        for _ in 0..4 {
+            let longer = paths.iter().flat_map(|path| pieces.map(|piece| format!("{path}/{piece}")));
+            paths = longer.collect();
+            for path in &paths {
+                for query in [None, Some("key=k")] {
+                    assert_eq!(route("GET", path, query), route_by_segments("GET", path, query), "{path}");
+                }
+                read_plainly += usize::from(plain_entry(path).is_some());
+            }
+        }
+        // Of five plain pieces: a collection and `entry`, or a collection, `keys` and one or two more.
+        assert_eq!(read_plainly, 5 + 5 * (5 + 25));
     }
 
     #[test]
