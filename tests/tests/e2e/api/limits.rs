@@ -199,3 +199,29 @@ async fn what_is_no_http_is_refused_before_the_api() {
     }
     assert_eq!(writer.client.position().await, before);
 }
+
+#[tokio::test]
+async fn the_body_of_a_refused_request_is_never_read_as_a_request() {
+    let writer = Writer::start().await;
+    let own = raw::authority(writer.url());
+    let hidden = format!("DELETE /v1/collections/flags HTTP/1.1\r\nhost: {own}\r\napikey: dev\r\nsecret: dev\r\n\r\n");
+    for (target, headers) in [
+        ("/v1/collections/flags/entry?key=a", "apikey: dev\r\nsecret: wrong\r\n"),
+        ("/v1/collections/flags/keys/..", "apikey: dev\r\nsecret: dev\r\n"),
+        ("/v1/nothing", ""),
+        ("/healthz", ""),
+    ] {
+        let refused = format!(
+            "PUT {target} HTTP/1.1\r\nhost: {own}\r\n{headers}content-length: {}\r\n\r\n{hidden}",
+            hidden.len()
+        );
+        let next = format!("GET /healthz HTTP/1.1\r\nhost: {own}\r\nconnection: close\r\n\r\n");
+        let answers = raw::send(writer.url(), format!("{refused}{next}").as_bytes()).await;
+        assert!((400..500).contains(&answers.status), "{target}: {}", answers.status);
+        // Either the connection goes on with the next request, or it is closed: nothing lies between.
+        let rest = String::from_utf8_lossy(&answers.body);
+        let statuses: Vec<_> = rest.match_indices("HTTP/1.1 ").map(|(at, _)| &rest[at + 9..at + 12]).collect();
+        assert!(statuses.is_empty() || statuses == ["200"], "{target}: {rest}");
+    }
+    assert_eq!(writer.client.get("/v1/collections").await.text(), r#"{"collections":["flags"]}"#);
+}

@@ -268,6 +268,24 @@ async fn more_children_than_allowed_are_asked_to_come_back() {
 }
 
 #[tokio::test]
+async fn more_baselines_than_allowed_are_asked_to_come_back() {
+    let writer = Writer::start_with(&[("--wal", "memory:"), ("--baselines-max", "1"), ("--ping-ms", "5000")]).await;
+    // More than the system's buffers take of a connection that nobody reads.
+    let value = format!("\"{}\"", "v".repeat((1 << 20) - 2));
+    for key in 0..24 {
+        writer.write(&key.to_string(), &value).await;
+    }
+    let mut slow = Lines::open(&writer.client, "").await.unwrap();
+    refused(&Lines::open(&writer.client, "").await.unwrap_err(), Code::Overloaded, &["baselines"]);
+    // Who needs none is not concerned.
+    let at = position(&writer.client.get("/v1/collections").await);
+    let mut tail = resume(&writer.node, at, "\"*\"", "\"*\"").await;
+    assert_eq!(tail.command().await["resume"], json!("tail"));
+    slow.until("READY").await;
+    Lines::open(&writer.client, "").await.expect("there is a place again").until("READY").await;
+}
+
+#[tokio::test]
 async fn the_same_instance_supersedes_itself() {
     let writer = Writer::start().await;
     let body = r#"{"instance":"00112233445566778899aabbccddeeff"}"#;
