@@ -3,12 +3,15 @@
 use crate::server::Server;
 use crate::settings::DEV;
 use axum::http::HeaderMap;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, HeaderName};
 use axum::http::request::Parts;
 use headwater_core::api::{ApiError, Code};
 use headwater_core::credentials::{Grant, Role, equal_in_constant_time, verify};
 use std::borrow::Cow;
 use std::net::IpAddr;
+
+static APIKEY: HeaderName = HeaderName::from_static("apikey");
+static SECRET: HeaderName = HeaderName::from_static("secret");
 
 /// Refuses a request that was meant for another name: a web page that had its own name point here (DNS rebinding) sends
 /// that name.
@@ -65,7 +68,7 @@ fn without_port(name: &str) -> &str {
 /// # Errors
 /// 403 `forbidden`, the same whatever is wrong; 503 `not_ready` where the keys have not come in yet.
 pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap) -> Result<Cow<'s, Grant>, ApiError> {
-    let (apikey, secret) = (single(headers, "apikey"), single(headers, "secret"));
+    let (apikey, secret) = (single(headers, &APIKEY), single(headers, &SECRET));
     if let Some(dev) = &server.dev
         && equal_in_constant_time(apikey, DEV) & equal_in_constant_time(secret, DEV)
     {
@@ -86,7 +89,7 @@ pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap) -> Result<Cow<'
 }
 
 /// The header's one value; empty when it is missing, repeated or no text, which no pair is.
-fn single<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().unwrap_or(""),
@@ -126,9 +129,9 @@ mod tests {
     fn a_repeated_header_is_no_credential() {
         let mut headers = HeaderMap::new();
         headers.append("apikey", "a".parse().unwrap());
-        assert_eq!(single(&headers, "apikey"), "a");
+        assert_eq!(single(&headers, &APIKEY), "a");
         headers.append("apikey", "a".parse().unwrap());
-        assert_eq!(single(&headers, "apikey"), "");
-        assert_eq!(single(&headers, "secret"), "");
+        assert_eq!(single(&headers, &APIKEY), "");
+        assert_eq!(single(&headers, &SECRET), "");
     }
 }

@@ -18,6 +18,7 @@ pub(crate) use reply::respond;
 use crate::server::Server;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
 use axum::serve::IncomingStream;
@@ -29,6 +30,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 use tower_service::Service;
+
+static MIN_POSITION: HeaderName = HeaderName::from_static(HEADER_MIN_POSITION);
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -69,7 +72,7 @@ impl Service<Request> for Front {
         match found {
             Err(error) => Reply::Now(Some(reply::error(server, error))),
             Ok(Route::Entry { collection, key, method: EntryMethod::Get })
-                if !parts.headers.contains_key(HEADER_MIN_POSITION) =>
+                if !parts.headers.contains_key(&MIN_POSITION) =>
             {
                 match reads::entry_at_once(server, &parts, &collection, &key) {
                     Some(response) => Reply::Now(Some(response)),
