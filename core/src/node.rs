@@ -427,7 +427,12 @@ impl<S: Store> Publication<'_, S> {
             self.block = block.clone();
             self.range = range.start..range.start;
         }
-        let collection = command.collection.as_deref().map(Arc::from);
+        // Most commands are of the same collection as the one before, whose name they then share.
+        let before = self.commands.last().and_then(|(mark, _)| mark.collection.as_ref());
+        let collection = command.collection.as_deref().map(|name| match before {
+            Some(before) if **before == *name => Arc::clone(before),
+            _ => Arc::from(name),
+        });
         self.commands.push((Mark { seq: command.seq, collection }, range.start - self.range.start));
         self.range.end = range.end;
         self.shared.feed.head = self.store.position();

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 /// Bytes handed over at once, as a socket would.
 const PIECE_BYTES: usize = 64 << 10;
-const KEYS: u64 = 20_000;
+const KEYS: u64 = 100_000;
 const LINES: u64 = 400_000;
 /// With the head, lines of about 135 bytes.
 const VALUE_BYTES: usize = 24;
@@ -76,7 +76,7 @@ fn log(count: u64) -> Vec<u8> {
     for number in 0..count {
         let seq = CREATED + 1 + number;
         // A multiplier without a common factor visits the keys in no order.
-        let key = format!("k{:05}", number * 7_919 % KEYS);
+        let key = format!("k{:06}", number * 7_919 % KEYS);
         Logged {
             seq,
             prev: Some(seq - 1),
