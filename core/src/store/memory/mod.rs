@@ -1,7 +1,7 @@
 //! The memory store: the state of a native node and of a browser.
 //!
 //! Any number of threads read while one writes. A reader waits for the writer no longer than a few pointers take to
-//! change; the writer waits for a scan no longer than [`SCAN_RECORDS_MAX`] records take to be copied out as pointers.
+//! change; the writer waits for a scan no longer than `SCAN_RECORDS_MAX` records take to be copied out as pointers.
 //! Nothing here is durable, and nothing here judges what it is told: see [`crate::apply`] for what a command means.
 
 mod table;
