@@ -11,9 +11,9 @@ use triomphe::ThinArc;
 /// release does not know. Immutable and shared; a clone costs one atomic increment.
 ///
 /// The bytes behind the reference count and the length: bytes of the key, the key, bytes of the extra fields, seq,
-/// version, timestamp, the value, the extra fields. The numbers are packed (as `push_number` tells), which takes 12 bytes where
-/// whole words would take 40: at a million small entries that is the difference between this store and a smaller one.
-/// The key comes first, because maps read nothing else.
+/// version, timestamp, the value, the extra fields. The numbers are packed, which takes 12 bytes where whole words would
+/// take 40: at a million small entries that is the difference between this store and a smaller one. The key comes
+/// first, because maps read nothing else.
 #[derive(Clone)]
 pub struct Record(ThinArc<(), u8>);
 
