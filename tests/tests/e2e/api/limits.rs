@@ -225,3 +225,30 @@ async fn the_body_of_a_refused_request_is_never_read_as_a_request() {
     }
     assert_eq!(writer.client.get("/v1/collections").await.text(), r#"{"collections":["flags"]}"#);
 }
+
+#[tokio::test]
+async fn writes_beyond_the_queue_are_asked_to_come_back_and_leave_nothing() {
+    let writer = Writer::start_with(&[("--queue-max", "1")]).await;
+    let (mut acknowledged, mut refusals, mut round) = (0, 0, 0);
+    let before = super::position(&writer.client.get("/v1/collections").await).seq;
+    while refusals == 0 {
+        round += 1;
+        assert!(round <= 50, "the queue never overflows");
+        let writes = (0..16).map(|index| {
+            let client = Client::dev(writer.url());
+            tokio::spawn(async move { client.set("flags", &format!("{round}-{index}"), "1").await })
+        });
+        for write in writes.collect::<Vec<_>>() {
+            let reply = write.await.unwrap();
+            if reply.status == 200 {
+                acknowledged += 1;
+            } else {
+                refused(&reply, Code::Overloaded, &[]);
+                refusals += 1;
+            }
+        }
+    }
+    let list = writer.client.get("/v1/collections/flags/keys").await;
+    assert_eq!(list.json().as_array().unwrap().len(), acknowledged);
+    assert_eq!(super::position(&list).seq, before + acknowledged as u64);
+}
