@@ -19,7 +19,7 @@ pub async fn fill(writer: &mut Node, collection: &str, count: usize) {
 fn value(index: usize) -> String {
     format!(
         r#"{{"on":{},"share":0.{index},"rules":[{{"country":"se"}},{{"country":"de"}}],"n":{index}}}"#,
-        index % 2 == 0
+        index.is_multiple_of(2)
     )
 }
 

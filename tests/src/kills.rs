@@ -175,7 +175,11 @@ pub async fn history(writer: &Client, from: &str, to: &str) -> Vec<Value> {
     let mut lines = Vec::new();
     loop {
         let line = stream.command().await;
-        let Some(seq) = line["seq"].as_u64().filter(|_| line["type"] != "PING") else { continue };
+        let Some(seq) = line["seq"].as_u64() else { continue };
+        if line["type"] == "PING" {
+            assert!(seq < last, "the log ends before {to}");
+            continue;
+        }
         lines.push(line);
         if seq >= last {
             return lines;

@@ -5,6 +5,7 @@
 
 pub mod bulk;
 pub mod client;
+pub mod disk;
 pub mod edge;
 pub mod eventually;
 pub mod http;

@@ -1,8 +1,8 @@
 //! Whom a replica refuses to follow: another cluster, a deposed writer, itself. What it holds, it keeps and serves.
 
 use super::{build_writer, replica, write, writer};
+use headwater_tests::disk::copy;
 use headwater_tests::{Node, NodeBuilder, Replication, converge, state_of};
-use std::path::Path;
 
 /// Restarts a replica under another list of parents.
 async fn turn(near: &mut Node, parents: &str) {
@@ -36,17 +36,6 @@ async fn another_cluster_is_refused_and_the_old_state_served() {
     assert_eq!(Replication::of(&near.client()).await.baselines, 0, "it had lost nothing");
 }
 
-fn copy_state(from: &Path, to: &Path) {
-    for (from, to) in [(from.join("state"), to.join("state")), (from.join("state/log"), to.join("state/log"))] {
-        std::fs::create_dir_all(&to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-            if entry.file_type().unwrap().is_file() {
-                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-            }
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_writer_of_a_lower_epoch_is_refused_and_the_next_parent_taken() {
     let directory = tempfile::tempdir().unwrap();
@@ -54,7 +43,7 @@ async fn a_writer_of_a_lower_epoch_is_refused_and_the_next_parent_taken() {
     write(&writer.client(), 0..3).await;
     writer.stop().await;
     // A copy of the same log, opened first: the deposed one, once the other is opened.
-    copy_state(writer.data(), &directory.path().join("deposed"));
+    copy(&writer.data().join("state"), &directory.path().join("deposed/state"));
     let deposed = NodeBuilder::writer("deposed", directory.path()).start().await;
     writer.start_again().await;
     let mut near = replica("near", directory.path(), &writer.url).await;

@@ -37,7 +37,7 @@ async fn a_missing_last_line_is_noticed_by_the_next_ping() {
 
 /// A replica of `scope` behind a relay that loses one line of it.
 async fn loses_one_of(scope: &str) -> Replication {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let writer = super::writer(directory.path()).await;
     let relay = Relay::start(&writer.url).await;
     let near = build_replica("near", directory.path(), &relay.url).option("--scope", scope).start().await;

@@ -1,32 +1,10 @@
 //! Cursors that do not lead on: another history, a rewound disk, a log that has forgotten, a place nobody has reached.
 
 use super::{build_writer, replica, write, writer};
+use headwater_tests::disk::{copy, restore};
 use headwater_tests::wire::{place, resume};
 use headwater_tests::{Lines, Node, Relay, Replication, converge};
 use serde_json::json;
-use std::fs;
-use std::path::Path;
-
-/// Copies a directory with everything below it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-/// Puts the copy in the place of a dead node's state.
-fn restore(saved: &Path, node: &Node) {
-    let state = node.data().join("state");
-    fs::remove_dir_all(&state).unwrap();
-    copy(saved, &state);
-}
 
 #[tokio::test]
 async fn after_a_restore_the_same_numbers_mean_something_else_and_nobody_goes_on() {

@@ -116,8 +116,8 @@ async fn a_replica_killed_with_its_parent_dead_comes_back_with_a_prefix_and_owns
 }
 
 fn seq_of(entry: &str) -> u64 {
-    let entry: serde_json::Value = serde_json::from_str(entry).unwrap();
-    entry["seq"].as_u64().unwrap()
+    let entry: serde_json::Value = serde_json::from_str(entry).expect("an entry is JSON");
+    entry["seq"].as_u64().expect("an entry has a seq")
 }
 
 #[tokio::test]

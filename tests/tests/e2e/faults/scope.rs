@@ -16,8 +16,8 @@ async fn writer(directory: &Path) -> Node {
 
 async fn collections(client: &Client) -> Vec<String> {
     let found = client.get("/v1/collections").await.json();
-    let names = found["collections"].as_array().unwrap().iter();
-    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    let names = found["collections"].as_array().expect("a list").iter();
+    names.map(|name| name.as_str().expect("a name").to_owned()).collect()
 }
 
 async fn turn(near: &mut Node, scope: &str) {
