@@ -92,7 +92,7 @@ fn sync(directory: &Path, samples: usize) -> anyhow::Result<f64> {
 fn ping_pong(settings: &Settings, samples: usize) -> anyhow::Result<f64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let far = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let far = scope.spawn(|| -> anyhow::Result<()> {
             settings.cores.take_server_core()?;
             let (mut socket, _) = listener.accept()?;
@@ -114,8 +114,7 @@ fn ping_pong(settings: &Settings, samples: usize) -> anyhow::Result<f64> {
         })();
         let joined = far.join().map_err(|_| anyhow::anyhow!("the far end panicked"))?;
         joined.and(near)
-    });
-    far
+    })
 }
 
 /// Median time of `step` in us.

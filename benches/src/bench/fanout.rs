@@ -279,14 +279,14 @@ impl Tally {
     }
 
     async fn all_seen(&self) {
-        loop {
-            let inner = self.inner.borrow();
-            if inner.complete == inner.writes.len() {
-                return;
-            }
-            drop(inner);
+        while !self.is_complete() {
             self.progress.notified().await;
         }
+    }
+
+    fn is_complete(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.complete == inner.writes.len()
     }
 
     fn deliveries(&self) -> u64 {
