@@ -5,6 +5,10 @@ use headwater::settings::{Pair, ServeArgs, Settings};
 use headwater::{cli, logging, serve};
 use std::process::ExitCode;
 
+/// A read allocates a dozen small pieces: with glibc's allocator it takes a quarter more of the processor's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// JSON where it is written and everywhere it is read
 #[derive(Parser)]
 #[command(name = "headwater", version, after_help = cli::AFTER_HELP)]
