@@ -53,6 +53,13 @@ async fn keeps_keys_and_numbers_as_they_are_spelled_and_ordered() {
 }
 
 #[tokio::test]
+async fn stores_entries_and_position_in_one_step_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_program, client) = selftest(directory.path()).await;
+    run(&client, "atomic").await;
+}
+
+#[tokio::test]
 async fn makes_of_every_wire_vector_what_is_written_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     let (_program, client) = selftest(directory.path()).await;

@@ -1,13 +1,17 @@
 //! Core's suite for stores, run on a real object's database in the real runtime, and what only this store promises.
 //! Compiled with the feature `selftest` alone.
 
+mod busy;
+mod load;
+
 use crate::sql::Sql;
 use crate::store::SqliteStore;
+use busy::Busy;
 use headwater_core::id::Id;
 use headwater_core::position::Position;
 use headwater_core::record::{Parts, Record};
 use headwater_core::scope::Scope;
-use headwater_core::store::{Collection, Effect, Progress, Snapshot, SnapshotError, Store, StoreError, Write, model};
+use headwater_core::store::{Collection, Effect, Snapshot, SnapshotError, Store, StoreError, Write, model};
 use headwater_core::vectors::{self, Pieces};
 use std::cell::Cell;
 use std::ops::Bound;
@@ -28,6 +32,7 @@ pub(crate) async fn answer(state: &State, request: &mut Request) -> Result<Optio
         "model" => database.model(number("seed", 1), number("seeds", 1), number("steps", 2_000) as usize),
         "long" => database.long_values(),
         "keys" => database.keys(),
+        "atomic" => database.atomic(),
         "vector" => {
             let pieces = match number("seed", 0) {
                 0 => Pieces::Whole,
@@ -160,6 +165,44 @@ impl Database<'_> {
         Ok(count.map_err(failed)?.unwrap_or(0))
     }
 
+    /// A flush or swap that fails in its last statement leaves nothing behind, loses nothing, and succeeds when repeated.
+    fn atomic(&self) -> Outcome {
+        let store = self.empty()?;
+        let mut writer = Writer::new(&store)?;
+        let first = writer.set("a", "1", "")?;
+        store.flush().map_err(failed)?;
+        let stored = store.position();
+        let second = writer.set("b", "2", "")?;
+        // Progress is what is stored last.
+        let break_it = || self.sql().run("ALTER TABLE meta RENAME TO away", &[]).map_err(failed);
+        let mend_it = || self.sql().run("ALTER TABLE away RENAME TO meta", &[]).map_err(failed);
+        let expect = |what: &str, holds: bool| if holds { Ok(()) } else { Err(format!("{what} does not hold")) };
+        break_it()?;
+        expect("a refused flush says so", store.flush().is_err())?;
+        mend_it()?;
+        let restarted = self.open()?;
+        expect("the stored position stays", restarted.position() == stored)?;
+        expect("the stored entries stay", scan_all(&restarted)? == [first.clone()])?;
+        expect("what is pending is served", scan_all(&store)? == [first.clone(), second.clone()])?;
+        store.flush().map_err(failed)?;
+        let restarted = self.open()?;
+        expect("a flush succeeds when repeated", restarted.position() == store.position())?;
+        expect("with all that was pending", scan_all(&restarted)? == [first, second])?;
+
+        let before = scan_all(&store)?;
+        let facts = store.collections().map_err(failed)?;
+        let staged: Vec<Record> = before.iter().map(short).collect();
+        store.stage().map_err(failed)?;
+        store.stage_records("c", &staged[..1]).map_err(failed)?;
+        break_it()?;
+        expect("a refused swap says so", store.swap(facts.clone(), &store.progress()).is_err())?;
+        mend_it()?;
+        expect("the state stays", scan_all(&store)? == before && scan_all(&self.open()?)? == before)?;
+        while store.fold_step(100).map_err(failed)? {}
+        expect("what was staged is swept", self.count("entries")? == 2 && self.count("garbage")? == 0)?;
+        Ok("a failed flush and a failed swap".into())
+    }
+
     /// Keys and numbers that databases respell, cut or order otherwise.
     fn keys(&self) -> Outcome {
         let store = self.empty()?;
@@ -214,54 +257,6 @@ impl Database<'_> {
         }
         Ok(format!("{} keys", keys.len()))
     }
-
-    /// Times of the ways entries come in, for the performance table.
-    fn load(&self, keys: u64) -> Outcome {
-        let clock = || worker::Date::now().as_millis();
-        let store = self.empty()?;
-        let key = |n: u64| format!("key:{n:07}");
-        let value = format!("{{\"on\":true,\"x\":\"{}\"}}", "y".repeat(80));
-        let start = clock();
-        let mut writer = Writer::new(&store)?;
-        for n in 0..keys {
-            writer.set(&key(n), &value, "")?;
-            if store.flush_is_due() {
-                store.flush().map_err(failed)?;
-            }
-        }
-        store.flush().map_err(failed)?;
-        let lines = clock() - start;
-        let facts = store.collections().map_err(failed)?;
-        let records = scan_all(&store)?;
-        let scanned = clock() - start - lines;
-        let mut report = format!("{keys} lines applied in {lines} ms, scanned in {scanned} ms;");
-        for (what, every) in [("the same", 0), ("one in ten changed", 10), ("all changed", 1)] {
-            let changed: Vec<Record> = records
-                .iter()
-                .enumerate()
-                .map(|(n, record)| if every > 0 && n % every == 0 { short(record) } else { record.clone() })
-                .collect();
-            let start = clock();
-            store.stage().map_err(failed)?;
-            for chunk in changed.chunks(30) {
-                store.stage_records("c", chunk).map_err(failed)?;
-            }
-            let staged = clock() - start;
-            store.swap(facts.clone(), &store.progress()).map_err(failed)?;
-            let swapped = clock() - start - staged;
-            while store.fold_step(500).map_err(failed)? {}
-            let folded = clock() - start - staged - swapped;
-            report += &format!(" baseline ({what}): staged {staged}, swapped {swapped}, folded {folded} ms;");
-        }
-        let store = self.empty()?;
-        let start = clock();
-        store.stage().map_err(failed)?;
-        for chunk in records.chunks(30) {
-            store.stage_records("c", chunk).map_err(failed)?;
-        }
-        store.swap(facts, &store.progress()).map_err(failed)?;
-        Ok(report + &format!(" first baseline: {} ms; {} bytes stored", clock() - start, store.bytes_stored()))
-    }
 }
 
 fn short(record: &Record) -> Record {
@@ -313,84 +308,5 @@ impl<'a> Writer<'a> {
         self.store.apply(&effect, Position { epoch: 1, seq }).map_err(failed)?;
         self.facts = after;
         Ok(record)
-    }
-}
-
-/// A store that stores and folds at any time, as a host's timers make it do. By odd seeds it folds only while a baseline
-/// is staged, so that one always lies unfolded under the next.
-struct Busy {
-    store: SqliteStore,
-    chance: Cell<u64>,
-    late: bool,
-}
-
-impl Busy {
-    fn work(&self) -> std::result::Result<(), StoreError> {
-        // Any spread will do; the generator is Knuth's MMIX one.
-        self.chance
-            .set(self.chance.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
-        match (self.chance.get() >> 33) % 12 {
-            0 => self.store.flush(),
-            1..4 if self.late && !self.store.is_staging() => Ok(()),
-            1..4 => self.store.fold_step((self.chance.get() >> 40) % 5 + 1).map(drop),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Store for Busy {
-    type Snapshot = <SqliteStore as Store>::Snapshot;
-
-    fn progress(&self) -> Progress {
-        self.store.progress()
-    }
-
-    fn position(&self) -> Position {
-        self.store.position()
-    }
-
-    fn collection(&self, name: &str) -> std::result::Result<Option<Collection>, StoreError> {
-        self.work()?;
-        self.store.collection(name)
-    }
-
-    fn collections(&self) -> std::result::Result<Vec<Collection>, StoreError> {
-        self.work()?;
-        self.store.collections()
-    }
-
-    fn record(&self, collection: &str, key: &str) -> std::result::Result<Option<Record>, StoreError> {
-        self.work()?;
-        self.store.record(collection, key)
-    }
-
-    fn snapshot(&self) -> std::result::Result<Self::Snapshot, SnapshotError> {
-        self.store.snapshot()
-    }
-
-    fn apply(&self, effect: &Effect<'_>, position: Position) -> std::result::Result<(), StoreError> {
-        self.work()?;
-        self.store.apply(effect, position)
-    }
-
-    fn set_progress(&self, progress: &Progress) -> std::result::Result<(), StoreError> {
-        self.store.set_progress(progress)
-    }
-
-    fn stage(&self) -> std::result::Result<(), StoreError> {
-        self.store.stage()
-    }
-
-    fn stage_records(&self, collection: &str, records: &[Record]) -> std::result::Result<(), StoreError> {
-        self.work()?;
-        self.store.stage_records(collection, records)
-    }
-
-    fn swap(&self, collections: Vec<Collection>, progress: &Progress) -> std::result::Result<(), StoreError> {
-        self.store.swap(collections, progress)
-    }
-
-    fn unstage(&self) -> std::result::Result<(), StoreError> {
-        self.store.unstage()
     }
 }
