@@ -39,9 +39,6 @@ const FEED: FeedLimits = FeedLimits { bytes_max: 8 << 20, scope_bytes_max: 512 <
 /// Streams to children of one object.
 const CHILDREN_MAX: usize = 1_000;
 
-/// Baselines sent at one time.
-const BASELINES_MAX: usize = 4;
-
 /// The object as the runtime sees it.
 #[durable_object]
 pub struct Replica {
@@ -112,7 +109,6 @@ impl Object {
         let options = NodeOptions {
             feed: FEED,
             children_max: CHILDREN_MAX,
-            baselines_max: BASELINES_MAX,
             ..NodeOptions::new(label(&settings.node, state.id().name().as_deref()), instance, Role::Replica)
         };
         #[expect(clippy::arc_with_non_send_sync, reason = "core's nodes are shared by threads elsewhere")]
