@@ -16,7 +16,7 @@ async fn the_edge_follows_a_writer_that_is_killed_again_and_again() {
     let mut writer = NodeBuilder::writer("writer", directory.path()).start().await;
     let edge = Edge::start(directory.path(), &writer.url).await;
     edge.ready().await;
-    kill_writer(&mut writer, &[edge.client()], kills::rounds(8), &mut random).await;
+    kill_writer(&mut writer, &[edge.client()], kills::rounds(25), &mut random).await;
     assert_eq!(counts(&edge.client()).await, (1, 0, 0), "one baseline at its beginning, and no fault");
 }
 
@@ -31,7 +31,8 @@ async fn a_killed_workerd_goes_on_from_its_database() {
     let first = client.position().await;
     let load = Load::start(&client, "load", 4, &mut random).await;
     for round in 0..kills::rounds(6) {
-        load.acknowledges(1 + random.below(150)).await;
+        // Long enough for the database to have some of it: it takes what is new every quarter of a second.
+        load.acknowledges(1 + random.below(800)).await;
         // Every third time both go, and the edge comes back first, with nobody to ask.
         let alone = round % 3 == 2;
         if alone {

@@ -12,7 +12,7 @@ async fn follows_a_writer_that_is_killed_again_and_again_without_a_reload() {
     let mut writer = NodeBuilder::writer("writer", directory.path()).start().await;
     let mut page = Page::open(&writer.url).await;
     page.sign_in().await;
-    let rounds = kills::rounds(5);
+    let rounds = kills::rounds(25);
     let state = kill_writer_with(&mut writer, &[], rounds, &mut random, async |epoch| {
         let follows = format!("(window.headwater.status().position ?? '').startsWith('{epoch}.')");
         page.until("it follows the new epoch", &follows).await;
