@@ -8,6 +8,8 @@ use tokio::time::timeout;
 
 /// How long the next line may take. Nodes under test ping every half second.
 const LINE_WITHIN: Duration = Duration::from_secs(20);
+/// How long a line of one type may take while others come.
+const UNTIL_WITHIN: Duration = Duration::from_secs(30);
 
 /// An open stream. Dropping it hangs up.
 #[derive(Debug)]
@@ -60,8 +62,13 @@ impl Lines {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// Lines up to the first of this type, which is the last returned.
+    /// Lines up to the first of this type, which is the last returned and must come within half a minute.
     pub async fn until(&mut self, kind: &str) -> Vec<Value> {
+        let found = timeout(UNTIL_WITHIN, self.up_to(kind)).await;
+        found.unwrap_or_else(|_| panic!("no {kind} within {UNTIL_WITHIN:?}"))
+    }
+
+    async fn up_to(&mut self, kind: &str) -> Vec<Value> {
         let mut commands = Vec::new();
         loop {
             let command = self.command().await;

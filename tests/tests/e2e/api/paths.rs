@@ -122,7 +122,14 @@ async fn the_parameter_is_there_once_and_decodes() {
 async fn other_parameters_are_passed_over() {
     let writer = Writer::start().await;
     writer.write("a", "1").await;
-    for path in ["/v1/collections?x=%zz", "/v1/status?a=b", "/healthz?x", "/v1/collections/flags/keys/a?key=b"] {
+    for path in [
+        "/healthz?x",
+        "/v1/status?a=b",
+        "/v1/collections?x=%zz",
+        "/v1/collections/flags/keys?x=1&x=2&&=&y",
+        "/v1/collections/flags/keys/a?key=b",
+        "/v1/collections/flags/entry?x=1&key=a&x=2",
+    ] {
         assert_eq!(writer.client.get(path).await.status, 200, "{path}");
     }
 }
