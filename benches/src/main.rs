@@ -29,6 +29,10 @@ use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// Both sides of every comparison allocate alike, so that no ratio owes anything to that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "headwater-bench", about, args_conflicts_with_subcommands = true, args_override_self = true)]
 struct Arguments {
