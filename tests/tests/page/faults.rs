@@ -1,6 +1,7 @@
 //! The browser's replica when its node is killed, stalled, restored or busy.
 
 use super::{PING_MS, converge, signed_in, write};
+use headwater_tests::disk::{copy, restore};
 use headwater_tests::kills::{self, kill_writer_with};
 use headwater_tests::{Load, NodeBuilder, Page, Random, bulk, state_of};
 use std::time::{Duration, Instant};
@@ -52,6 +53,26 @@ async fn a_silent_writer_is_noticed_and_the_page_owns_up_to_its_lag() {
     page.until("it is fresh again", "window.headwater.status().lagMs < 1000").await;
     let status = page.status().await;
     assert_eq!((&status["baselines"], &status["gaps"]), (&1.into(), &0.into()), "{status}");
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_writer_replaces_what_the_page_had_of_the_lost_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let saved = directory.path().join("saved");
+    let (mut writer, mut page) = signed_in(directory.path()).await;
+    writer.stop().await;
+    copy(&writer.data().join("state"), &saved);
+    writer.start_again().await;
+    write(&writer.client(), 10..15).await;
+    converge(&writer.client(), &mut page).await;
+    writer.kill().await;
+    restore(&saved, &writer);
+    writer.start_again().await;
+    write(&writer.client(), 20..30).await;
+    converge(&writer.client(), &mut page).await;
+    let gone = page.evaluate("window.headwater.get('flags', 'key-12').status").await;
+    assert_eq!((gone, page.loads().await), (404.into(), 1));
     page.close().await;
 }
 
