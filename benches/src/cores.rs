@@ -26,6 +26,11 @@ impl Cores {
         Ok(Self { server, load: cores.next_back().unwrap_or(server), allowed })
     }
 
+    /// How many cores this process may use.
+    pub(crate) fn count(&self) -> usize {
+        self.allowed.count() as usize
+    }
+
     /// Confines the calling thread to the core of the load.
     pub(crate) fn take_load_core(&self) -> anyhow::Result<()> {
         pin(self.load)

@@ -48,7 +48,7 @@ pub(crate) fn facts(settings: &Settings) -> anyhow::Result<Machine> {
     let samples = settings.sized(2_000, 20);
     Ok(Machine {
         cpu: cpu.map_or("unknown CPU", |(_, model)| model).into(),
-        cores: std::thread::available_parallelism()?.get(),
+        cores: settings.cores.count(),
         memory_gib: memory_kib.div_ceil(1 << 20),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         medium: medium(settings.directory())?,
