@@ -33,8 +33,8 @@ fn not_covered(collection: &str) -> ApiError {
 
 /// What must hold before any entry is read. Loads the progress, which must happen before the entry is loaded.
 fn admit<S: Store>(node: &Node<S>, grant: &Grant, collection: &str) -> Result<Progress, ApiError> {
-    let allowed = grant.scope().is_some_and(|scope| scope.touches(collection) || !name::is_system(collection));
-    if !allowed || (name::is_system(collection) && !grant.has(CredentialRole::Node)) {
+    let hidden = name::is_system(collection) && !grant.has(CredentialRole::Node);
+    if hidden || grant.scope().is_none() {
         return Err(ApiError::forbidden());
     }
     let progress = node.store().progress();
