@@ -16,9 +16,9 @@ fn main() -> io::Result<()> {
     if package.is_dir() {
         files.extend(self::files(&package)?);
         println!("cargo::rerun-if-changed={}", package.display());
-    } else {
-        println!("cargo::rerun-if-changed={}", www.display());
     }
+    // Of a directory cargo watches everything below it too; that www/wasm is there costs a look at a few files.
+    println!("cargo::rerun-if-changed={}", www.display());
     files.sort();
     let mut code = String::from("&[\n");
     for file in &files {

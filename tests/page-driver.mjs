@@ -1,4 +1,5 @@
 // Carries out the orders of tests/src/page.rs: one JSON object a line on stdin, one answer a line on stdout.
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { launchBrowser } from "../tools/browser.mjs";
 
@@ -25,7 +26,19 @@ async function show(visible) {
   }, visible ? "visible" : "hidden");
 }
 
+/** An origin that exists in this browser only. */
+const FILES = "http://files.localhost";
+
+async function files(directory) {
+  await page.route(`${FILES}/**`, (route) => {
+    const { pathname } = new URL(route.request().url());
+    return pathname === "/" ? route.fulfill({ contentType: "text/html" }) : route.fulfill({ path: join(directory, pathname) });
+  });
+  await page.goto(FILES);
+}
+
 const orders = {
+  files,
   open: (url) => page.goto(url, { waitUntil: "load" }).then(() => null),
   evaluate: (expression) => page.evaluate(expression),
   fill: ([selector, text]) => page.fill(selector, text),

@@ -13,6 +13,8 @@ pub struct Freshness {
     offset: Option<i64>,
     /// `offset` is of an epoch before: good for the proof held, and replaced by the next one.
     former: bool,
+    /// The smallest difference known of the new epoch while `offset` is of the former one.
+    next_offset: Option<i64>,
     /// When the newest `at` was first seen, on the monotonic clock; `None` for one restored from disk.
     seen_mono_ms: Option<u64>,
 }
@@ -20,7 +22,7 @@ pub struct Freshness {
 impl Freshness {
     /// Goes on from what was stored with the cursor.
     pub fn restored(at: u64, offset: Option<i64>) -> Self {
-        Self { at, offset, former: false, seen_mono_ms: None }
+        Self { at, offset, former: false, next_offset: None, seen_mono_ms: None }
     }
 
     /// Takes in a proof: everything older than `at` (writer's ms) is held, as heard at `arrival`.
@@ -48,10 +50,22 @@ impl Freshness {
         }
     }
 
+    /// Takes in what the writer's clock showed at `arrival`, as a parent reckons. A parent that is cut off itself sends
+    /// an old `at`, by which alone a newcomer would take the parent's lag for a difference of clocks.
+    pub fn note_clock(&mut self, clock: u64, arrival: Now) {
+        let known = if self.former { &mut self.next_offset } else { &mut self.offset };
+        *known = Some(smaller(*known, clock, arrival));
+    }
+
+    /// What the writer's clock shows at least, as far as is known.
+    pub fn writer_clock(&self, now: Now) -> Option<u64> {
+        let offset = if self.former { self.next_offset } else { self.offset }?;
+        u64::try_from(now.wall_ms.cast_signed() - offset).ok()
+    }
+
     fn compare_clocks(&mut self, at: u64, arrival: Now) {
-        let offset = arrival.wall_ms.cast_signed() - at.cast_signed();
-        let kept = self.offset.filter(|_| !self.former);
-        self.offset = Some(kept.map_or(offset, |smallest| smallest.min(offset)));
+        let kept = if self.former { self.next_offset.take() } else { self.offset };
+        self.offset = Some(smaller(kept, at, arrival));
         self.former = false;
     }
 
@@ -59,6 +73,7 @@ impl Freshness {
     /// age of the one held counts on as before.
     pub fn new_epoch(&mut self) {
         self.former = true;
+        self.next_offset = None;
     }
 
     /// The newest proof, in the writer's ms; 0 for none.
@@ -80,6 +95,12 @@ impl Freshness {
         let by_mono = self.seen_mono_ms.map_or(0, |seen| now.mono_ms.saturating_sub(seen));
         Some(by_wall.max(0).cast_unsigned().max(by_mono))
     }
+}
+
+/// The smaller difference of clocks.
+fn smaller(known: Option<i64>, clock: u64, arrival: Now) -> i64 {
+    let offset = arrival.wall_ms.cast_signed() - clock.cast_signed();
+    known.map_or(offset, |known| known.min(offset))
 }
 
 #[cfg(test)]
@@ -142,6 +163,24 @@ mod tests {
         let mut first = Freshness::default();
         first.rebase(999_000, now(60_000));
         assert_eq!(first.lag_ms(now(60_500)), Some(500));
+    }
+
+    #[test]
+    fn a_newcomer_behind_a_parent_that_is_cut_off_knows_how_old_its_state_is() {
+        let mut relay = Freshness::default();
+        relay.note(999_000, now(0));
+        let hello = now(3_600_000);
+        let mut newcomer = Freshness::default();
+        newcomer.note_clock(relay.writer_clock(hello).unwrap(), hello);
+        newcomer.rebase(999_000, hello);
+        assert_eq!(newcomer.lag_ms(hello), Some(3_600_000));
+        // The same behind one that follows a new writer, whose clock is 5 s behind.
+        newcomer.new_epoch();
+        assert_eq!(newcomer.writer_clock(hello), None);
+        newcomer.note_clock(4_594_000, hello);
+        assert_eq!(newcomer.writer_clock(hello), Some(4_594_000));
+        newcomer.note(4_593_000, hello);
+        assert_eq!(newcomer.lag_ms(hello), Some(1_000));
     }
 
     #[test]

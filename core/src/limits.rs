@@ -7,6 +7,9 @@ pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Highest `seq`, `version` and timestamp: 2^53 - 1, the largest integer JavaScript holds exactly.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
+/// Longest `pingMs` of a HELLO, in ms, and longest that a node may be set up with: a dead peer is noticed within three.
+pub const PING_MS_MAX: u64 = 600_000;
+
 /// Epochs kept in an epoch table; older ones give a baseline.
 pub const EPOCHS_MAX: usize = 1_000;
 

@@ -46,7 +46,7 @@ impl Role {
 pub struct NodeOptions {
     /// Its label, free text.
     pub label: String,
-    /// Random id, stored with its state.
+    /// Random id, stored with its state, to begin with: see [`Node::set_instance`].
     pub instance: Id,
     /// Its role.
     pub role: Role,
@@ -104,8 +104,11 @@ pub struct Node<S: Store> {
 struct Shared<S: Store> {
     feed: Feed,
     freshness: Freshness,
+    instance: Id,
     /// Instances from the primary to this node's parent.
     path: Vec<Id>,
+    /// How often `path` or `instance` has changed.
+    path_version: u64,
     children: BTreeMap<u64, Child>,
     next_child: u64,
     closing: Option<End>,
@@ -130,7 +133,9 @@ impl<S: Store> Node<S> {
         let shared = Shared {
             feed: Feed::new(progress.position, options.feed),
             freshness: Freshness::restored(progress.at, progress.clock_offset),
+            instance: options.instance,
             path: Vec::new(),
+            path_version: 0,
             children: BTreeMap::new(),
             next_child: 1,
             closing: None,
@@ -228,16 +233,43 @@ impl<S: Store> Node<S> {
         }
     }
 
-    /// Remembers through whom the state comes: the instances of the parent's HELLO.
-    pub fn set_path(&self, path: Vec<Id>) {
-        self.lock().path = path;
+    /// What the writer's clock shows now, as far as this node can tell.
+    pub(crate) fn writer_clock(&self, now: Now) -> Option<u64> {
+        match self.options.role {
+            Role::Primary => Some(now.wall_ms),
+            Role::Replica => self.lock().freshness.writer_clock(now),
+        }
+    }
+
+    /// Remembers through whom the state comes: the instances of the parent's HELLO. Children's streams end when that has
+    /// changed; they come back and learn it, and one through whom the state now comes finds itself in it. Otherwise two
+    /// that lose their parent at the same moment could follow each other for ever.
+    pub fn set_path(&self, path: &[Id]) {
+        let mut shared = self.lock();
+        if shared.path != path {
+            shared.path = path.into();
+            shared.path_version += 1;
+        }
     }
 
     /// Instances from the primary to this node.
     pub fn path(&self) -> Vec<Id> {
-        let mut path = self.lock().path.clone();
-        path.push(self.options.instance);
+        let shared = self.lock();
+        let mut path = shared.path.clone();
+        path.push(shared.instance);
         path
+    }
+
+    /// The random id that tells this node from all others.
+    pub fn instance(&self) -> Id {
+        self.lock().instance
+    }
+
+    /// Goes on under another id, as another node uses the one before. Children's streams end, so that they learn it.
+    pub fn set_instance(&self, instance: Id) {
+        let mut shared = self.lock();
+        shared.instance = instance;
+        shared.path_version += 1;
     }
 
     /// Ends every stream, and every one that comes, with `end`.
@@ -276,7 +308,7 @@ impl<S: Store> Node<S> {
         let id = shared.next_child;
         shared.next_child += 1;
         shared.children.insert(id, child);
-        Ok(Joined { id, generation: shared.feed.generation })
+        Ok(Joined { id, generation: shared.feed.generation, path_version: shared.path_version })
     }
 
     pub(crate) fn leave(&self, id: u64) {
@@ -288,16 +320,19 @@ impl<S: Store> Node<S> {
     }
 
     /// What a stream needs to know before its next step.
-    pub(crate) fn tick(&self, id: u64, generation: u64, sent_seq: u64) -> Tick {
+    pub(crate) fn tick(&self, joined: &Joined, sent_seq: u64) -> Tick {
         let mut shared = self.lock();
         if let Some(end) = &shared.closing {
             return Tick::Closing(end.clone());
         }
-        if shared.feed.generation != generation {
+        if shared.feed.generation != joined.generation {
             return Tick::Rebased;
         }
+        if shared.path_version != joined.path_version {
+            return Tick::Moved;
+        }
         let head = shared.feed.head;
-        match shared.children.get_mut(&id) {
+        match shared.children.get_mut(&joined.id) {
             None => Tick::Superseded,
             Some(child) if child.superseded => Tick::Superseded,
             Some(child) => {
@@ -390,7 +425,8 @@ pub(crate) struct Proven<P> {
 /// A child's registration.
 pub(crate) struct Joined {
     pub(crate) id: u64,
-    pub(crate) generation: u64,
+    generation: u64,
+    path_version: u64,
 }
 
 /// The state of the node as a stream meets it.
@@ -398,6 +434,8 @@ pub(crate) enum Tick {
     Go(Position),
     Closing(End),
     Rebased,
+    /// The state comes through others than when the stream began.
+    Moved,
     Superseded,
 }
 

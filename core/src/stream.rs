@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::feed::{Tail, filter_lines};
 use crate::id::Id;
 use crate::json;
-use crate::node::{Child, JoinError, Node, Role, Tick};
+use crate::node::{Child, JoinError, Joined, Node, Role, Tick};
 use crate::position::Position;
 use crate::scope::{Coverage, Scope};
 use crate::store::scan::Scan;
@@ -163,8 +163,7 @@ pub enum Step {
 /// One child's stream.
 pub struct Stream<S: Store> {
     node: Arc<Node<S>>,
-    child: u64,
-    generation: u64,
+    joined: Joined,
     scope: Scope,
     /// Everything of the scope up to this seq was handed out.
     sent_seq: u64,
@@ -225,8 +224,7 @@ impl<S: Store> Stream<S> {
         })?;
         let mut stream = Self {
             node: Arc::clone(node),
-            child: joined.id,
-            generation: joined.generation,
+            joined,
             scope,
             sent_seq: 0,
             ready_line: None,
@@ -258,7 +256,7 @@ impl<S: Store> Stream<S> {
                 (Resume::Tail, progress)
             }
             Start::Baseline(reason) => {
-                let snapshot = node.begin_baseline(self.child, now).map_err(|error| match error {
+                let snapshot = node.begin_baseline(self.joined.id, now).map_err(|error| match error {
                     SnapshotError::Store(error) => OpenError::Store(error),
                     SnapshotError::TooMany | SnapshotError::Gone => OpenError::Overloaded("baselines"),
                 })?;
@@ -287,6 +285,7 @@ impl<S: Store> Stream<S> {
             ping_ms: node.options().ping_ms,
             requires: progress.requires.iter().map(|name| Cow::Borrowed(name.as_str())).collect(),
             timestamp: now.wall_ms,
+            clock: node.writer_clock(now),
         };
         let mut lines = line(&Steer::Hello(hello));
         if let Start::Elsewhere(detail) = start {
@@ -309,10 +308,11 @@ impl<S: Store> Stream<S> {
         if matches!(self.phase, Phase::Ended) {
             return Step::End;
         }
-        let head = match self.node.tick(self.child, self.generation, self.sent_seq) {
+        let head = match self.node.tick(&self.joined, self.sent_seq) {
             Tick::Go(head) => head,
             Tick::Closing(end) => return self.finish(end),
             Tick::Rebased => return self.finish(end(EndReason::Retry, "rebaselined")),
+            Tick::Moved => return self.finish(end(EndReason::Retry, "path_changed")),
             Tick::Superseded => return self.finish(end(EndReason::Superseded, "")),
         };
         if let Phase::Baseline(baseline) = &mut self.phase {
@@ -321,7 +321,7 @@ impl<S: Store> Stream<S> {
                 Ok((piece, true)) => {
                     self.sent_seq = baseline.snapshot.progress().position.seq;
                     self.phase = Phase::Tail;
-                    self.node.end_baseline(self.child);
+                    self.node.end_baseline(self.joined.id);
                     Step::Chunk(piece)
                 }
                 Err(SnapshotError::Store(_)) => self.finish(end(EndReason::Retry, "store_failed")),
@@ -397,7 +397,7 @@ impl<S: Store> Stream<S> {
 
 impl<S: Store> Drop for Stream<S> {
     fn drop(&mut self) {
-        self.node.leave(self.child);
+        self.node.leave(self.joined.id);
     }
 }
 

@@ -10,8 +10,8 @@ use crate::settings::Settings;
 use crate::signal::delay;
 use futures_util::future::{Either, select};
 use headwater_core::api::{
-    self, ApiError, Code, EntryMethod, HEADER_LAG, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT, Route,
-    WAIT_MS_DEFAULT, WAIT_MS_MAX,
+    self, ApiError, Code, HEADER_LAG, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT, Route, WAIT_MS_DEFAULT,
+    WAIT_MS_MAX,
 };
 use std::pin::pin;
 use worker::{Context, Env, Method, Request, Response, Result, event};
@@ -30,9 +30,10 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     // another route. Any other refusal is the object's, which says where its state is.
     let (is_write, parent_may_answer) = match api::route(&head.method, head.path(), head.query()) {
         Err(error) if error.code == Code::InvalidKey => return refusal(&env, &settings, &request, error).await,
-        Ok(Route::CreateCollection | Route::DropCollection(_)) => (true, false),
-        Ok(Route::Entry { method, .. }) => (method != EntryMethod::Get, method == EntryMethod::Get),
-        Ok(Route::List { .. } | Route::Collections) => (false, true),
+        Ok(Route::CreateCollection | Route::DropCollection(_) | Route::Set { .. } | Route::Delete { .. }) => {
+            (true, false)
+        }
+        Ok(Route::Read(_)) => (false, true),
         // A node's own health, status and streams are not its parent's.
         Ok(_) | Err(_) => (false, false),
     };

@@ -5,9 +5,6 @@ use headwater_core::api::{Answer, ApiError, Body};
 use headwater_core::store::Snapshot;
 use worker::{Headers, Request, Response, ResponseBuilder, Result};
 
-/// Longest time that a parent may ask to be left alone: longer ones are taken for mistakes.
-const RETRY_AFTER_S_MAX: u64 = 3_600;
-
 /// What a request says before its body.
 pub(crate) struct Head {
     pub(crate) method: String,
@@ -113,5 +110,5 @@ impl Snapshot for Nothing {
 /// What `Retry-After` asks for in ms, 0 when it says nothing that is understood.
 pub(crate) fn retry_after_ms(headers: &Headers) -> u64 {
     let seconds = headers.get("retry-after").ok().flatten().and_then(|text| text.trim().parse::<u64>().ok());
-    seconds.map_or(0, |seconds| seconds.min(RETRY_AFTER_S_MAX) * 1_000)
+    seconds.map_or(0, |seconds| seconds.saturating_mul(1_000))
 }

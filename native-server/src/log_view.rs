@@ -10,16 +10,37 @@ const READ_BYTES_MAX: usize = 256 << 10;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct LogView(RwLock<Option<Arc<dyn LogReader>>>);
+pub(crate) struct LogView(RwLock<Shown>);
+
+#[derive(Default)]
+struct Shown {
+    reader: Option<Arc<dyn LogReader>>,
+    /// The one that met damage. It stays hidden, or a child whose cursor lies before the damage would be sent there
+    /// again each time it comes back, instead of getting a baseline.
+    unreadable: Option<Arc<dyn LogReader>>,
+}
+
+impl Shown {
+    fn is_unreadable(&self, reader: &Arc<dyn LogReader>) -> bool {
+        self.unreadable.as_ref().is_some_and(|unreadable| Arc::ptr_eq(unreadable, reader))
+    }
+}
 
 impl LogView {
     /// Shows this log, or none.
     pub(crate) fn show(&self, reader: Option<Arc<dyn LogReader>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = reader;
+        self.0.write().unwrap_or_else(PoisonError::into_inner).reader = reader;
     }
 
     fn reader(&self) -> Option<Arc<dyn LogReader>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        shown.reader.clone().filter(|reader| !shown.is_unreadable(reader))
+    }
+
+    /// Whether the log shown has not met damage, as far as it was read.
+    pub(crate) fn is_readable(&self) -> bool {
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        !shown.reader.as_ref().is_some_and(|reader| shown.is_unreadable(reader))
     }
 
     /// The seq after which every line is held; `None` where there is no log to read from.
@@ -30,13 +51,16 @@ impl LogView {
     /// Lines after `seq` and the seq of the last of them; `None` when they are not held any more, or not yet.
     ///
     /// # Errors
-    /// When the log cannot be read; a place that was trimmed meanwhile is no error.
+    /// When the log cannot be read, which it then is not again; a place that was trimmed meanwhile is no error.
     pub(crate) async fn after(&self, seq: u64) -> Result<Option<(Bytes, u64)>, ReadError> {
         let Some(reader) = self.reader() else { return Ok(None) };
         match reader.read(seq + 1, READ_BYTES_MAX).await {
             Ok(chunk) => Ok(chunk.map(|chunk| (chunk.lines, chunk.last))),
             Err(ReadError::Trimmed { .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.0.write().unwrap_or_else(PoisonError::into_inner).unreadable = Some(reader);
+                Err(error)
+            }
         }
     }
 }

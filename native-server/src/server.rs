@@ -55,7 +55,7 @@ impl Server {
         work: Work,
     ) -> Self {
         Self {
-            dev: settings.dev.then(|| Grant::all(crate::settings::DEV)),
+            dev: settings.dev.then(|| Grant::all(headwater_core::api::DEV)),
             settings,
             node,
             bell,

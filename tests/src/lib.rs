@@ -20,6 +20,7 @@ pub mod relay;
 pub mod replication;
 pub mod state;
 pub mod stub;
+pub mod vectors;
 pub mod wire;
 
 pub use client::{Client, Reply};
@@ -34,3 +35,4 @@ pub use relay::{Fate, Relay};
 pub use replication::{LAG_PRECISION_MS, Replication, converge, lags_truly};
 pub use state::{State, state_of};
 pub use stub::{Stub, Visit};
+pub use vectors::{PIECES, Vector, vectors};

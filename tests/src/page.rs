@@ -24,6 +24,19 @@ pub struct Page {
 impl Page {
     /// Starts a browser and opens the console of the node at `url`.
     pub async fn open(url: &str) -> Self {
+        let mut page = Self::start();
+        page.order("open", json!(url)).await;
+        page
+    }
+
+    /// Starts a browser with an empty page whose origin has the files of this directory.
+    pub async fn of_files(directory: &Path) -> Self {
+        let mut page = Self::start();
+        page.order("files", json!(directory)).await;
+        page
+    }
+
+    fn start() -> Self {
         let tools = Tools::load().expect("./dev test writes the tools file");
         let chromium = tools.chromium.expect("./dev test finds a browser");
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("page-driver.mjs");
@@ -37,9 +50,7 @@ impl Page {
             .expect("Node.js starts");
         let orders = child.stdin.take().expect("stdin was asked to be a pipe");
         let answers = BufReader::new(child.stdout.take().expect("stdout was asked to be a pipe")).lines();
-        let mut page = Self { child, orders, answers };
-        page.order("open", json!(url)).await;
-        page
+        Self { child, orders, answers }
     }
 
     async fn order(&mut self, name: &str, argument: Value) -> Value {

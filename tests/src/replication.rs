@@ -13,6 +13,8 @@ pub struct Replication {
     pub connected: bool,
     /// The applied position.
     pub position: String,
+    /// What a restart would find; empty for nothing.
+    pub stored: String,
     /// The lag in ms; `None` before the first proof.
     pub lag_ms: Option<u64>,
     /// Commands applied since the start.
@@ -46,6 +48,7 @@ impl Replication {
         Self {
             connected: replication["parent_connected"].as_bool().expect("status says whether a parent is connected"),
             position: replication["position"].as_str().expect("status has a position").to_owned(),
+            stored: replication["storedPosition"].as_str().unwrap_or_default().to_owned(),
             lag_ms: replication["lagMs"].as_u64(),
             commands: count("commands"),
             repeated: count("repeated"),

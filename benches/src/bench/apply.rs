@@ -109,7 +109,7 @@ fn replica(log: &[u8], count: u64) -> anyhow::Result<Box<dyn std::any::Any>> {
     let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::threaded(7));
     let instance = Id::from_bytes([8; 16]);
     let node = Arc::new(Node::new(store, NodeOptions::new("replica", instance, Role::Replica)));
-    let options = ReplicaOptions { scope: Scope::Everything, instance, parents: 1 };
+    let options = ReplicaOptions { scope: Scope::Everything, parents: 1 };
     let mut replica = Replica::new(Arc::clone(&node), options);
     let now = Now { wall_ms: EPOCH, mono_ms: 0 };
     let mut events = Vec::new();

@@ -1,7 +1,7 @@
-//! Conditions of requests: entity tags, and positions a read must have reached.
+//! Conditions of requests: entity tags, and the form an answer is wanted in.
 
-use crate::position::Position;
-use crate::store::Progress;
+use super::answer::CONTENT_NDJSON;
+use super::error::{ApiError, Code};
 use crate::writer::Tags;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,38 +21,32 @@ pub fn parse_tags(header: &str) -> Option<Tags> {
     header.split(',').map(tag).collect::<Option<Vec<_>>>().map(Tags::List)
 }
 
-/// Whether a node has reached a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// It has: answer.
-    Reached,
-    /// It may: wait.
-    NotYet,
-    /// It never will: the position is not on its history.
-    Diverged,
+/// What a read's headers ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// `If-None-Match`: 304 when the tag is among these.
+    pub none_match: Option<Tags>,
+    /// `Accept: application/x-ndjson`: a list as lines.
+    pub lines: bool,
 }
 
-/// Whether a node as far as `progress` has reached `target`. An epoch newer than any it knows may still come; one older
-/// than its table counts as not on its history.
-pub fn reach(progress: &Progress, target: Position) -> Reach {
-    let newest = progress.position.epoch;
-    if target.epoch > newest {
-        Reach::NotYet
-    } else if target.epoch == newest {
-        if target.seq <= progress.position.seq { Reach::Reached } else { Reach::NotYet }
-    } else if progress.epochs.holds(target) {
-        Reach::Reached
-    } else {
-        Reach::Diverged
+impl Conditions {
+    /// Reads `If-None-Match` and the lines of `Accept`.
+    ///
+    /// # Errors
+    /// 400 `invalid_request` for an `If-None-Match` that is no list of tags.
+    pub fn read<'a>(if_none_match: Option<&str>, accept: impl IntoIterator<Item = &'a str>) -> Result<Self, ApiError> {
+        let invalid = || ApiError::new(Code::InvalidRequest, "If-None-Match is no list of ETags in quotes");
+        let none_match = if_none_match.map(|text| parse_tags(text).ok_or_else(invalid)).transpose()?;
+        let mut ranges = accept.into_iter().flat_map(|line| line.split(','));
+        let lines = ranges.any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == CONTENT_NDJSON));
+        Ok(Self { none_match, lines })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::{EpochStart, EpochTable};
-    use crate::scope::Scope;
-    use alloc::sync::Arc;
     use alloc::vec;
 
     #[test]
@@ -65,21 +59,10 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_reached_awaited_or_foreign() {
-        let mut progress = Progress::new(Scope::Everything);
-        progress.position = Position { epoch: 20, seq: 9 };
-        let starts = [(10, 1), (20, 5)].map(|(epoch, first)| EpochStart { epoch, first });
-        progress.epochs = Arc::new(EpochTable::new(starts.into()).unwrap());
-        for (epoch, seq, expected) in [
-            (20, 9, Reach::Reached),
-            (20, 10, Reach::NotYet),
-            (21, 1, Reach::NotYet),
-            (10, 4, Reach::Reached),
-            (10, 5, Reach::Diverged),
-            (15, 5, Reach::Diverged),
-            (5, 1, Reach::Diverged),
-        ] {
-            assert_eq!(reach(&progress, Position { epoch, seq }), expected, "{epoch}.{seq}");
-        }
+    fn reads_what_a_read_asks_for() {
+        let conditions = Conditions::read(Some("\"1-2\""), ["text/html, application/x-ndjson;q=0.5"]).unwrap();
+        assert_eq!(conditions, Conditions { none_match: parse_tags("\"1-2\""), lines: true });
+        assert_eq!(Conditions::read(None, ["application/json"]).unwrap(), Conditions::default());
+        assert_eq!(Conditions::read(Some("1-2"), []).unwrap_err().code, Code::InvalidRequest);
     }
 }

@@ -3,9 +3,11 @@
 use crate::json;
 use crate::stream::{InvalidRequest, OpenError};
 use crate::writer::Refusal;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $status:literal $word:literal,)*) => {
@@ -87,14 +89,22 @@ pub struct ApiError {
     /// Methods the path does take, for `Allow`.
     pub allow: Option<&'static str>,
     /// After how many seconds to come back, for `Retry-After`.
-    pub retry_after_s: Option<u64>,
+    pub retry_after_s: Option<u32>,
+    /// What failed inside, for the node's own log; never sent.
+    pub cause: Option<Box<str>>,
 }
 
 impl ApiError {
     /// An error of this code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let retry_after_s = matches!(code, Code::Overloaded | Code::NotReady).then_some(1);
-        Self { code, message: message.into(), current: None, index: None, allow: None, retry_after_s }
+        Self { code, message: message.into(), current: None, index: None, allow: None, retry_after_s, cause: None }
+    }
+
+    /// 500 for a store that failed.
+    pub fn store_failed(error: impl fmt::Display) -> Self {
+        let cause = Some(format!("{error}").into());
+        Self { cause, ..Self::new(Code::InternalError, "the store failed") }
     }
 
     /// 403 with the same words whatever was wrong with the credentials.
@@ -138,7 +148,7 @@ impl From<Refusal> for ApiError {
         let mut error = match refusal {
             Refusal::InBatch { index, refusal } => Self { index: Some(index), message, ..Self::from(*refusal) },
             Refusal::Precondition(current) => Self { current, ..Self::new(code, message) },
-            Refusal::Store(_) => Self::new(code, "the store failed"),
+            Refusal::Store(error) => Self::store_failed(error),
             _ => Self::new(code, message),
         };
         error.retry_after_s = None;
@@ -154,7 +164,7 @@ impl From<OpenError> for ApiError {
             OpenError::Overloaded(what) => {
                 Self::new(Code::Overloaded, format!("too many {what} at this time: come back"))
             }
-            OpenError::Store(_) => Self::new(Code::InternalError, "the store failed"),
+            OpenError::Store(error) => Self::store_failed(error),
         }
     }
 }
@@ -181,7 +191,7 @@ mod tests {
     #[test]
     fn a_batch_keeps_the_inner_code_and_tells_which_command() {
         let inner = Refusal::Precondition(Some((3, "9-1".into())));
-        let error = ApiError::from(Refusal::InBatch { index: 2, refusal: alloc::boxed::Box::new(inner) });
+        let error = ApiError::from(Refusal::InBatch { index: 2, refusal: Box::new(inner) });
         assert_eq!((error.code, error.index), (Code::PreconditionFailed, Some(2)));
         let body = String::from_utf8(error.body()).unwrap();
         assert!(body.ends_with(r#","version":3,"etag":"\"9-1\"","index":2}"#), "{body}");

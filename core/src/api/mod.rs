@@ -2,22 +2,27 @@
 //! in the edge worker and in the browser, so the bytes are the same.
 
 mod answer;
+mod authorize;
 mod condition;
 mod error;
+pub mod host;
 mod read;
 mod request;
 mod route;
 mod status;
 mod time;
+mod wait;
 
 pub use answer::{Answer, Body, CONTENT_JSON, CONTENT_NDJSON, ListBody};
-pub use condition::{Reach, parse_tags, reach};
+pub use authorize::{DEV, authorize, require};
+pub use condition::{Conditions, parse_tags};
 pub use error::{ApiError, Code};
-pub use read::{Conditions, collections, entry, health, list, readiness};
+pub use read::{collections, entry, health, list, read, readiness};
 pub use request::{EntryBody, collection_name, entry_body};
-pub use route::{EntryMethod, ListQuery, Route, encode, route};
+pub use route::{ListQuery, Read, Route, encode, route};
 pub use status::{ParentStatus, StatusFacts, status};
 pub use time::rfc3339;
+pub use wait::Wait;
 
 /// Header: the position an answer is as of, `<epoch>.<seq>`.
 pub const HEADER_POSITION: &str = "headwater-position";

@@ -1,8 +1,9 @@
 //! Reads: entries, lists, collections and health.
 
 use super::answer::{Answer, Body, CONTENT_NDJSON, ListBody, write_entry};
+use super::condition::Conditions;
 use super::error::{ApiError, Code};
-use super::route::{ListQuery, encode};
+use super::route::{ListQuery, Read, encode};
 use crate::clock::Now;
 use crate::credentials::{Grant, Role as CredentialRole};
 use crate::json::write_string;
@@ -10,20 +11,10 @@ use crate::name;
 use crate::node::{Node, Role};
 use crate::store::scan::Scan;
 use crate::store::{Progress, Snapshot, SnapshotError, Store};
-use crate::writer::Tags;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-
-/// What a read's headers ask for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// `If-None-Match`: 304 when the tag is among these.
-    pub none_match: Option<Tags>,
-    /// `Accept: application/x-ndjson`: a list as lines.
-    pub lines: bool,
-}
 
 /// Why a read is not answered from this node's state, as far as its scope goes.
 fn not_covered(collection: &str) -> ApiError {
@@ -51,12 +42,27 @@ fn lag<S: Store>(node: &Node<S>, now: Now) -> Option<u64> {
     }
 }
 
-fn store_failed(_: impl core::fmt::Display) -> ApiError {
-    ApiError::new(Code::InternalError, "the store failed")
-}
-
 fn missing(collection: &str) -> ApiError {
     ApiError::new(Code::MissingCollection, format!("the collection {collection:?} does not exist"))
+}
+
+/// Answers a read. An error [`Code::Misdirected`] means that this node does not hold what was asked for: forward the read,
+/// or answer it so.
+///
+/// # Errors
+/// The answer to give instead; [`Answer::as_of`] still applies to it.
+pub fn read<S: Store>(
+    node: &Node<S>,
+    grant: &Grant,
+    asked: &Read<'_>,
+    conditions: &Conditions,
+    now: Now,
+) -> Result<Answer<S::Snapshot>, ApiError> {
+    match asked {
+        Read::Collections => collections(node, grant, now),
+        Read::List { collection, query } => list(node, grant, collection, query, conditions, now),
+        Read::Entry { collection, key } => entry(node, grant, collection, key, conditions, now),
+    }
 }
 
 /// `GET` of one entry. An error [`Code::Misdirected`] means that this node does not hold what was asked for: forward the
@@ -76,9 +82,9 @@ pub fn entry<S: Store>(
     if !progress.scope.covers_key(collection, key) {
         return Err(not_covered(collection));
     }
-    let record = node.store().record(collection, key).map_err(store_failed)?;
+    let record = node.store().record(collection, key).map_err(ApiError::store_failed)?;
     let Some(record) = record else {
-        return Err(match node.store().collection(collection).map_err(store_failed)? {
+        return Err(match node.store().collection(collection).map_err(ApiError::store_failed)? {
             None => missing(collection),
             Some(_) => ApiError::new(Code::NotFound, format!("the key {key:?} does not exist")),
         });
@@ -119,7 +125,7 @@ pub fn list<S: Store>(
         SnapshotError::TooMany | SnapshotError::Gone => {
             ApiError::new(Code::Overloaded, "too many lists are being read at this time: come back")
         }
-        SnapshotError::Store(error) => store_failed(error),
+        SnapshotError::Store(error) => ApiError::store_failed(error),
     })?;
     let position = snapshot.progress().position;
     let facts = snapshot.collections().iter().find(|facts| *facts.name == *collection);
@@ -130,7 +136,7 @@ pub fn list<S: Store>(
     } else {
         let next = match query.limit {
             None => None,
-            Some(limit) => next_after(&snapshot, collection, scan.clone(), limit).map_err(store_failed)?,
+            Some(limit) => next_after(&snapshot, collection, scan.clone(), limit).map_err(ApiError::store_failed)?,
         };
         let body = ListBody::new(snapshot, collection.into(), scan, query.limit, conditions.lines);
         let mut answer = Answer { body: Body::List(body), ..Answer::json(Bytes::new()) };
@@ -187,7 +193,7 @@ fn next_link(collection: &str, query: &ListQuery, after: &str) -> String {
 /// As [`entry`].
 pub fn collections<S: Store>(node: &Node<S>, grant: &Grant, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
     let progress = admit(node, grant, "")?;
-    let names = node.store().collections().map_err(store_failed)?;
+    let names = node.store().collections().map_err(ApiError::store_failed)?;
     let mut body = Vec::from(&b"{\"collections\":["[..]);
     let shown = names.iter().filter(|facts| !name::is_system(&facts.name) && progress.scope.touches(&facts.name));
     for (index, facts) in shown.enumerate() {

@@ -2,6 +2,7 @@
 //! path: a key has one reading, percent-decoded once.
 
 use super::error::{ApiError, Code};
+use crate::scope::Scope;
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
@@ -18,27 +19,25 @@ pub enum Route<'a> {
     Status,
     /// `GET /v1/metrics`.
     Metrics,
-    /// `GET /v1/collections`.
-    Collections,
+    /// What [`read`](super::read()) answers.
+    Read(Read<'a>),
     /// `POST /v1/collections`.
     CreateCollection,
     /// `DELETE /v1/collections/{collection}`.
     DropCollection(Cow<'a, str>),
-    /// `GET /v1/collections/{collection}/keys`.
-    List {
-        /// The collection.
-        collection: Cow<'a, str>,
-        /// Which part of it.
-        query: ListQuery,
-    },
-    /// GET, POST, PUT or DELETE of one entry, by `/keys/{key...}` or `/entry?key=`.
-    Entry {
+    /// POST or PUT of one entry.
+    Set {
         /// The collection.
         collection: Cow<'a, str>,
         /// The key.
         key: Cow<'a, str>,
-        /// What to do with it.
-        method: EntryMethod,
+    },
+    /// DELETE of one entry.
+    Delete {
+        /// The collection.
+        collection: Cow<'a, str>,
+        /// The key.
+        key: Cow<'a, str>,
     },
     /// `POST /v1/replicate`.
     Replicate,
@@ -46,37 +45,68 @@ pub enum Route<'a> {
     File(Cow<'a, str>),
 }
 
+/// A read of what the node holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// `GET /v1/collections`.
+    Collections,
+    /// `GET /v1/collections/{collection}/keys`.
+    List {
+        /// The collection.
+        collection: Cow<'a, str>,
+        /// Which part of it.
+        query: ListQuery,
+    },
+    /// GET of one entry, by `/keys/{key...}` or `/entry?key=`.
+    Entry {
+        /// The collection.
+        collection: Cow<'a, str>,
+        /// The key.
+        key: Cow<'a, str>,
+    },
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
 impl Route<'_> {
     /// The same without borrowing from the request, for who must wait before it can answer.
     pub fn into_owned(self) -> Route<'static> {
-        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         match self {
             Self::Health => Route::Health,
             Self::Ready => Route::Ready,
             Self::Status => Route::Status,
             Self::Metrics => Route::Metrics,
-            Self::Collections => Route::Collections,
+            Self::Read(read) => Route::Read(read.into_owned()),
             Self::CreateCollection => Route::CreateCollection,
             Self::DropCollection(collection) => Route::DropCollection(owned(collection)),
-            Self::List { collection, query } => Route::List { collection: owned(collection), query },
-            Self::Entry { collection, key, method } => {
-                Route::Entry { collection: owned(collection), key: owned(key), method }
-            }
+            Self::Set { collection, key } => Route::Set { collection: owned(collection), key: owned(key) },
+            Self::Delete { collection, key } => Route::Delete { collection: owned(collection), key: owned(key) },
             Self::Replicate => Route::Replicate,
-            Self::File(path) => Route::File(Cow::Owned(path.into_owned())),
+            Self::File(path) => Route::File(owned(path)),
         }
     }
 }
 
-/// What to do with an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryMethod {
-    /// Read it.
-    Get,
-    /// Write it.
-    Set,
-    /// Delete it.
-    Delete,
+impl Read<'_> {
+    /// Whether a node of this scope answers from its own state; if not, its parent may.
+    pub fn is_covered_by(&self, scope: &Scope) -> bool {
+        match self {
+            Self::Collections => true,
+            Self::List { collection, query } => scope.covers_prefix(collection, &query.prefix),
+            Self::Entry { collection, key } => scope.covers_key(collection, key),
+        }
+    }
+
+    /// As [`Route::into_owned`].
+    pub fn into_owned(self) -> Read<'static> {
+        match self {
+            Self::Collections => Read::Collections,
+            Self::List { collection, query } => Read::List { collection: owned(collection), query },
+            Self::Entry { collection, key } => Read::Entry { collection: owned(collection), key: owned(key) },
+        }
+    }
 }
 
 /// Which part of a collection to list.
@@ -97,9 +127,9 @@ pub struct ListQuery {
 ///
 /// # Examples
 /// ```
-/// use headwater_core::api::{EntryMethod, Route, route};
+/// use headwater_core::api::{Read, Route, route};
 /// let asked = route("GET", "/v1/collections/flags/keys/checkout%3Anew", None).unwrap();
-/// assert_eq!(asked, Route::Entry { collection: "flags".into(), key: "checkout:new".into(), method: EntryMethod::Get });
+/// assert_eq!(asked, Route::Read(Read::Entry { collection: "flags".into(), key: "checkout:new".into() }));
 /// assert!(route("GET", "/v1/collections/flags/keys/../../prices", None).is_err());
 /// ```
 pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Result<Route<'a>, ApiError> {
@@ -121,14 +151,14 @@ fn route_by_segments<'a>(method: &str, path: &'a str, query: Option<&'a str>) ->
         ["v1", "metrics"] => only("GET", Route::Metrics),
         ["v1", "replicate"] => only("POST", Route::Replicate),
         ["v1", "collections"] => match method {
-            "GET" => Ok(Route::Collections),
+            "GET" => Ok(Route::Read(Read::Collections)),
             "POST" => Ok(Route::CreateCollection),
             _ => Err(not_allowed("GET, POST")),
         },
         ["v1", "collections", _] => only("DELETE", Route::DropCollection(segments[2].clone())),
         ["v1", "collections", _, "keys"] => {
             let query = list_query(query)?;
-            only("GET", Route::List { collection: segments[2].clone(), query })
+            only("GET", Route::Read(Read::List { collection: segments[2].clone(), query }))
         }
         ["v1", "collections", _, "entry"] => entry(method, segments[2].clone(), Cow::Owned(key_in(query)?)),
         ["v1", "collections", _, "keys", ..] => entry(method, segments[2].clone(), key_of(path)?),
@@ -143,13 +173,12 @@ fn entry<'a>(method: &str, collection: Cow<'a, str>, key: Cow<'a, str>) -> Resul
     if key.is_empty() {
         return Err(ApiError::new(Code::InvalidKey, "the key is empty"));
     }
-    let method = match method {
-        "GET" => EntryMethod::Get,
-        "POST" | "PUT" => EntryMethod::Set,
-        "DELETE" => EntryMethod::Delete,
-        _ => return Err(not_allowed("GET, POST, PUT, DELETE")),
-    };
-    Ok(Route::Entry { collection, key, method })
+    match method {
+        "GET" => Ok(Route::Read(Read::Entry { collection, key })),
+        "POST" | "PUT" => Ok(Route::Set { collection, key }),
+        "DELETE" => Ok(Route::Delete { collection, key }),
+        _ => Err(not_allowed("GET, POST, PUT, DELETE")),
+    }
 }
 
 fn not_allowed(allow: &'static str) -> ApiError {
@@ -275,7 +304,7 @@ mod tests {
 
     fn key(path: &str) -> Result<String, Code> {
         match route("GET", path, None) {
-            Ok(Route::Entry { key, .. }) => Ok(key.into_owned()),
+            Ok(Route::Read(Read::Entry { key, .. })) => Ok(key.into_owned()),
             Ok(other) => panic!("{path} is {other:?}"),
             Err(error) => Err(error.code),
         }
@@ -347,7 +376,7 @@ mod tests {
         for text in ["../x", "a//b", "é ☃", "a\0b", "a&b=c", "%", "+", "\\"] {
             let mut query = String::from("key=");
             encode(text, &mut query);
-            let Ok(Route::Entry { key, .. }) = route("PUT", "/v1/collections/c/entry", Some(&query)) else {
+            let Ok(Route::Set { key, .. }) = route("PUT", "/v1/collections/c/entry", Some(&query)) else {
                 panic!("{text}")
             };
             assert_eq!(key, text);
@@ -378,7 +407,7 @@ mod tests {
 
     #[test]
     fn reads_the_part_to_list() {
-        let Ok(Route::List { query, .. }) =
+        let Ok(Route::Read(Read::List { query, .. })) =
             route("GET", "/v1/collections/c/keys", Some("limit=2&prefix=a%3A&after=a:1&x=y"))
         else {
             panic!()

@@ -1,11 +1,12 @@
 //! `GET /v1/status`: what a person or a dashboard wants to know of a node.
 
 use super::answer::Answer;
-use super::error::{ApiError, Code};
+use super::error::ApiError;
 use crate::clock::Now;
 use crate::json::write_string;
 use crate::name;
 use crate::node::{Child, Node};
+use crate::position::Position;
 use crate::replica::Stats;
 use crate::store::Store;
 use alloc::format;
@@ -30,6 +31,8 @@ pub struct ParentStatus<'a> {
     pub connected: bool,
     /// What the connection has seen.
     pub stats: Stats,
+    /// What a restart would find on this node's own disk; `None` for nothing yet.
+    pub stored: Option<Position>,
     /// The last thing the parent did wrong, by its short name and in words.
     pub last_offence: Option<(&'a str, String)>,
 }
@@ -40,7 +43,7 @@ pub struct ParentStatus<'a> {
 /// 500 when the store fails.
 pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
     let progress = node.store().progress();
-    let collections = node.store().collections().map_err(|_| ApiError::new(Code::InternalError, "the store failed"))?;
+    let collections = node.store().collections().map_err(ApiError::store_failed)?;
     let lag_ms = node.lag_ms(now);
     let mut body = Vec::from(&b"{\"node\":"[..]);
     write_string(&mut body, &node.options().label);
@@ -74,7 +77,7 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
         }
         write_child(&mut body, child, progress.position.seq);
     }
-    text(&mut body, &format!("],\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.options().instance));
+    text(&mut body, &format!("],\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.instance()));
     if let Some(cluster) = progress.cluster {
         text(&mut body, &format!(",\"cluster\":\"{cluster}\""));
     }
@@ -112,9 +115,10 @@ fn write_child(body: &mut Vec<u8>, child: &Child, head_seq: u64) {
 
 fn write_parent(body: &mut Vec<u8>, parent: &ParentStatus<'_>) {
     let Stats { commands, repeated, baselines, gaps, divergences, connections, faults, unknown_lines } = parent.stats;
+    let stored = parent.stored.map_or_else(|| String::from("null"), |position| format!("\"{position}\""));
     body.extend_from_slice(
         format!(
-            ",\"commands\":{commands},\"repeated\":{repeated},\"baselines\":{baselines},\"gaps\":{gaps},\
+            ",\"storedPosition\":{stored},\"commands\":{commands},\"repeated\":{repeated},\"baselines\":{baselines},\"gaps\":{gaps},\
              \"divergences\":{divergences},\"connections\":{connections},\"faults\":{faults},\"unknownLines\":{unknown_lines}"
         )
         .as_bytes(),

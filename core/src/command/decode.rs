@@ -4,7 +4,7 @@
 use super::{Action, BaselineReason, End, EndReason, Hello, Line, Logged, Op, Ping, Proof, Ready, Resume, Steer, Word};
 use crate::digest::Digest;
 use crate::json::{self, elements, members_and_rows, rows};
-use crate::limits::INTEGER_MAX;
+use crate::limits::{INTEGER_MAX, PING_MS_MAX};
 use crate::name;
 use crate::position::EpochTable;
 use crate::scope::Scope;
@@ -370,9 +370,10 @@ impl<'a> General<'a> {
             path: self.field("path", |raw| strings(raw)?.iter().map(|id| id.parse().ok()).collect())?,
             resume,
             scope: self.field("scope", |raw| Scope::from_json(raw).ok())?,
-            ping_ms: self.ordinal("pingMs")?,
+            ping_ms: self.field("pingMs", |raw| ordinal(raw).filter(|&ms| ms <= PING_MS_MAX))?,
             requires: self.field("requires", strings)?,
             timestamp: self.number("timestamp")?,
+            clock: self.optional("clock", json::unsigned)?,
         })
     }
 

@@ -128,6 +128,9 @@ fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
     number(out, ",\"pingMs\":", hello.ping_ms);
     list(out, ",\"requires\":", &hello.requires, |out, name| write_string(out, name));
     number(out, ",\"timestamp\":", hello.timestamp);
+    if let Some(clock) = hello.clock {
+        number(out, ",\"clock\":", clock);
+    }
 }
 
 fn write_ready(out: &mut Vec<u8>, ready: &Ready) {

@@ -191,6 +191,8 @@ pub struct Hello<'a> {
     pub requires: Vec<Cow<'a, str>>,
     /// The parent's clock, Unix ms.
     pub timestamp: u64,
+    /// What the writer's clock shows at this moment, in Unix ms, as far as the parent can tell.
+    pub clock: Option<u64>,
 }
 
 /// How a stream starts.

@@ -31,6 +31,8 @@ use staging::Staging;
 
 /// Silence, in ms, after which a parent that has not said HELLO yet is given up.
 const HELLO_DEADLINE_MS: u64 = 15_000;
+/// Longest time, in ms, for which a parent may ask to be left alone; what is longer is taken for a mistake.
+const RETRY_MS_MAX: u64 = 600_000;
 /// A parent is dead when silent for this many of its own ping intervals.
 const SILENT_PINGS: u64 = 3;
 
@@ -39,8 +41,6 @@ const SILENT_PINGS: u64 = 3;
 pub struct ReplicaOptions {
     /// The scope to ask for.
     pub scope: Scope,
-    /// This connection's instance; normally the node's.
-    pub instance: Id,
     /// How many parents there are to choose from.
     pub parents: usize,
 }
@@ -120,7 +120,7 @@ pub enum Cause {
 pub struct Retry {
     /// Wait this long, in ms.
     pub after_ms: u64,
-    /// Draw a new instance first ([`Replica::set_instance`]) and warn: another node uses the same one.
+    /// Draw a new instance first, store it, hand it to [`Node::set_instance`] and warn: another node uses the same one.
     pub new_instance: bool,
 }
 
@@ -136,6 +136,8 @@ pub struct Replica<S: Store> {
     gap_at: Option<Position>,
     stats: Stats,
     last_offence: Option<Offence>,
+    /// A new instance was asked for since the parent had this node's, and no parent was accepted since.
+    renewed_for_parent: bool,
     /// When progress was last stored for freshness alone.
     stored_mono_ms: u64,
 }
@@ -155,6 +157,8 @@ struct Connection {
     lines: Option<u64>,
     lines_since: u64,
     caught_up: bool,
+    /// Something new came in by it and stays.
+    progressed: bool,
 }
 
 /// What HELLO said that is needed later.
@@ -169,6 +173,7 @@ struct Greeting {
     scope: Scope,
     path: alloc::vec::Vec<Id>,
     node: String,
+    requires: Arc<[String]>,
 }
 
 enum Phase {
@@ -205,6 +210,7 @@ impl<S: Store> Replica<S> {
             gap_at: None,
             stats: Stats::default(),
             last_offence: None,
+            renewed_for_parent: false,
             stored_mono_ms: 0,
         }
     }
@@ -249,11 +255,6 @@ impl<S: Store> Replica<S> {
         Some(&self.connection.as_ref()?.hello.as_ref()?.node)
     }
 
-    /// Comes back under another instance.
-    pub fn set_instance(&mut self, instance: Id) {
-        self.options.instance = instance;
-    }
-
     /// Asks for another scope from the next connection on.
     pub fn set_scope(&mut self, scope: Scope) {
         self.options.scope = scope;
@@ -276,10 +277,11 @@ impl<S: Store> Replica<S> {
             lines: None,
             lines_since: 0,
             caught_up: false,
+            progressed: false,
         });
         Request {
             node: self.node.options().label.clone(),
-            instance: Some(self.options.instance),
+            instance: Some(self.node.instance()),
             cursor,
             scope: self.options.scope.clone(),
         }
@@ -299,21 +301,30 @@ impl<S: Store> Replica<S> {
             // It is thrown away by the next stage() at the latest; nothing reads it before.
             self.without_cursor = true;
         }
-        self.connection = None;
+        let progressed = self.connection.take().is_some_and(|connection| connection.progressed);
+        if progressed && matches!(cause, Cause::Lost | Cause::Silent | Cause::Ended(_)) {
+            // A link that breaks off again and again while it brings in what is missing is no reason to wait longer.
+            self.follow.succeeded();
+        }
         let (move_on, least_ms) = match &cause {
             Cause::Own => return Retry { after_ms: 0, new_instance: false },
             Cause::Lost | Cause::Silent => {
                 self.stats.faults += 1;
                 (true, 0)
             }
-            Cause::Refused { retry_ms } => (true, *retry_ms),
+            Cause::Refused { retry_ms } => (true, (*retry_ms).min(RETRY_MS_MAX)),
             Cause::Offence(offence) => {
                 self.note_offence(offence);
                 (offence.blames_parent_choice(), 0)
             }
-            Cause::Ended(end) => (end.reason == EndReason::Elsewhere, end.retry_ms),
+            Cause::Ended(end) => (end.reason == EndReason::Elsewhere, end.retry_ms.min(RETRY_MS_MAX)),
         };
-        let new_instance = matches!(&cause, Cause::Ended(end) if end.reason == EndReason::Superseded);
+        let new_instance = match &cause {
+            Cause::Ended(end) => end.reason == EndReason::Superseded,
+            // A copy of this node's directory, unless it still is so after the change: then it is this node itself.
+            Cause::Offence(Offence::SameInstance) => !core::mem::replace(&mut self.renewed_for_parent, true),
+            _ => false,
+        };
         Retry { after_ms: self.follow.failed(move_on, least_ms, random), new_instance }
     }
 

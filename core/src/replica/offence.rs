@@ -47,6 +47,8 @@ pub enum Offence {
     },
     /// The parent's state comes through this very node.
     Loop,
+    /// The parent has this node's instance: one's directory is a copy of the other's, or the parent is this very node.
+    SameInstance,
     /// The log needs a feature this release does not know; what is held goes on being served.
     UnsupportedFeature(String),
     /// HELLO grants a scope that was not asked for, or resumes what was not offered.
@@ -88,6 +90,7 @@ impl Offence {
             Self::StaleParent { .. } => "stale_parent",
             Self::ParentBehind { .. } => "parent_behind",
             Self::Loop => "loop",
+            Self::SameInstance => "same_instance",
             Self::UnsupportedFeature(_) => "unsupported_feature",
             Self::WrongResume(_) => "wrong_resume",
             Self::Gap { .. } => "gap",
@@ -107,6 +110,7 @@ impl Offence {
                 | Self::StaleParent { .. }
                 | Self::ParentBehind { .. }
                 | Self::Loop
+                | Self::SameInstance
                 | Self::Protocol(_)
         )
     }
@@ -129,6 +133,7 @@ impl fmt::Display for Offence {
                 write!(f, "the parent's baseline is as of {met}, and {held} is held already")
             }
             Self::Loop => f.write_str("the parent's state comes through this node"),
+            Self::SameInstance => f.write_str("the parent has this node's instance: it is a copy of it, or itself"),
             Self::UnsupportedFeature(name) => {
                 write!(f, "the log needs the feature {name:?}, which this release does not know: upgrade this node")
             }

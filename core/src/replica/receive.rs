@@ -140,7 +140,11 @@ impl<S: Store> Replica<S> {
         if let Some(followed) = progress.cluster.filter(|&cluster| cluster != hello.cluster) {
             return Err(Offence::OtherCluster { followed, met: hello.cluster });
         }
-        if hello.path.contains(&self.node.options().instance) {
+        let own = self.node.instance();
+        if hello.path.last() == Some(&own) {
+            return Err(Offence::SameInstance);
+        }
+        if hello.path.contains(&own) {
             return Err(Offence::Loop);
         }
         if let Some(feature) = unknown_feature(hello.requires.iter().map(|name| &**name)) {
@@ -191,6 +195,7 @@ impl<S: Store> Replica<S> {
             }
             None => Phase::Tail,
         };
+        self.renewed_for_parent = false;
         self.stats.connections += 1;
         let position = Position { epoch: hello.epoch, seq: hello.seq };
         let node = String::from(&*hello.node);
@@ -206,7 +211,11 @@ impl<S: Store> Replica<S> {
             scope: hello.scope,
             path: hello.path,
             node,
+            requires: hello.requires.iter().map(|name| String::from(&**name)).collect(),
         });
+        if let Some(clock) = hello.clock {
+            self.node.update_freshness(|freshness| freshness.note_clock(clock, now));
+        }
         Ok(())
     }
 
@@ -252,14 +261,15 @@ impl<S: Store> Replica<S> {
         progress.cluster = Some(hello.cluster);
         progress.epochs = Arc::new(ready.epochs.clone());
         progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
-        progress.requires = Arc::default();
+        progress.requires = Arc::clone(&hello.requires);
         progress.at = freshness.at();
         progress.clock_offset = freshness.offset();
         self.node.rebase(collections, &progress, freshness)?;
-        self.node.set_path(hello.path.clone());
+        self.node.set_path(&hello.path);
         connection.staged = false;
         connection.phase = Phase::Tail;
         connection.floor = ready.seq;
+        connection.progressed = true;
         self.without_cursor = false;
         self.gap_at = None;
         self.stats.baselines += 1;
@@ -306,6 +316,7 @@ impl<S: Store> Replica<S> {
         run.apply(command, range).map_err(|error| Offence::from_apply(error, held, seq))?;
         self.stats.commands += 1;
         connection.lines_since += 1;
+        connection.progressed = true;
         Ok(())
     }
 
@@ -381,7 +392,7 @@ impl<S: Store> Replica<S> {
         let Some(hello) = &mut connection.hello else { return };
         connection.caught_up = true;
         self.follow.succeeded();
-        self.node.set_path(hello.path.clone());
+        self.node.set_path(&hello.path);
         if !hello.noted {
             let arrival = Now { mono_ms: hello.arrival.mono_ms.min(now.mono_ms), ..hello.arrival };
             self.node.update_freshness(|freshness| freshness.note(hello.at, arrival));

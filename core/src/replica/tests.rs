@@ -24,7 +24,7 @@ fn memory() -> MemoryStore {
 
 fn replica_on<S: Store>(store: S, parents: usize) -> Replica<S> {
     let node = Arc::new(Node::new(store, NodeOptions::new("r", INSTANCE, Role::Replica)));
-    Replica::new(node, ReplicaOptions { scope: Scope::Everything, instance: INSTANCE, parents })
+    Replica::new(node, ReplicaOptions { scope: Scope::Everything, parents })
 }
 
 fn hello(resume: &str, seq: u64) -> String {
@@ -111,6 +111,26 @@ fn goes_through_its_parents_and_waits_longer_each_round() {
     replica.closed(Cause::Lost, u64::MAX);
     replica.request(now(0));
     assert!(replica.closed(Cause::Lost, u64::MAX).after_ms <= 250);
+}
+
+#[test]
+fn a_link_that_breaks_off_again_and_again_but_brings_something_is_not_left_alone_for_longer() {
+    let mut replica = following(memory(), 1);
+    let longest = |replica: &mut Replica<MemoryStore>| replica.closed(Cause::Lost, u64::MAX - 1).after_ms;
+    let first = longest(&mut replica);
+    for round in 0..5 {
+        replica.request(now(0));
+        // A parent far ahead, whose link breaks off after one command each time.
+        let seq = 3 + round;
+        let text = format!("{}{}", hello("tail", 1_000), create(&format!("c{round}"), seq));
+        assert_eq!(received(&mut replica, &text, 0).1, Ok(()));
+        assert!(!replica.is_caught_up());
+        assert_eq!(longest(&mut replica), first, "round {round}");
+    }
+    replica.request(now(0));
+    longest(&mut replica);
+    replica.request(now(0));
+    assert!(longest(&mut replica) > first, "nothing came in");
 }
 
 #[test]

@@ -40,6 +40,17 @@ pub enum Pieces {
     Seeded(u64),
 }
 
+impl From<u64> for Pieces {
+    /// How a test outside core names them: 0 for whole, 1 for byte by byte, any other number as a seed.
+    fn from(number: u64) -> Self {
+        match number {
+            0 => Self::Whole,
+            1 => Self::Bytes,
+            seed => Self::Seeded(seed),
+        }
+    }
+}
+
 /// Plays a vector against `store`, which holds nothing, and returns the outcome: one JSON document, ended by a newline.
 ///
 /// # Errors
@@ -50,7 +61,7 @@ pub fn run<S: Store>(store: S, vector: &[u8], pieces: Pieces) -> Result<String, 
     let mut options = NodeOptions::new("vector", INSTANCE, Role::Replica);
     options.feed.bytes_max = 0;
     let node = Arc::new(Node::new(store, options));
-    let replica_options = ReplicaOptions { scope: script.scope.clone(), instance: INSTANCE, parents: script.parents };
+    let replica_options = ReplicaOptions { scope: script.scope.clone(), parents: script.parents };
     let mut player = Player {
         replica: Replica::new(Arc::clone(&node), replica_options),
         start_ms: script.now_ms,

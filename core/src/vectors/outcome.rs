@@ -7,11 +7,14 @@ use crate::command::{Line, Trust, decode, lines};
 use crate::json::write_string;
 use crate::record::Record;
 use crate::replica::{Cause, Event, Offence, Replica, Retry, Stats};
+use crate::store::scan::Scan;
 use crate::store::{Snapshot, Store};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::ops::Bound;
+
+/// Entries read from the snapshot at once.
+const PAGE_RECORDS: usize = 256;
 
 /// What happened, connection by connection.
 #[derive(Default)]
@@ -168,8 +171,11 @@ fn held<S: Store>(store: &S) -> String {
     let scope = &snapshot.progress().scope;
     let mut collections = Vec::new();
     for facts in snapshot.collections() {
-        let records = snapshot.scan(&facts.name, Bound::Unbounded, usize::MAX).map(|page| page.records);
-        let entries: Vec<String> = records.unwrap_or_default().iter().map(entry).collect();
+        let mut scan = Scan::under("", None);
+        let mut entries: Vec<String> = Vec::new();
+        while let Ok(Some(records)) = scan.next_page(&snapshot, &facts.name, PAGE_RECORDS) {
+            entries.extend(records.iter().map(entry));
+        }
         collections.push(format!(
             "{}:{{\n      \"covered\":{},\"created\":{},\"lastSeq\":{},\"keys\":{},\"digest\":\"{}\",\n      \
              \"entries\":[{}{}]\n    }}",

@@ -15,7 +15,7 @@ fn replica(name: &str, instance: u8) -> Replica<MemoryStore> {
     let instance = Id::from_bytes([instance; 16]);
     let node = NodeOptions { ping_ms: 500, ..NodeOptions::new(name, instance, Role::Replica) };
     let node = Arc::new(Node::new(empty_store(Scope::Everything), node));
-    Replica::new(node, ReplicaOptions { scope: Scope::Everything, instance, parents: 1 })
+    Replica::new(node, ReplicaOptions { scope: Scope::Everything, parents: 1 })
 }
 
 fn connect(parent: &Arc<Node<MemoryStore>>, child: &mut Replica<MemoryStore>, now: Now) -> Stream<MemoryStore> {
@@ -134,6 +134,42 @@ fn a_child_that_finds_itself_in_the_path_refuses() {
     let mut back = connect(chain.reader.node(), &mut relay, at(10));
     let (events, outcome) = deliver(&chunks(&mut back, at(10)), &mut relay, at(10));
     assert_eq!((events, outcome), (Vec::new(), Err(Offence::Loop)));
+}
+
+#[test]
+fn two_that_take_each_other_for_their_parent_at_the_same_moment_find_out() {
+    let writer = Parent::new(options(Role::Primary));
+    let (mut one, mut other) = (replica("one", 1), replica("other", 2));
+    for replica in [&mut one, &mut other] {
+        let mut stream = connect(&writer.node, replica, at(0));
+        deliver(&chunks(&mut stream, at(0)), replica, at(0)).1.unwrap();
+        replica.closed(Cause::Lost, 0);
+    }
+    // Each is asked before it has an answer, so neither path tells of the circle yet.
+    let mut to_one = connect(other.node(), &mut one, at(10));
+    let mut to_other = connect(one.node(), &mut other, at(10));
+    let (first, second) = (chunks(&mut to_one, at(10)), chunks(&mut to_other, at(10)));
+    deliver(&first, &mut one, at(20)).1.unwrap();
+    deliver(&second, &mut other, at(20)).1.unwrap();
+    for (stream, child) in [(&mut to_one, &mut one), (&mut to_other, &mut other)] {
+        let (events, outcome) = deliver(&chunks(stream, at(30)), child, at(30));
+        outcome.unwrap();
+        let Some(Event::Ended(end)) = events.last() else { panic!("{events:?}") };
+        assert_eq!(end.detail, "path_changed");
+        child.closed(Cause::Ended(end.clone()), 0);
+    }
+    let mut again = connect(other.node(), &mut one, at(40));
+    assert_eq!(deliver(&chunks(&mut again, at(40)), &mut one, at(40)).1, Err(Offence::Loop));
+}
+
+#[test]
+fn a_newcomer_behind_a_relay_that_is_cut_off_does_not_look_fresh() {
+    let mut chain = Chain::new();
+    chain.pass(1_000);
+    let mut newcomer = replica("newcomer", 3);
+    let mut stream = connect(chain.relay.node(), &mut newcomer, at(61_000));
+    deliver(&chunks(&mut stream, at(61_000)), &mut newcomer, reader_clock(61_000)).1.unwrap();
+    assert_eq!(newcomer.node().lag_ms(reader_clock(61_000)), Some(60_000));
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Object {
                     "superseded",
                     &[("node", &self.node.options().label), ("why", &"another node uses this instance")],
                 );
-                self.replica.borrow_mut().set_instance(random_id());
+                self.renew_instance();
             }
             let (cause, after) = (describe(&cause), retry.after_ms);
             log(
@@ -65,6 +65,14 @@ impl Object {
             );
             self.follower_is_alive(after);
             delay(after).await;
+        }
+    }
+
+    fn renew_instance(&self) {
+        let instance = random_id();
+        self.node.set_instance(instance);
+        if let Err(error) = self.store.set_instance(instance) {
+            log("error", "store_failed", &[("node", &self.node.options().label), ("why", &error)]);
         }
     }
 

@@ -44,6 +44,7 @@ impl Object {
             url,
             connected: replica.is_connected(),
             stats: replica.stats(),
+            stored: self.store.stored(),
             last_offence: replica.last_offence().map(|offence| (offence.code(), offence.to_string())),
         });
         let uptime_s = now.mono_ms.saturating_sub(self.started_mono_ms) / 1_000;

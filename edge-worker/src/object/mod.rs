@@ -113,7 +113,7 @@ impl Object {
         };
         #[expect(clippy::arc_with_non_send_sync, reason = "core's nodes are shared by threads elsewhere")]
         let node = Arc::new(Node::new(store.clone(), options));
-        let options = ReplicaOptions { scope: Scope::Everything, instance, parents: settings.parents.len() };
+        let options = ReplicaOptions { scope: Scope::Everything, parents: settings.parents.len() };
         let replica = RefCell::new(replica::Replica::new(Arc::clone(&node), options));
         let clock = Clock::default();
         let started_mono_ms = clock.now().mono_ms;

@@ -7,12 +7,11 @@ use crate::log::log;
 use crate::store::SqliteSnapshot;
 use futures_util::StreamExt as _;
 use headwater_core::api::{
-    self, Answer, ApiError, CONTENT_NDJSON, Code, Conditions, EntryMethod, HEADER_MIN_POSITION, HEADER_POSITION,
-    HEADER_WAIT, Reach, Route, WAIT_MS_DEFAULT, WAIT_MS_MAX,
+    self, Answer, ApiError, Code, Conditions, DEV, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT, Read, Route, Wait,
 };
-use headwater_core::credentials::{self, Grant, Role};
-use headwater_core::position::Position;
+use headwater_core::credentials::{Grant, Role};
 use headwater_core::store::Store as _;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use worker::{Request, Response, Result};
@@ -30,8 +29,7 @@ pub(super) async fn answer(object: &Rc<Object>, mut request: Request) -> Result<
     let head = Head::of(&request);
     let host = head.header("host");
     if !object.settings.answers_to(&host) {
-        let message = format!("this node is not called {host:?}");
-        return http::error(ApiError::new(Code::Misdirected, message), head.is_head());
+        return http::error(api::host::misnamed(&host), head.is_head());
     }
     object.counts.requests.one();
     let route = match api::route(&head.method, head.path(), head.query()) {
@@ -47,7 +45,15 @@ pub(super) async fn answer(object: &Rc<Object>, mut request: Request) -> Result<
 
 /// Every answer says where the state is.
 fn respond(object: &Object, answered: Answered, head: &Head) -> Result<Response> {
-    let mut answer = answered.unwrap_or_else(Answer::from);
+    let mut answer = answered.unwrap_or_else(|error| {
+        if error.code == Code::Forbidden {
+            object.counts.forbidden.one();
+        }
+        if let Some(cause) = &error.cause {
+            log("error", "request_failed", &[("code", &error.code.word()), ("why", cause)]);
+        }
+        Answer::from(error)
+    });
     if !answer.headers.iter().any(|(name, _)| *name == HEADER_POSITION) {
         answer = object.as_of(answer);
     }
@@ -115,21 +121,19 @@ impl Object {
                 self.grant(head, host)?;
                 Answer::json(self.metrics().into_bytes())
             }
-            Route::Collections | Route::List { .. } | Route::Entry { method: EntryMethod::Get, .. } => {
-                match self.read(route, head, host).await {
-                    Ok(answer) => {
-                        self.counts.reads.one();
-                        answer
-                    }
-                    // What this object does not hold, its parent may.
-                    Err(error) if error.code == Code::Misdirected => {
-                        self.counts.reads_forwarded.one();
-                        return self.forward(head, request).await;
-                    }
-                    Err(error) => return Err(error.into()),
+            Route::Read(asked) => match self.read(asked, head, host).await {
+                Ok(answer) => {
+                    self.counts.reads.one();
+                    answer
                 }
-            }
-            Route::CreateCollection | Route::Entry { .. } => {
+                // What this object does not hold, its parent may.
+                Err(error) if error.code == Code::Misdirected => {
+                    self.counts.reads_forwarded.one();
+                    return self.forward(head, request).await;
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Route::CreateCollection | Route::Set { .. } | Route::Delete { .. } => {
                 self.grant_with(head, host, Role::Write)?;
                 self.counts.writes_forwarded.one();
                 return self.forward(head, request).await;
@@ -156,91 +160,40 @@ impl Object {
     /// What the request's credentials grant, decided from the state held here alone.
     fn grant(&self, head: &Head, host: &str) -> std::result::Result<Grant, ApiError> {
         let (apikey, secret) = (head.header("apikey"), head.header("secret"));
-        if self.settings.is_dev_pair(host, &apikey, &secret) {
-            return Ok(Grant::all("dev"));
-        }
-        match credentials::verify(&self.store, &apikey, &secret) {
-            Ok(Some(grant)) => Ok(grant),
-            Ok(None) if self.node.is_complete() => Err(self.forbidden()),
-            Ok(None) => {
-                let words = "this node holds no complete state yet, so it cannot check credentials: come back";
-                Err(ApiError::new(Code::NotReady, words))
-            }
-            Err(error) => {
-                log("error", "store_failed", &[("why", &error)]);
-                Err(ApiError::new(Code::InternalError, "the store failed"))
-            }
-        }
+        let dev = self.settings.takes_dev_pair(host).then(|| Grant::all(DEV));
+        Ok(api::authorize(&self.node, dev.as_ref(), &apikey, &secret)?.into_owned())
     }
 
     fn grant_with(&self, head: &Head, host: &str, role: Role) -> std::result::Result<Grant, ApiError> {
-        let grant = self.grant(head, host)?;
-        if grant.has(role) { Ok(grant) } else { Err(self.forbidden()) }
+        Ok(api::require(Cow::Owned(self.grant(head, host)?), role)?.into_owned())
     }
 
-    fn forbidden(&self) -> ApiError {
-        self.counts.forbidden.one();
-        ApiError::forbidden()
-    }
-
-    async fn read(&self, route: &Route<'_>, head: &Head, host: &str) -> Answered {
+    async fn read(&self, asked: &Read<'_>, head: &Head, host: &str) -> Answered {
         let grant = self.grant(head, host)?;
-        let conditions = conditions(head)?;
-        let scope = self.store.progress().scope;
+        let accept = head.header("accept");
+        let conditions = Conditions::read(head.header_if_any("if-none-match").as_deref(), [&*accept])?;
         // What this object does not hold, the parent answers, and waits for.
-        let covered = match route {
-            Route::Entry { collection, key, .. } => scope.covers_key(collection, key),
-            Route::List { collection, query } => scope.covers_prefix(collection, &query.prefix),
-            _ => true,
-        };
-        if covered {
+        if asked.is_covered_by(&self.store.progress().scope) {
             self.await_position(head).await?;
         }
-        let now = self.clock.now();
-        match route {
-            Route::List { collection, query } => api::list(&self.node, &grant, collection, query, &conditions, now),
-            Route::Entry { collection, key, .. } => api::entry(&self.node, &grant, collection, key, &conditions, now),
-            _ => api::collections(&self.node, &grant, now),
-        }
+        api::read(&self.node, &grant, asked, &conditions, self.clock.now())
     }
 
     /// Waits until the state has reached the position that the request names, if it names one.
     async fn await_position(&self, head: &Head) -> std::result::Result<(), ApiError> {
-        let invalid = |words: String| ApiError::new(Code::InvalidRequest, words);
-        let Some(target) = head.header_if_any(HEADER_MIN_POSITION) else { return Ok(()) };
-        let target = target.parse::<Position>();
-        let target = target.map_err(|_| invalid("Headwater-Min-Position is not of the form <epoch>.<seq>".into()))?;
-        let wait_ms = match head.header_if_any(HEADER_WAIT) {
-            None => WAIT_MS_DEFAULT,
-            Some(text) => {
-                let ms = text.parse().ok().filter(|ms| *ms <= WAIT_MS_MAX);
-                ms.ok_or_else(|| invalid(format!("Headwater-Wait-Ms is not a number of ms up to {WAIT_MS_MAX}")))?
-            }
-        };
-        let until = self.clock.now().mono_ms + wait_ms;
+        let (position, ms) = (head.header_if_any(HEADER_MIN_POSITION), head.header_if_any(HEADER_WAIT));
+        let Some(wait) = Wait::read(position.as_deref(), ms.as_deref())? else { return Ok(()) };
+        let until = self.clock.now().mono_ms + wait.ms;
         loop {
-            let progress = self.store.progress();
-            match api::reach(&progress, target) {
-                Reach::Reached => return Ok(()),
-                Reach::Diverged => {
-                    let words =
-                        format!("the position {target} is not on this node's history: read without it, or elsewhere");
-                    return Err(ApiError::new(Code::Diverged, words));
-                }
-                Reach::NotYet => {}
+            if wait.is_over(&self.store.progress())? {
+                return Ok(());
             }
             let left = until.saturating_sub(self.clock.now().mono_ms);
             if left == 0 {
-                let held = progress.position;
-                let words =
-                    format!("the position {target} was not reached within {wait_ms} ms; this node is at {held}");
-                return Err(ApiError::new(Code::Stale, words));
+                return Err(wait.stale(self.store.position()));
             }
             if self.waiting_reads.get() >= WAITING_READS_MAX {
-                return Err(ApiError::new(
-                    Code::Overloaded,
-                    "too many reads wait for a position at this time: come back",
-                ));
+                return Err(Wait::too_many());
             }
             let place = Waiting::new(&self.waiting_reads);
             self.published.next_within(left).await;
@@ -260,23 +213,9 @@ impl Object {
         };
         let parent = parent.ok_or_else(|| ApiError::new(Code::ParentUnavailable, "this node has no parent"))?;
         let body = if request.inner().body().is_some() { Some(body(request, head).await?) } else { None };
-        let instance = Some(self.store.instance().to_string());
+        let instance = Some(self.node.instance().to_string());
         Ok(Forward { parent: &parent, head, body, instance, probe: !connected }.send().await?)
     }
-}
-
-fn conditions(head: &Head) -> std::result::Result<Conditions, ApiError> {
-    let none_match = match head.header_if_any("if-none-match") {
-        None => None,
-        Some(text) => {
-            let invalid = || ApiError::new(Code::InvalidRequest, "If-None-Match is no list of ETags");
-            Some(api::parse_tags(&text).ok_or_else(invalid)?)
-        }
-    };
-    let accept = head.header("accept");
-    let lines =
-        accept.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == CONTENT_NDJSON));
-    Ok(Conditions { none_match, lines })
 }
 
 /// One place among those who wait.

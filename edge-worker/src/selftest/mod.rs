@@ -34,13 +34,8 @@ pub(crate) async fn answer(state: &State, request: &mut Request) -> Result<Optio
         "keys" => database.keys(),
         "atomic" => database.atomic(),
         "vector" => {
-            let pieces = match number("seed", 0) {
-                0 => Pieces::Whole,
-                1 => Pieces::Bytes,
-                seed => Pieces::Seeded(seed),
-            };
             let vector = request.bytes().await?;
-            return Ok(Some(match database.vector(&vector, pieces) {
+            return Ok(Some(match database.vector(&vector, number("pieces", 0).into()) {
                 Ok(outcome) => Response::ok(outcome)?,
                 Err(said) => Response::error(said, 500)?,
             }));

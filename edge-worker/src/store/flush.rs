@@ -47,6 +47,7 @@ impl State {
     /// Notes that [`write_meta`] was committed.
     pub(super) fn meta_is_stored(&mut self) {
         self.progress_changed = false;
+        self.stored = self.progress.complete.then_some(self.progress.position);
         self.epochs_stored = Arc::clone(&self.progress.epochs);
         self.next_part_stored = self.next_part;
     }

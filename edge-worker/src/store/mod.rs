@@ -60,6 +60,8 @@ struct State {
     epochs_stored: Arc<headwater_core::position::EpochTable>,
     next_part: u64,
     next_part_stored: u64,
+    /// What the tables hold; `None` before a state was complete.
+    stored: Option<Position>,
     /// Collections met so far; all of them once `all_known`.
     known: BTreeMap<Arc<str>, Held>,
     all_known: bool,
@@ -102,6 +104,7 @@ impl SqliteStore {
         let state = State {
             instance: opened.instance,
             epochs_stored: Arc::clone(&opened.progress.epochs),
+            stored: opened.progress.complete.then_some(opened.progress.position),
             progress: opened.progress,
             progress_changed: false,
             next_part: opened.next_part,
@@ -124,9 +127,24 @@ impl SqliteStore {
         self.0.state.borrow().instance
     }
 
+    /// Gives this copy of the state another id.
+    ///
+    /// # Errors
+    /// The database refused: the id stays until it is opened again.
+    pub(crate) fn set_instance(&self, instance: Id) -> Result<(), StoreError> {
+        schema::put(&self.0.sql, "instance", &instance.to_string())?;
+        self.0.state.borrow_mut().instance = instance;
+        Ok(())
+    }
+
     /// Whether something applied is not stored yet.
     pub(crate) fn needs_flush(&self) -> bool {
         self.0.state.borrow().is_changed()
+    }
+
+    /// What the next opening would find.
+    pub(crate) fn stored(&self) -> Option<Position> {
+        self.0.state.borrow().stored
     }
 
     /// Whether so much is pending that the host should not wait for its timer.

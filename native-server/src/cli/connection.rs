@@ -4,10 +4,11 @@
 
 use super::client::Client;
 use super::failure::Failure;
-use crate::settings::{DEV, Pair};
+use crate::settings::Pair;
 use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
+use headwater_core::api::DEV;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Take};

@@ -21,7 +21,7 @@ pub(super) fn ready(server: &Server) -> Response {
         Work::Writer { log, .. } => api::readiness(
             &server.node,
             &[("wal_replayed", true), ("log_writable", log.is_writable()), not_draining],
-            &[],
+            &[("log_readable", server.log.is_readable())],
         ),
         Work::Replica(upstream) => {
             let complete = ("state_complete", server.node.is_complete());
@@ -52,6 +52,7 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
                 url: &url,
                 connected: view.connected,
                 stats: view.stats,
+                stored: upstream.stored(),
                 last_offence: view.last_offence.as_ref().map(|(code, words)| (*code, words.clone())),
             };
             let facts = StatusFacts { uptime_s, wal_bytes: &|_| 0, parent: Some(parent) };

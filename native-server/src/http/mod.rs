@@ -22,7 +22,7 @@ use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
 use axum::serve::IncomingStream;
-use headwater_core::api::{ApiError, EntryMethod, HEADER_MIN_POSITION, Route, route};
+use headwater_core::api::{ApiError, HEADER_MIN_POSITION, Read, Route, route};
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -67,13 +67,11 @@ impl Service<Request> for Front {
         let (parts, body) = request.into_parts();
         let server = &self.0;
         server.metrics.requests_total.one();
-        let found = guard::host(server, &parts)
+        let found = guard::called_by_its_name(server, &parts)
             .and_then(|()| route(parts.method.as_str(), parts.uri.path(), parts.uri.query()));
         match found {
             Err(error) => Reply::Now(Some(reply::error(server, error))),
-            Ok(Route::Entry { collection, key, method: EntryMethod::Get })
-                if !parts.headers.contains_key(&MIN_POSITION) =>
-            {
+            Ok(Route::Read(Read::Entry { collection, key })) if !parts.headers.contains_key(&MIN_POSITION) => {
                 match reads::entry_at_once(server, &parts, &collection, &key) {
                     Some(response) => Reply::Now(Some(response)),
                     None => Reply::Later(Box::pin(reads::elsewhere(Arc::clone(server), parts))),
@@ -95,13 +93,12 @@ async fn answer(server: Arc<Server>, found: Route<'static>, parts: Parts, body: 
         Route::File(path) => Ok(files::file(&server, &path, &parts)),
         Route::Status => health::status(&server, &parts),
         Route::Metrics => health::metrics(&server, &parts),
-        Route::Entry { method: EntryMethod::Get, .. } | Route::List { .. } | Route::Collections => {
-            return reads::read(server, found, parts).await;
-        }
+        Route::Read(read) => return reads::read(server, read, parts).await,
         Route::CreateCollection => Box::pin(writes::create(&server, parts, body)).await,
         Route::DropCollection(collection) => Box::pin(writes::drop_collection(&server, collection, parts, body)).await,
-        Route::Entry { collection, key, method } => {
-            Box::pin(writes::entry(&server, collection, key, method == EntryMethod::Set, parts, body)).await
+        Route::Set { collection, key } => Box::pin(writes::entry(&server, collection, key, true, parts, body)).await,
+        Route::Delete { collection, key } => {
+            Box::pin(writes::entry(&server, collection, key, false, parts, body)).await
         }
         Route::Replicate => replicate::stream(&server, &parts, body).await,
     };

@@ -9,25 +9,15 @@ use axum::http::header::{ACCEPT, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{self, ApiError, CONTENT_NDJSON, Code, Conditions, Route, parse_tags};
+use headwater_core::api::{self, ApiError, Code, Conditions, Read};
 use headwater_core::store::Store;
 use std::sync::Arc;
 
 fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
     let mut given = headers.get_all(IF_NONE_MATCH).iter();
-    let none_match = match given.next() {
-        None => None,
-        Some(value) => {
-            let tags = value.to_str().ok().and_then(parse_tags).filter(|_| given.next().is_none());
-            let invalid = || ApiError::new(Code::InvalidRequest, "If-None-Match is no list of ETags in quotes");
-            Some(tags.ok_or_else(invalid)?)
-        }
-    };
-    let lines = headers.get_all(ACCEPT).iter().any(|value| {
-        let ranges = value.to_str().unwrap_or("").split(',');
-        ranges.into_iter().any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == CONTENT_NDJSON))
-    });
-    Ok(Conditions { none_match, lines })
+    // One that is repeated or no text is no list of tags either.
+    let none_match = given.next().map(|value| value.to_str().ok().filter(|_| given.next().is_none()).unwrap_or(""));
+    Conditions::read(none_match, headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()))
 }
 
 /// Answers a read of one entry; `None` when the parent must be asked.
@@ -57,7 +47,7 @@ pub(super) async fn elsewhere(server: Arc<Server>, parts: Parts) -> Response {
 }
 
 /// Answers a read that may have to wait for a position first.
-pub(super) async fn read(server: Arc<Server>, found: Route<'static>, parts: Parts) -> Response {
+pub(super) async fn read(server: Arc<Server>, found: Read<'static>, parts: Parts) -> Response {
     let answer = match answer(&server, &found, &parts).await {
         Ok(answer) => answer,
         Err(error) if error.code == Code::Misdirected && matches!(server.work, Work::Replica(_)) => {
@@ -71,28 +61,14 @@ pub(super) async fn read(server: Arc<Server>, found: Route<'static>, parts: Part
 
 async fn answer(
     server: &Server,
-    found: &Route<'static>,
+    found: &Read<'static>,
     parts: &Parts,
 ) -> Result<api::Answer<headwater_core::store::memory::MemorySnapshot>, ApiError> {
     let grant = guard::grant(server, &parts.headers)?;
     let conditions = conditions(&parts.headers)?;
-    if is_covered(server, found) {
+    // What this node does not hold, the parent answers, and waits for.
+    if found.is_covered_by(&server.node.store().progress().scope) {
         wait::reached(server, &parts.headers).await?;
     }
-    let (node, now) = (&server.node, clock::now());
-    match found {
-        Route::Entry { collection, key, .. } => api::entry(node, &grant, collection, key, &conditions, now),
-        Route::List { collection, query } => api::list(node, &grant, collection, query, &conditions, now),
-        _ => api::collections(node, &grant, now),
-    }
-}
-
-/// Whether it makes sense to wait here: what this node does not hold, the parent answers, and waits for.
-fn is_covered(server: &Server, found: &Route<'static>) -> bool {
-    let scope = server.node.store().progress().scope;
-    match found {
-        Route::Entry { collection, key, .. } => scope.covers_key(collection, key),
-        Route::List { collection, query } => scope.covers_prefix(collection, &query.prefix),
-        _ => true,
-    }
+    api::read(&server.node, &grant, found, &conditions, clock::now())
 }

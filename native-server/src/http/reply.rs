@@ -60,6 +60,9 @@ pub(crate) fn error(server: &Server, error: ApiError) -> Response {
     if error.code == Code::Forbidden {
         server.metrics.requests_forbidden_total.one();
     }
+    if let Some(cause) = &error.cause {
+        tracing::error!(%cause, code = error.code.word(), "a request failed inside this node");
+    }
     respond(server.as_of(Answer::from(error)))
 }
 

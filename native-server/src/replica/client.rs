@@ -49,11 +49,7 @@ impl Client {
         disk: Disk,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        let options = ReplicaOptions {
-            scope: following.scope.clone(),
-            instance: following.node.options().instance,
-            parents: following.parents.len(),
-        };
+        let options = ReplicaOptions { scope: following.scope.clone(), parents: following.parents.len() };
         let replica = Replica::new(Arc::clone(&following.node), options);
         Self { following, upstream, replica, disk, stopped }
     }
@@ -207,7 +203,7 @@ impl Client {
     fn renew_instance(&mut self) {
         let instance = random::id();
         tracing::warn!(%instance, "another node follows under this node's instance; going on under a new one");
-        self.replica.set_instance(instance);
+        self.following.node.set_instance(instance);
         if let Err(error) = bootstrap::store_instance(&self.following.data, instance) {
             tracing::error!(%error, "the new instance cannot be stored");
         }
@@ -224,7 +220,7 @@ async fn silence(replica: &Replica<MemoryStore>) {
 fn retry_ms(headers: &HeaderMap) -> u64 {
     let seconds =
         headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
-    seconds.map_or(0, |seconds| seconds.min(3_600) * 1_000)
+    seconds.map_or(0, |seconds| seconds.saturating_mul(1_000))
 }
 
 /// The first bytes of a refusal, for the log.

@@ -10,6 +10,7 @@ use crate::wal::file::replica::ReplicaFrame;
 use crate::wal::{AppendCause, AppendError, LogReader, OpenError};
 use bytes::Bytes;
 use headwater_core::command::{Line, Steer, Trust, decode, lines};
+use headwater_core::position::Position;
 use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::store::scan::Scan;
 use headwater_core::store::{Progress, Snapshot, SnapshotError};
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Bytes that may wait for the disk before lines are dropped.
@@ -28,6 +29,8 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 const GATHER: Duration = Duration::from_millis(20);
 /// Bytes of lines beyond the baseline, and beyond its size, after which the state is copied anew.
 const GROWTH_BYTES: u64 = 64 << 20;
+/// First and longest wait after a failure until the state is copied anew; doubled with each further one.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Entries read from the snapshot at once.
 const PAGE_RECORDS: usize = 256;
 
@@ -39,6 +42,15 @@ pub(crate) struct DiskState {
     wants_copy: AtomicBool,
     waiting_bytes: AtomicUsize,
     failures: AtomicU64,
+    stored: Mutex<Option<Position>>,
+    pause: Mutex<Pause>,
+}
+
+/// No copy is tried before `until`.
+#[derive(Default)]
+struct Pause {
+    until: Option<Instant>,
+    length: Duration,
 }
 
 /// Whether streams may read from the disk: only while its content leads on to the node's state.
@@ -53,14 +65,25 @@ struct Shown {
 }
 
 impl DiskState {
-    pub(super) fn new(log: Arc<LogView>) -> Self {
+    pub(super) fn new(log: Arc<LogView>, stored: Option<Position>) -> Self {
         Self {
             log,
             shown: Mutex::default(),
             wants_copy: AtomicBool::new(false),
             waiting_bytes: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
+            stored: Mutex::new(stored),
+            pause: Mutex::default(),
         }
+    }
+
+    /// What a restart would find.
+    pub(super) fn stored(&self) -> Option<Position> {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stored(&self, position: Position) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(position);
     }
 
     pub(super) fn failures(&self) -> u64 {
@@ -78,7 +101,20 @@ impl DiskState {
     fn failed(&self, what: &str, error: &dyn std::error::Error) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.wants_copy.store(true, Ordering::Release);
-        tracing::error!(what, error = %super::client::with_sources(error), "the replica's disk fell behind; serving goes on");
+        let pause = {
+            let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+            pause.length = (pause.length * 2).clamp(PAUSE.0, PAUSE.1);
+            pause.until = Some(Instant::now() + pause.length);
+            pause.length
+        };
+        let error = super::client::with_sources(error);
+        tracing::error!(what, %error, ?pause, "the replica's disk fell behind; serving goes on");
+    }
+
+    /// Whether a failure is so recent that another copy would only keep the medium busy.
+    fn is_paused(&self) -> bool {
+        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.until.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -134,7 +170,10 @@ impl Disk {
             shown.trusted |= rebased;
         });
         self.behind |= rebased || self.state.waiting_bytes.load(Ordering::Relaxed) > WAITING_BYTES_MAX;
-        if self.behind || self.state.wants_copy.load(Ordering::Acquire) {
+        if !self.state.log.is_readable() {
+            self.state.wants_copy.store(true, Ordering::Release);
+        }
+        if (self.behind || self.state.wants_copy.load(Ordering::Acquire)) && !self.state.is_paused() {
             match snapshot() {
                 Ok(snapshot) => {
                     self.behind = false;
@@ -220,6 +259,8 @@ impl Keeper {
                     self.stale = false;
                     self.copied_bytes = self.log.bytes();
                     let reader = self.log.reader();
+                    self.state.is_stored(snapshot.progress().position);
+                    *self.state.pause.lock().unwrap_or_else(PoisonError::into_inner) = Pause::default();
                     self.state.show(|shown| (shown.reader, shown.reader_version) = (Some(reader), version));
                 }
                 Err(error) => {
@@ -232,8 +273,11 @@ impl Keeper {
             if let Err(error) = self.append(&blocks, &progress) {
                 self.stale = true;
                 self.state.failed("storing", &error);
-            } else if self.log.bytes() > self.copied_bytes * 2 + GROWTH_BYTES {
-                self.state.wants_copy.store(true, Ordering::Release);
+            } else {
+                self.state.is_stored(progress.position);
+                if self.log.bytes() > self.copied_bytes * 2 + GROWTH_BYTES {
+                    self.state.wants_copy.store(true, Ordering::Release);
+                }
             }
         }
         end

@@ -105,7 +105,7 @@ async fn send(
     body: Bytes,
 ) -> Result<Result<Response, Failure>, ApiError> {
     let mut headers = without_hop_headers(&parts.headers);
-    headers.insert(HEADER_VIA, via(&parts.headers, &server.node.options().instance.to_string())?);
+    headers.insert(HEADER_VIA, via(&parts.headers, &server.node.instance().to_string())?);
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let parent = upstream.parent();
     let mut request = Request::new(Full::new(body));

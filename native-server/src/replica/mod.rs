@@ -19,8 +19,10 @@ use crate::settings::Pair;
 use bytes::Bytes;
 use disk::Disk;
 use headwater_core::node::Node;
+use headwater_core::position::Position;
 use headwater_core::replica::Stats;
 use headwater_core::scope::Scope;
+use headwater_core::store::Store;
 use headwater_core::store::memory::MemoryStore;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
@@ -88,6 +90,11 @@ impl Upstream {
         self.disk.failures()
     }
 
+    /// What a restart would find on the replica's own disk.
+    pub(crate) fn stored(&self) -> Option<Position> {
+        self.disk.stored()
+    }
+
     fn lock_view(&self) -> MutexGuard<'_, ParentView> {
         // It is only ever assigned to.
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,7 +116,10 @@ pub(crate) fn start(following: Following, log: crate::wal::file::ReplicaLog) -> 
     connector.set_connect_timeout(Some(CONNECT_WITHIN));
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build(connector);
-    let state = Arc::new(disk::DiskState::new(Arc::clone(&following.log)));
+    // What is on disk is what was restored from it.
+    let restored = following.node.store().progress();
+    let restored = restored.complete.then_some(restored.position);
+    let state = Arc::new(disk::DiskState::new(Arc::clone(&following.log), restored));
     let disk = Disk::start(log, Arc::clone(&state))?;
     let upstream = Arc::new(Upstream {
         parents: following.parents.clone(),

@@ -16,6 +16,7 @@ use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, SnapshotError, Store};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const EPOCH: u64 = 1_763_650_000_000;
 
@@ -37,7 +38,7 @@ impl Bench {
         let opened = open_disk(directory, "r", &store).unwrap();
         let node = Node::new(store, NodeOptions::new("r", Id::from_bytes([1; 16]), Role::Replica));
         let log = Arc::new(LogView::default());
-        let state = Arc::new(DiskState::new(log.clone()));
+        let state = Arc::new(DiskState::new(log.clone(), None));
         let disk = Disk::start(opened, state.clone()).unwrap();
         Self { node, disk, state, log }
     }
@@ -147,6 +148,35 @@ async fn without_a_snapshot_to_be_had_a_restart_falls_back_and_the_next_note_mak
     let facts = bench.facts();
     bench.disk.end().await;
     assert_eq!(restarted(data.path()), facts);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_left_in_peace_for_a_while() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(data.path());
+    bench.follow(1, 10);
+    eventually("it is stored", || bench.state.stored().is_some_and(|stored| stored.seq == 10)).await;
+    std::fs::remove_dir_all(data.path()).unwrap();
+    bench.follow(11, 11);
+    eventually("it is noticed", || bench.state.failures() > 0).await;
+    for seq in 12..60 {
+        bench.follow(seq, seq);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (failures, stored) = (bench.state.failures(), bench.state.stored());
+    assert!(failures <= 2, "{failures} attempts in a quarter of a second");
+    assert_eq!(stored.map(|stored| stored.seq), Some(10));
+}
+
+/// Waits until something is true, ten seconds at most.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within ten seconds: {what}");
 }
 
 #[tokio::test]

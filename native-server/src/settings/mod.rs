@@ -8,8 +8,9 @@ pub use args::{LogFormat, ServeArgs};
 
 use crate::parent::Parent;
 use crate::wal::WalUrl;
+use headwater_core::api::DEV;
 use headwater_core::feed::FeedLimits;
-use headwater_core::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits};
+use headwater_core::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits, PING_MS_MAX};
 use headwater_core::name;
 use headwater_core::scope::Scope;
 use std::fmt;
@@ -152,7 +153,7 @@ impl Settings {
             return invalid("--dev", format!("everybody knows dev / dev: listen on loopback, not on {listen}"));
         }
         for (setting, number, least, most) in [
-            ("--ping-ms", args.ping_ms as usize, 10, 600_000),
+            ("--ping-ms", args.ping_ms as usize, 10, PING_MS_MAX as usize),
             ("--value-bytes-max", args.value_bytes_max, 1, Limits::VALUE_BYTES_CEILING),
             ("--key-bytes-max", args.key_bytes_max, 1, 16 << 10),
             ("--batch-bytes-max", args.batch_bytes_max, 1, LINE_BYTES_MAX / 2),
@@ -248,9 +249,6 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
     };
     Ok(Part::Replica { parents: args.parent.clone(), pair, scope })
 }
-
-/// Both halves of the pair that `--dev` accepts.
-pub const DEV: &str = "dev";
 
 /// The directory of a node's own log within its data directory.
 pub fn log_directory(data: &std::path::Path) -> PathBuf {

@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Name of the file that a process locks while it uses the directory.
+/// Name of the file that says who uses the directory, for people. The lock itself is the directory's: a file could be
+/// removed under the one that holds it.
 pub const LOCK_FILE: &str = "LOCK";
 
 /// Held while a process uses a directory; dropping it lets the next one in.
@@ -98,18 +99,18 @@ impl Storage for Directory {
     }
 
     fn lock(&self, holder: &str) -> io::Result<Result<Lock, String>> {
-        let path = self.0.join(LOCK_FILE);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
+        let directory = File::open(&self.0)?;
+        match directory.try_lock() {
             Ok(()) => {
-                file.set_len(0)?;
-                // For people only: who may use the directory is decided by the lock, not by what the file says.
-                file.write_all(holder.as_bytes())?;
-                Ok(Ok(Box::new(file)))
+                fs::write(self.0.join(LOCK_FILE), holder)?;
+                Ok(Ok(Box::new(directory)))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut holder = Vec::new();
-                file.take(256).read_to_end(&mut holder)?;
+                // It may have been removed: the directory is taken all the same.
+                if let Ok(file) = File::open(self.0.join(LOCK_FILE)) {
+                    file.take(256).read_to_end(&mut holder)?;
+                }
                 Ok(Err(String::from_utf8_lossy(&holder).trim().into()))
             }
             Err(TryLockError::Error(error)) => Err(error),
@@ -174,10 +175,49 @@ impl StoredFile for File {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        File::sync_data(self)
+        File::sync_data(self)?;
+        is_still_named(self)
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        File::sync_all(self)
+        File::sync_all(self)?;
+        is_still_named(self)
+    }
+}
+
+/// A file that was removed under us takes everything with it, however well it was synced.
+fn is_still_named(file: &File) -> io::Result<()> {
+    if file.metadata()?.nlink() > 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed while it was in use"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_holds_though_its_file_was_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let (first, second) = (Directory::new(place.path()), Directory::new(place.path()));
+        let lock = first.lock("first").unwrap().unwrap();
+        assert_eq!(second.lock("second").unwrap().err(), Some("first".into()));
+        fs::remove_file(place.path().join(LOCK_FILE)).unwrap();
+        assert_eq!(second.lock("second").unwrap().err(), Some(String::new()));
+        drop(lock);
+        assert!(second.lock("second").unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_file_that_was_removed_cannot_be_made_durable() {
+        let place = tempfile::tempdir().unwrap();
+        let file = Directory::new(place.path()).create("a").unwrap();
+        file.write_at(b"x", 0).unwrap();
+        file.sync_data().unwrap();
+        fs::remove_file(place.path().join("a")).unwrap();
+        for synced in [file.sync_data(), file.sync_all()] {
+            assert_eq!(synced.unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use headwater_local::edge;
 use headwater_local::program::Program;
 use headwater_local::tools::Tools;
-use headwater_tests::Client;
+use headwater_tests::{Client, PIECES, Vector, vectors};
 use std::path::Path;
 
 async fn selftest(directory: &Path) -> (Program, Client) {
@@ -63,17 +63,11 @@ async fn stores_entries_and_position_in_one_step_or_not_at_all() {
 async fn makes_of_every_wire_vector_what_is_written_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     let (_program, client) = selftest(directory.path()).await;
-    let vectors = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/vectors"));
-    let files = std::fs::read_dir(vectors).unwrap().map(|file| file.unwrap().path());
-    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "ndjson")).collect();
-    assert!(files.len() > 100, "only {} vectors in {}", files.len(), vectors.display());
-    for path in files {
-        let expected = std::fs::read_to_string(path.with_extension("expected.json")).unwrap();
-        // 0 hands the stream over whole, 1 byte by byte, any other in random pieces.
-        for seed in [0, 1, 2, 3] {
-            let vector = std::fs::read(&path).unwrap();
-            let reply = client.call(reqwest::Method::POST, &format!("/__selftest/vector?seed={seed}"), vector).await;
-            assert_eq!(reply.text(), expected, "{}, seed {seed}", path.display());
+    for Vector { path, bytes, expected } in vectors() {
+        for pieces in PIECES {
+            let target = format!("/__selftest/vector?pieces={pieces}");
+            let reply = client.call(reqwest::Method::POST, &target, bytes.clone()).await;
+            assert_eq!(reply.text(), expected, "{}, pieces {pieces}", path.display());
         }
     }
 }

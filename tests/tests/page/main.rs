@@ -2,6 +2,7 @@
 
 mod console;
 mod faults;
+mod vectors;
 
 use headwater_tests::{Client, Node, NodeBuilder, Page};
 use std::path::Path;

@@ -29,13 +29,7 @@ struct Command {
 #[derive(Subcommand)]
 enum Package {
     /// The Worker and its Durable Object, ready for workerd and for deployment
-    Edge {
-        #[command(flatten)]
-        options: Options,
-        /// With the routes that test its store in the runtime: never to be deployed
-        #[arg(long, requires = "out")]
-        selftest: bool,
-    },
+    Edge(Options),
     /// The browser replica as an ES module
     Web(Options),
 }
@@ -48,6 +42,9 @@ struct Options {
     /// Skip wasm-opt and minifying: a third larger, names kept, ready sooner
     #[arg(long)]
     fast: bool,
+    /// With what tests it in its own runtime: never to be deployed
+    #[arg(long, requires = "out")]
+    selftest: bool,
 }
 
 fn main() -> ExitCode {
@@ -62,13 +59,11 @@ fn main() -> ExitCode {
 
 fn run(package: Package) -> Result<()> {
     match package {
-        Package::Edge { options, selftest } => {
-            let out = options.out.unwrap_or_else(|| PathBuf::from("edge-worker/build"));
-            package::edge(&out, options.fast, selftest)
+        Package::Edge(Options { out, fast, selftest }) => {
+            package::edge(&out.unwrap_or_else(|| PathBuf::from("edge-worker/build")), fast, selftest)
         }
-        Package::Web(options) => {
-            let out = options.out.unwrap_or_else(|| PathBuf::from("www/pkg"));
-            package::web(&out, options.fast)
+        Package::Web(Options { out, fast, selftest }) => {
+            package::web(&out.unwrap_or_else(|| PathBuf::from("www/pkg")), fast, selftest)
         }
     }
 }

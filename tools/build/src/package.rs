@@ -25,7 +25,7 @@ const WEB_FILES: [&str; 3] = ["headwater_web.js", "headwater_web_bg.wasm", "head
 /// Any step's; `out` is then as it was, or has no key and is built again next time.
 pub(crate) fn edge(out: &Path, fast: bool, selftest: bool) -> Result<()> {
     let (shim, config) = (Path::new("edge-worker/shim.js"), Path::new("edge-worker/workerd.capnp"));
-    let module = cargo::wasm("headwater-edge", if selftest { &["selftest"] } else { &[] })?;
+    let module = cargo::wasm("headwater-edge", features(selftest))?;
     let package = Package { out, files: &EDGE_FILES, key: key(&[&module, shim, config], fast)? };
     package.build(|stage| {
         bindgen::generate(&module, "glue", Host::Worker, fast, stage)?;
@@ -45,13 +45,17 @@ pub(crate) fn edge(out: &Path, fast: bool, selftest: bool) -> Result<()> {
 ///
 /// # Errors
 /// As [`edge`].
-pub(crate) fn web(out: &Path, fast: bool) -> Result<()> {
-    let module = cargo::wasm("headwater-web", &[])?;
+pub(crate) fn web(out: &Path, fast: bool, selftest: bool) -> Result<()> {
+    let module = cargo::wasm("headwater-web", features(selftest))?;
     let package = Package { out, files: &WEB_FILES, key: key(&[&module], fast)? };
     package.build(|stage| {
         bindgen::generate(&module, "headwater_web", Host::Browser, fast, stage)?;
         if fast { Ok(()) } else { optimise::shrink(&stage.join("headwater_web_bg.wasm"), &[]) }
     })
+}
+
+fn features(selftest: bool) -> &'static [&'static str] {
+    if selftest { &["selftest"] } else { &[] }
 }
 
 struct Package<'a> {

@@ -18,6 +18,8 @@ pub struct Tools {
     pub edge_selftest: Option<PathBuf>,
     /// Directory of the built browser replica.
     pub web: PathBuf,
+    /// Directory of the browser replica that also plays wire vectors, once `./dev test` has built it.
+    pub web_selftest: Option<PathBuf>,
     /// The Workers runtime.
     pub workerd: PathBuf,
     /// Node.js.

@@ -8,6 +8,8 @@
 mod answer;
 mod changes;
 mod object;
+#[cfg(feature = "selftest")]
+pub mod selftest;
 mod status;
 
 use changes::Changes;
@@ -60,7 +62,7 @@ impl Replica {
         let store = MemoryStore::new(Progress::new(scope.clone()), options);
         let options = NodeOptions { feed: NO_FEED, ..NodeOptions::new(LABEL, instance, Role::Replica) };
         let node = Arc::new(Node::new(store, options));
-        let replica = replica::Replica::new(node, ReplicaOptions { scope, instance, parents: 1 });
+        let replica = replica::Replica::new(node, ReplicaOptions { scope, parents: 1 });
         Ok(Self { replica, changes: Changes::default(), events: Vec::new(), grant: Grant::all(LABEL), verdict: None })
     }
 
@@ -136,7 +138,7 @@ impl Replica {
         });
         let retry = self.replica.closed(cause, random);
         if retry.new_instance {
-            self.replica.set_instance(fresh_instance);
+            self.replica.node().set_instance(fresh_instance);
         }
         Ok(retry.after_ms as f64)
     }

@@ -94,14 +94,21 @@ fn commands_that_steer_a_stream() {
         ping_ms: 5000,
         requires: Vec::new(),
         timestamp: 9,
+        clock: None,
     };
     spelled(
         &Line::Steer(Steer::Hello(hello.clone())),
         r#"{"type":"HELLO","protocol":1,"cluster":"30313233343536373839616263646566","epoch":7,"seq":812,"at":0,"node":"node-1","path":["30313233343536373839616263646566"],"resume":"baseline","reason":"not_on_history","scope":{"flags":[""],"prices":["eu:","us:"]},"pingMs":5000,"requires":[],"timestamp":9}"#,
     );
     spelled(
-        &Line::Steer(Steer::Hello(Hello { resume: Resume::Tail, scope: Scope::Everything, path: vec![], ..hello })),
-        r#"{"type":"HELLO","protocol":1,"cluster":"30313233343536373839616263646566","epoch":7,"seq":812,"at":0,"node":"node-1","path":[],"resume":"tail","scope":"**","pingMs":5000,"requires":[],"timestamp":9}"#,
+        &Line::Steer(Steer::Hello(Hello {
+            resume: Resume::Tail,
+            scope: Scope::Everything,
+            path: vec![],
+            clock: Some(8),
+            ..hello
+        })),
+        r#"{"type":"HELLO","protocol":1,"cluster":"30313233343536373839616263646566","epoch":7,"seq":812,"at":0,"node":"node-1","path":[],"resume":"tail","scope":"**","pingMs":5000,"requires":[],"timestamp":9,"clock":8}"#,
     );
     let collection = || Cow::Borrowed("flags");
     spelled(

@@ -189,11 +189,27 @@ fn hello() -> BoxedStrategy<Hello<'static>> {
         Just(Resume::None),
         (0..BaselineReason::WORDS.len()).prop_map(|index| Resume::Baseline(BaselineReason::WORDS[index].1)),
     ];
-    let numbers = (ordinal(), ordinal(), number(), ordinal(), number());
+    let numbers = (ordinal(), ordinal(), number(), ordinal(), number(), option::of(number()));
     (numbers, id(), text(), vec(id(), 0..4), resume, scope(), words(), number())
-        .prop_map(|((epoch, seq, at, ping_ms, timestamp), cluster, node, path, resume, scope, requires, protocol)| {
-            Hello { protocol, cluster, epoch, seq, at, node, path, resume, scope, ping_ms, requires, timestamp }
-        })
+        .prop_map(
+            |((epoch, seq, at, ping_ms, timestamp, clock), cluster, node, path, resume, scope, requires, protocol)| {
+                Hello {
+                    protocol,
+                    cluster,
+                    epoch,
+                    seq,
+                    at,
+                    node,
+                    path,
+                    resume,
+                    scope,
+                    ping_ms,
+                    requires,
+                    timestamp,
+                    clock,
+                }
+            },
+        )
         .boxed()
 }
 

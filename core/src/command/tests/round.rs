@@ -148,6 +148,9 @@ fn put_steer(steer: &Steer<'_>, put: &mut impl FnMut(&str, Value)) {
             put("pingMs", hello.ping_ms.into());
             put("requires", json!(hello.requires));
             put("timestamp", hello.timestamp.into());
+            if let Some(clock) = hello.clock {
+                put("clock", clock.into());
+            }
             "HELLO"
         }
         Steer::BaselineBegin { collection, created } => {

@@ -169,7 +169,7 @@ fn replica(
     random: &mut Random,
 ) -> Replica<MemoryStore> {
     let node = Arc::new(Node::new(store, options(label, instance, Role::Replica, random)));
-    Replica::new(node, ReplicaOptions { scope: scope.clone(), instance, parents })
+    Replica::new(node, ReplicaOptions { scope: scope.clone(), parents })
 }
 
 fn empty_store(progress: Progress, random: &mut Random) -> MemoryStore {
@@ -246,7 +246,7 @@ impl Member {
         let retry = self.replica.closed(cause, random.next());
         if retry.new_instance {
             self.instance = Id::from_bytes((u128::from(random.next()) << 1).to_be_bytes());
-            self.replica.set_instance(self.instance);
+            self.replica.node().set_instance(self.instance);
         }
         self.next_try = now + retry.after_ms;
     }

@@ -51,7 +51,7 @@ impl<'o> Follower<'o> {
         let options = NodeOptions { feed: FEED, ..NodeOptions::new("headwater watch", instance, Role::Replica) };
         let store = MemoryStore::new(Progress::new(scope.clone()), MemoryOptions::single_threaded(random::bits()));
         let node = Arc::new(Node::new(store, options));
-        let replica = Replica::new(Arc::clone(&node), ReplicaOptions { scope: scope.clone(), instance, parents: 1 });
+        let replica = Replica::new(Arc::clone(&node), ReplicaOptions { scope: scope.clone(), parents: 1 });
         Self {
             client,
             replica,
@@ -76,7 +76,7 @@ impl<'o> Follower<'o> {
             let why = self.judge(&cause)?;
             let retry = self.replica.closed(cause, random::bits());
             if retry.new_instance {
-                self.replica.set_instance(random::id());
+                self.replica.node().set_instance(random::id());
             }
             self.screen.notice(&format!("{why}; again in {}", span(retry.after_ms)));
             self.wait(Duration::from_millis(retry.after_ms)).await?;

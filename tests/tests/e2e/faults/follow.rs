@@ -94,3 +94,22 @@ async fn a_replica_does_not_follow_its_own_replica() {
     offended(&near, "loop").await;
     assert_eq!(state_of(&near.client()).await, Some(held));
 }
+
+#[tokio::test]
+async fn a_copy_of_a_replica_follows_the_original_under_an_instance_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = writer(directory.path()).await;
+    let mut original = replica("original", directory.path(), &writer.url).await;
+    write(&writer.client(), 0..3).await;
+    converge(&writer.client(), &original.client()).await;
+    original.stop().await;
+    copy(&original.data().join("state"), &directory.path().join("copied/state"));
+    original.start_again().await;
+    original.ready().await;
+    let copied = replica("copied", directory.path(), &original.url).await;
+    write(&writer.client(), 3..5).await;
+    converge(&writer.client(), &copied.client()).await;
+    let (one, other) = (original.client().status().await, copied.client().status().await);
+    assert_ne!(one["instance"], other["instance"]);
+    assert_eq!(copied.client().set("c", "through-both", "1").await.status, 200, "forwarded, and not taken for a loop");
+}

@@ -3,7 +3,7 @@
 use super::{build_writer, replica, write, writer};
 use headwater_tests::disk::{copy, restore};
 use headwater_tests::wire::{place, resume};
-use headwater_tests::{Lines, Node, Relay, Replication, converge};
+use headwater_tests::{Client, Lines, Node, Relay, Replication, converge};
 use serde_json::json;
 
 #[tokio::test]
@@ -174,4 +174,29 @@ async fn a_replica_ahead_of_its_parent_waits_for_it_and_keeps_what_it_has() {
     relay.go_on();
     let found = Replication::until(&near.client(), "its parent has caught up", |found| found.connected).await;
     assert_eq!((found.baselines, found.position), (0, ahead.position));
+}
+
+#[tokio::test]
+async fn a_log_damaged_under_a_running_writer_costs_a_baseline_and_no_endless_loop() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = build_writer(directory.path()).option("--feed-bytes", "65536").start().await;
+    let client = writer.client();
+    client.create("c").await;
+    let mut near = replica("near", directory.path(), &writer.url).await;
+    write(&client, 0..10).await;
+    converge(&client, &near.client()).await;
+    near.stop().await;
+    for number in 0..30 {
+        let value = format!("\"{}\"", "x".repeat(8_000));
+        assert_eq!(client.set("c", &format!("big-{number}"), &value).await.status, 200);
+    }
+    let segment = headwater_tests::disk::largest_file(writer.data());
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&segment).unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    std::os::unix::fs::FileExt::write_all_at(&file, b"\xff\xff\xff\xff", middle).unwrap();
+    near.start_again().await;
+    converge(&client, &near.client()).await;
+    assert_eq!(Replication::of(&near.client()).await.baselines, 1);
+    let ready = Client::with_pair(&writer.url, None).get("/readyz").await;
+    assert_eq!(ready.json()["checks"]["log_readable"], json!(false), "{}", ready.text());
 }

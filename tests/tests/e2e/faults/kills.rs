@@ -97,6 +97,8 @@ async fn a_replica_killed_with_its_parent_dead_comes_back_with_a_prefix_and_owns
     let mut near = super::replica("near", directory.path(), &writer.url).await;
     super::write(&writer.client(), 0..20).await;
     let before = converge(&writer.client(), &near.client()).await;
+    // Its first copy of the state, of which a prefix is found again.
+    Replication::until(&near.client(), "something is stored", |found| !found.stored.is_empty()).await;
     writer.kill().await;
     near.kill().await;
     let down = Instant::now();

@@ -12,6 +12,7 @@ mod garbage;
 mod history;
 mod kills;
 mod parent;
+mod removed;
 mod scope;
 mod silence;
 mod soup;
