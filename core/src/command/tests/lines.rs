@@ -6,7 +6,7 @@ use crate::command::{
 use crate::digest::Digest;
 use crate::id::Id;
 use crate::json;
-use crate::limits::INTEGER_MAX;
+use crate::limits::{INTEGER_MAX, PING_MS_MAX};
 use crate::position::{EpochStart, EpochTable};
 use crate::scope::{Collections, Scope};
 use alloc::borrow::Cow;
@@ -189,7 +189,7 @@ fn hello() -> BoxedStrategy<Hello<'static>> {
         Just(Resume::None),
         (0..BaselineReason::WORDS.len()).prop_map(|index| Resume::Baseline(BaselineReason::WORDS[index].1)),
     ];
-    let numbers = (ordinal(), ordinal(), number(), ordinal(), number(), option::of(number()));
+    let numbers = (ordinal(), ordinal(), number(), 1..=PING_MS_MAX, number(), option::of(number()));
     (numbers, id(), text(), vec(id(), 0..4), resume, scope(), words(), number())
         .prop_map(
             |((epoch, seq, at, ping_ms, timestamp, clock), cluster, node, path, resume, scope, requires, protocol)| {
