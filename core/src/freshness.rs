@@ -2,78 +2,116 @@
 //!
 //! The writer's clock travels with the stream as `at`: the newest proof that nothing before a position is missing. A
 //! replica cannot know the difference between the writer's clock and its own, but it is at most the smallest
-//! (arrival - `at`) it ever saw in an epoch; what exceeds that is lag.
+//! (arrival - `clock`) it ever saw, `clock` being what a parent says the writer's clock shows at that moment; what an
+//! `at` is older than that is lag. A difference belongs to one epoch: the next writer may have another clock.
 
 use crate::clock::Now;
+
+/// The difference between this node's clock and that of the writer of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockOffset {
+    /// Whose clock.
+    pub epoch: u64,
+    /// Own clock less the writer's, in ms, as far as is known: too large by the way of the quickest message at most.
+    pub ms: i64,
+}
 
 /// The newest proof a node holds, and what it takes to tell its age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freshness {
     at: u64,
-    offset: Option<i64>,
-    /// `offset` is of an epoch before: good for the proof held, and replaced by the next one.
-    former: bool,
-    /// The smallest difference known of the new epoch while `offset` is of the former one.
-    next_offset: Option<i64>,
     /// When the newest `at` was first seen, on the monotonic clock; `None` for one restored from disk.
     seen_mono_ms: Option<u64>,
+    /// The newest epoch that the state has reached.
+    entered: u64,
+    offset: Option<ClockOffset>,
+    /// That of a writer whose epoch the state has not reached, so that the proof held is by the clock of another one.
+    next: Option<ClockOffset>,
+    /// The difference to the clock of the epoch before, in ms, as long as the proof held may be by that clock.
+    former_ms: Option<i64>,
+}
+
+/// What a message from a parent says of the writer's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Whose clock.
+    pub epoch: u64,
+    /// What it showed when the message was sent, in Unix ms.
+    pub clock: u64,
+    /// The message cannot have been on its way for long, so it replaces what was known: own clock may have been set.
+    pub is_prompt: bool,
 }
 
 impl Freshness {
-    /// Goes on from what was stored with the cursor.
-    pub fn restored(at: u64, offset: Option<i64>) -> Self {
-        Self { at, offset, former: false, next_offset: None, seen_mono_ms: None }
+    /// Goes on from what was stored with a cursor of this epoch.
+    pub fn restored(at: u64, offset: Option<ClockOffset>, epoch: u64) -> Self {
+        Self { at, seen_mono_ms: None, entered: epoch, offset, next: None, former_ms: None }
     }
 
-    /// Takes in a proof: everything older than `at` (writer's ms) is held, as heard at `arrival`.
+    /// Takes in that everything older than `at` (writer's ms) is held, as a command's timestamp tells.
     pub fn note(&mut self, at: u64, arrival: Now) {
-        if self.former && at <= self.at {
-            // The old proof again, from a parent that has no newer one either: no word of the new writer's clock.
-            return;
-        }
-        self.compare_clocks(at, arrival);
+        self.not_from_the_future(at, arrival);
         if at > self.at {
-            self.at = at;
-            self.seen_mono_ms = Some(arrival.mono_ms);
+            (self.at, self.seen_mono_ms) = (at, Some(arrival.mono_ms));
+        }
+    }
+
+    /// Takes in a parent's own proof `at` of the very state that is held.
+    pub fn prove(&mut self, at: u64, arrival: Now) {
+        if self.former_ms.is_some() {
+            // By another clock than the one before, so there is no telling which is newer: the parent's counts, which
+            // has told with it what the clock shows.
+            self.rebase(at, arrival);
+        } else {
+            self.note(at, arrival);
         }
     }
 
     /// Another state was taken in, of which `at` is the proof, older or newer than the one before. What is known of the
     /// clocks stays.
     pub fn rebase(&mut self, at: u64, arrival: Now) {
-        if !self.former || at > self.at {
-            self.compare_clocks(at, arrival);
-        }
+        self.not_from_the_future(at, arrival);
+        self.former_ms = None;
         if at != self.at {
-            self.at = at;
-            self.seen_mono_ms = Some(arrival.mono_ms);
+            (self.at, self.seen_mono_ms) = (at, Some(arrival.mono_ms));
         }
     }
 
-    /// Takes in what the writer's clock showed at `arrival`, as a parent reckons. A parent that is cut off itself sends
-    /// an old `at`, by which alone a newcomer would take the parent's lag for a difference of clocks.
-    pub fn note_clock(&mut self, clock: u64, arrival: Now) {
-        let known = if self.former { &mut self.next_offset } else { &mut self.offset };
-        *known = Some(smaller(*known, clock, arrival));
+    /// What was sent by the writer's clock cannot have come before it was sent: the difference is smaller than thought.
+    fn not_from_the_future(&mut self, at: u64, arrival: Now) {
+        if let Some(offset) = &mut self.offset {
+            offset.ms = offset.ms.min(difference(at, arrival));
+        }
     }
 
-    /// What the writer's clock shows at least, as far as is known.
-    pub fn writer_clock(&self, now: Now) -> Option<u64> {
-        let offset = if self.former { self.next_offset } else { self.offset }?;
-        u64::try_from(now.wall_ms.cast_signed() - offset).ok()
+    /// Takes in what a parent says of the writer's clock.
+    pub fn hear(&mut self, heard: Heard, arrival: Now) {
+        let Heard { epoch, clock, is_prompt } = heard;
+        let said = ClockOffset { epoch, ms: difference(clock, arrival) };
+        let better =
+            |known: ClockOffset| if is_prompt { said } else { ClockOffset { epoch, ms: known.ms.min(said.ms) } };
+        match (&mut self.offset, self.next) {
+            (Some(offset), _) if offset.epoch > epoch => {}
+            (Some(offset), _) if offset.epoch == epoch => *offset = better(*offset),
+            (_, Some(next)) if next.epoch > epoch => {}
+            (_, Some(next)) if next.epoch == epoch => self.next = Some(better(next)),
+            _ => self.next = Some(said),
+        }
+        self.settle();
     }
 
-    fn compare_clocks(&mut self, at: u64, arrival: Now) {
-        let kept = if self.former { self.next_offset.take() } else { self.offset };
-        self.offset = Some(smaller(kept, at, arrival));
-        self.former = false;
+    /// The state has reached this epoch: proofs are by its writer's clock from here on.
+    pub fn enter(&mut self, epoch: u64) {
+        self.entered = self.entered.max(epoch);
+        self.settle();
     }
 
-    /// Another writer's clock counts from here on: the next proof replaces the clock difference. Until it comes, the
-    /// age of the one held counts on as before.
-    pub fn new_epoch(&mut self) {
-        self.former = true;
-        self.next_offset = None;
+    /// A difference counts once the state has reached its epoch, and where there is no other.
+    fn settle(&mut self) {
+        if self.next.is_some_and(|next| next.epoch <= self.entered || self.offset.is_none()) {
+            self.former_ms = self.smallest_ms().filter(|_| self.at > 0 && self.offset.is_some());
+            self.offset = self.next.take();
+        }
     }
 
     /// The newest proof, in the writer's ms; 0 for none.
@@ -81,9 +119,20 @@ impl Freshness {
         self.at
     }
 
-    /// The smallest difference seen, in ms.
-    pub fn offset(&self) -> Option<i64> {
-        self.offset
+    /// What is known of the clock by which the proof is counted.
+    pub fn offset(&self) -> Option<ClockOffset> {
+        self.offset.map(|offset| ClockOffset { ms: self.former_ms.map_or(offset.ms, |ms| ms.min(offset.ms)), ..offset })
+    }
+
+    /// What the writer's clock shows now, as far as is known: what the proof is older than that is lag.
+    pub fn writer_clock(&self, now: Now) -> Option<u64> {
+        u64::try_from(now.wall_ms.cast_signed() - self.smallest_ms()?).ok()
+    }
+
+    /// While there is a doubt by which clock the proof is, the difference that makes it older counts.
+    fn smallest_ms(&self) -> Option<i64> {
+        let offsets = [self.offset, self.next].into_iter().flatten().map(|offset| offset.ms);
+        offsets.chain(self.former_ms).min()
     }
 
     /// Lag in ms; `None` when there never was a proof.
@@ -91,16 +140,14 @@ impl Freshness {
         if self.at == 0 {
             return None;
         }
-        let by_wall = now.wall_ms.cast_signed() - self.at.cast_signed() - self.offset.unwrap_or(0);
+        let by_wall = now.wall_ms.cast_signed() - self.at.cast_signed() - self.smallest_ms().unwrap_or(0);
         let by_mono = self.seen_mono_ms.map_or(0, |seen| now.mono_ms.saturating_sub(seen));
         Some(by_wall.max(0).cast_unsigned().max(by_mono))
     }
 }
 
-/// The smaller difference of clocks.
-fn smaller(known: Option<i64>, clock: u64, arrival: Now) -> i64 {
-    let offset = arrival.wall_ms.cast_signed() - clock.cast_signed();
-    known.map_or(offset, |known| known.min(offset))
+fn difference(clock: u64, arrival: Now) -> i64 {
+    arrival.wall_ms.cast_signed() - clock.cast_signed()
 }
 
 #[cfg(test)]
@@ -111,11 +158,17 @@ mod tests {
         Now { wall_ms: 1_000_000 + ms, mono_ms: ms }
     }
 
+    /// A message from the writer of `epoch` itself, whose `at` is its clock.
+    fn from_writer(freshness: &mut Freshness, epoch: u64, at: u64, arrival: Now) {
+        freshness.hear(Heard { epoch, clock: at, is_prompt: false }, arrival);
+        freshness.prove(at, arrival);
+    }
+
     #[test]
     fn lag_grows_while_no_newer_proof_comes() {
         let mut freshness = Freshness::default();
         assert_eq!(freshness.lag_ms(now(0)), None);
-        freshness.note(999_000, now(10));
+        from_writer(&mut freshness, 1, 999_000, now(10));
         assert_eq!(freshness.lag_ms(now(10)), Some(0));
         freshness.note(999_000, now(500));
         assert_eq!(freshness.lag_ms(now(510)), Some(500), "the same proof again is no fresher");
@@ -124,68 +177,107 @@ mod tests {
     #[test]
     fn buffered_proofs_show_their_age() {
         let mut freshness = Freshness::default();
-        freshness.note(999_000, now(0));
-        freshness.note(1_000_000, now(3_600_000));
+        from_writer(&mut freshness, 1, 999_000, now(0));
+        from_writer(&mut freshness, 1, 1_000_000, now(3_600_000));
         assert_eq!(freshness.lag_ms(now(3_600_000)), Some(3_599_000));
     }
 
     #[test]
     fn a_wall_clock_set_back_cannot_hide_lag() {
         let mut freshness = Freshness::default();
-        freshness.note(1_000_000, now(0));
+        from_writer(&mut freshness, 1, 1_000_000, now(0));
         let later = Now { wall_ms: 5, mono_ms: 60_000 };
         assert_eq!(freshness.lag_ms(later), Some(60_000));
+    }
+
+    #[test]
+    fn commands_of_long_ago_are_no_word_of_any_clock() {
+        let mut freshness = Freshness::default();
+        from_writer(&mut freshness, 1, 1_000_000, now(0));
+        let back = now(60_000);
+        // The writer has opened its log again; the tail begins with what was written a minute ago.
+        freshness.hear(Heard { epoch: 2, clock: 1_060_000, is_prompt: true }, back);
+        freshness.note(1_001_000, back);
+        assert_eq!(freshness.lag_ms(back), Some(59_000));
+        freshness.enter(2);
+        freshness.note(1_030_000, back);
+        assert_eq!(freshness.lag_ms(back), Some(30_000));
+        from_writer(&mut freshness, 2, 1_060_500, now(60_500));
+        assert_eq!(freshness.lag_ms(now(60_500)), Some(0));
     }
 
     #[test]
     fn a_new_epoch_makes_an_old_proof_no_fresher() {
         // The own clock is 10 s behind the old writer's.
         let mut freshness = Freshness::default();
-        freshness.note(1_010_000, now(0));
+        from_writer(&mut freshness, 1, 1_010_000, now(0));
         freshness.note(1_010_500, now(5_500));
         assert_eq!(freshness.lag_ms(now(5_500)), Some(5_000));
-        freshness.new_epoch();
+        // The new one's clock is right. Its word counts at once, the difference to it when the state is that far.
+        freshness.hear(Heard { epoch: 2, clock: 1_006_500, is_prompt: true }, now(6_500));
         freshness.note(1_010_500, now(6_500));
         assert_eq!(freshness.lag_ms(now(6_500)), Some(6_000));
-        // The new one's clock is right.
-        freshness.note(1_011_000, now(11_000));
-        assert_eq!(freshness.offset(), Some(0));
-        assert_eq!(freshness.lag_ms(now(11_200)), Some(200));
+        freshness.enter(2);
+        assert_eq!(freshness.lag_ms(now(6_600)), Some(6_100), "the proof is still the old one, by the old clock");
+        assert_eq!(freshness.writer_clock(now(6_600)), Some(1_016_600), "who asks is told no less");
+        from_writer(&mut freshness, 2, 1_006_700, now(6_700));
+        assert_eq!(freshness.lag_ms(now(6_900)), Some(200), "an older number, but a newer proof");
+        assert_eq!(freshness.offset(), Some(ClockOffset { epoch: 2, ms: 0 }));
+        // Nothing of an epoch before counts any longer.
+        freshness.hear(Heard { epoch: 1, clock: 1_999_000, is_prompt: true }, now(11_300));
+        assert_eq!(freshness.offset(), Some(ClockOffset { epoch: 2, ms: 0 }));
+    }
+
+    #[test]
+    fn an_epoch_without_a_word_of_its_clock_keeps_the_difference_until_there_is_one() {
+        let mut freshness = Freshness::default();
+        from_writer(&mut freshness, 1, 1_000_000, now(0));
+        freshness.enter(2);
+        freshness.note(990_000, now(100));
+        assert_eq!(freshness.lag_ms(now(100)), Some(100));
+        // 10 s behind the former writer's clock.
+        from_writer(&mut freshness, 2, 990_200, now(200));
+        assert_eq!(freshness.lag_ms(now(200)), Some(0));
+        assert_eq!(freshness.offset(), Some(ClockOffset { epoch: 2, ms: 10_000 }));
     }
 
     #[test]
     fn a_baseline_changes_the_proof_and_not_what_is_known_of_the_clocks() {
         let mut freshness = Freshness::default();
-        freshness.note(1_000_000, now(7));
+        from_writer(&mut freshness, 1, 1_000_000, now(7));
         freshness.rebase(999_000, now(60_000));
-        assert_eq!((freshness.at(), freshness.offset()), (999_000, Some(7)));
+        assert_eq!((freshness.at(), freshness.offset()), (999_000, Some(ClockOffset { epoch: 1, ms: 7 })));
         assert_eq!(freshness.lag_ms(now(60_000)), Some(60_993), "its parent is a minute behind");
-        let mut first = Freshness::default();
-        first.rebase(999_000, now(60_000));
-        assert_eq!(first.lag_ms(now(60_500)), Some(500));
     }
 
     #[test]
     fn a_newcomer_behind_a_parent_that_is_cut_off_knows_how_old_its_state_is() {
         let mut relay = Freshness::default();
-        relay.note(999_000, now(0));
+        from_writer(&mut relay, 1, 999_000, now(0));
         let hello = now(3_600_000);
         let mut newcomer = Freshness::default();
-        newcomer.note_clock(relay.writer_clock(hello).unwrap(), hello);
+        let clock = relay.writer_clock(hello).unwrap();
+        newcomer.hear(Heard { epoch: 1, clock, is_prompt: true }, hello);
         newcomer.rebase(999_000, hello);
         assert_eq!(newcomer.lag_ms(hello), Some(3_600_000));
-        // The same behind one that follows a new writer, whose clock is 5 s behind.
-        newcomer.new_epoch();
-        assert_eq!(newcomer.writer_clock(hello), None);
-        newcomer.note_clock(4_594_000, hello);
-        assert_eq!(newcomer.writer_clock(hello), Some(4_594_000));
-        newcomer.note(4_593_000, hello);
-        assert_eq!(newcomer.lag_ms(hello), Some(1_000));
+    }
+
+    #[test]
+    fn a_prompt_word_mends_what_a_set_clock_has_spoilt() {
+        let mut freshness = Freshness::default();
+        from_writer(&mut freshness, 1, 1_000_000, now(0));
+        // The own wall clock is set an hour ahead.
+        let later = |ms: u64| Now { wall_ms: 4_600_000 + ms, mono_ms: ms };
+        from_writer(&mut freshness, 1, 1_001_000, later(1_000));
+        assert_eq!(freshness.lag_ms(later(1_000)), Some(3_600_000));
+        freshness.hear(Heard { epoch: 1, clock: 1_002_000, is_prompt: true }, later(2_000));
+        freshness.note(1_002_000, later(2_000));
+        assert_eq!(freshness.lag_ms(later(2_000)), Some(0));
     }
 
     #[test]
     fn a_restart_does_not_look_fresh() {
-        let freshness = Freshness::restored(1_000_000, Some(20));
+        let freshness = Freshness::restored(1_000_000, Some(ClockOffset { epoch: 1, ms: 20 }), 1);
         assert_eq!(freshness.lag_ms(now(86_400_000)), Some(86_399_980));
     }
 }

@@ -104,6 +104,9 @@ pub struct Node<S: Store> {
 struct Shared<S: Store> {
     feed: Feed,
     freshness: Freshness,
+    clock: SteadyClock,
+    /// A primary vouches for nothing newer than this.
+    lease_end: Option<u64>,
     instance: Id,
     /// Instances from the primary to this node's parent.
     path: Vec<Id>,
@@ -132,7 +135,9 @@ impl<S: Store> Node<S> {
         let progress = store.progress();
         let shared = Shared {
             feed: Feed::new(progress.position, options.feed),
-            freshness: Freshness::restored(progress.at, progress.clock_offset),
+            freshness: Freshness::restored(progress.at, progress.clock_offset, progress.position.epoch),
+            clock: SteadyClock::default(),
+            lease_end: None,
             instance: options.instance,
             path: Vec::new(),
             path_version: 0,
@@ -233,12 +238,17 @@ impl<S: Store> Node<S> {
         }
     }
 
+    /// Another writer may own the log from here on: this primary goes on serving what it holds, and vouches for nothing
+    /// newer any more.
+    pub fn end_lease(&self, now: Now) {
+        let mut shared = self.lock();
+        let end = shared.clock.read(now);
+        shared.lease_end.get_or_insert(end);
+    }
+
     /// What the writer's clock shows now, as far as this node can tell.
     pub(crate) fn writer_clock(&self, now: Now) -> Option<u64> {
-        match self.options.role {
-            Role::Primary => Some(now.wall_ms),
-            Role::Replica => self.lock().freshness.writer_clock(now),
-        }
+        self.lock().writer_clock(self.options.role, now)
     }
 
     /// Remembers through whom the state comes: the instances of the parent's HELLO. Children's streams end when that has
@@ -356,7 +366,7 @@ impl<S: Store> Node<S> {
             // Shared while what came since is a small tail; beyond, a new copy is cheaper for the child.
             Some(open) if shared.feed.bytes_after(open.progress().position.seq) <= SHARED_TAIL_BYTES_MAX => open,
             _ => {
-                shared.snapshot_at = self.at(&shared, now);
+                shared.snapshot_at = shared.at(self.options.role, now);
                 Arc::new(self.store.snapshot()?)
             }
         };
@@ -380,7 +390,8 @@ impl<S: Store> Node<S> {
             return Ok(None);
         }
         let head = shared.feed.head;
-        let at = self.at(&shared, now);
+        let at = shared.at(self.options.role, now);
+        let clock = shared.writer_clock(self.options.role, now).filter(|&clock| clock != at);
         let proof = if scope.is_narrowed_by_prefix() {
             Proof::Lines(shared.feed.ring(scope).lines)
         } else {
@@ -396,20 +407,44 @@ impl<S: Store> Node<S> {
             };
             Proof::Digest(digest)
         };
-        Ok(Some(Ping { seq: head.seq, at, proof }))
+        Ok(Some(Ping { seq: head.seq, at, clock, proof }))
     }
 
     /// The `at` of a HELLO that leads to a tail. Load it before the position that it is a proof for.
     pub(crate) fn hello_at(&self, now: Now) -> u64 {
-        self.at(&self.lock(), now)
+        self.lock().at(self.options.role, now)
+    }
+}
+
+impl<S: Store> Shared<S> {
+    /// The newest proof this node holds that nothing older is missing in its state.
+    fn at(&mut self, role: Role, now: Now) -> u64 {
+        match role {
+            Role::Primary => self.clock.read(now).min(self.lease_end.unwrap_or(u64::MAX)),
+            Role::Replica => self.freshness.at(),
+        }
     }
 
-    /// The newest proof this node holds that nothing older is missing in its state.
-    fn at(&self, shared: &Shared<S>, now: Now) -> u64 {
-        match self.options.role {
-            Role::Primary => now.wall_ms,
-            Role::Replica => shared.freshness.at(),
+    fn writer_clock(&mut self, role: Role, now: Now) -> Option<u64> {
+        match role {
+            Role::Primary => Some(self.clock.read(now)),
+            Role::Replica => self.freshness.writer_clock(now),
         }
+    }
+}
+
+/// A primary's clock for proofs. The wall clock may be set back, which replicas would take for lag as long as the epoch
+/// lasts; this one then goes on at its own pace.
+#[derive(Default)]
+struct SteadyClock(Now);
+
+impl SteadyClock {
+    fn read(&mut self, now: Now) -> u64 {
+        let expected = self.0.wall_ms + now.mono_ms.saturating_sub(self.0.mono_ms);
+        if now.wall_ms >= expected {
+            self.0 = now;
+        }
+        now.wall_ms.max(expected)
     }
 }
 

@@ -285,7 +285,7 @@ impl<S: Store> Stream<S> {
             ping_ms: node.options().ping_ms,
             requires: progress.requires.iter().map(|name| Cow::Borrowed(name.as_str())).collect(),
             timestamp: now.wall_ms,
-            clock: node.writer_clock(now),
+            clock: node.writer_clock(now).filter(|&clock| clock != at),
         };
         let mut lines = line(&Steer::Hello(hello));
         if let Start::Elsewhere(detail) = start {

@@ -57,12 +57,9 @@ impl Script {
 
     /// A whole baseline with one collection `c`, made at seq 2, of these entries (lines without `prev`), and READY.
     pub fn baseline(&self, seq: u64, entries: &[String]) -> Vec<String> {
-        let mut digest = Digest::EMPTY;
+        let digest = content(entries);
         let mut lines = vec![self.hello(seq, "baseline:new"), begin()];
-        for entry in entries {
-            digest.add(Digest::of(entry.as_bytes()));
-            lines.push(entry.clone());
-        }
+        lines.extend(entries.iter().cloned());
         let (keys, wire) = (entries.len(), digest.to_wire());
         lines.push(format!(r#"{{"type":"BASELINE_END","collection":"c","keys":{keys},"digest":"{wire}"}}"#));
         lines.push(self.ready(seq, digest));
@@ -75,9 +72,10 @@ impl Script {
         format!(r#"{{"type":"READY","seq":{seq},"collections":1,"digest":"{digest}","epochs":{epochs}}}"#)
     }
 
-    /// A full PING without a digest.
-    pub fn ping(&self, seq: u64, at: u64) -> String {
-        format!(r#"{{"type":"PING","seq":{seq},"at":{at}}}"#)
+    /// A full PING that proves a state of these entries.
+    pub fn ping(&self, seq: u64, at: u64, entries: &[String]) -> String {
+        let digest = Digest::of_collection("c", 2, content(entries)).to_wire();
+        format!(r#"{{"type":"PING","seq":{seq},"at":{at},"digest":"{digest}"}}"#)
     }
 
     /// The EPOCH command that opens this script's epoch.
@@ -89,6 +87,12 @@ impl Script {
             now_ms()
         )
     }
+}
+
+fn content(entries: &[String]) -> Digest {
+    let mut digest = Digest::EMPTY;
+    entries.iter().for_each(|entry| digest.add(Digest::of(entry.as_bytes())));
+    digest
 }
 
 /// The begin of collection `c`, made at seq 2.

@@ -381,12 +381,12 @@ impl<'a> General<'a> {
         let Some(seq) = self.optional("seq", ordinal)? else {
             return Ok(None);
         };
-        let proof = if self.raw("digest").is_some() {
-            Proof::Digest(self.digest()?)
-        } else {
-            self.optional("lines", json::unsigned)?.map_or(Proof::None, Proof::Lines)
+        let proof = match self.optional("lines", json::unsigned)? {
+            Some(lines) => Proof::Lines(lines),
+            None => Proof::Digest(self.digest()?),
         };
-        Ok(Some(Ping { seq, at: self.number("at")?, proof }))
+        let clock = self.optional("clock", json::unsigned)?;
+        Ok(Some(Ping { seq, at: self.number("at")?, clock, proof }))
     }
 
     /// A reason this release does not know is taken as a request to come back.

@@ -144,10 +144,12 @@ fn write_ready(out: &mut Vec<u8>, ready: &Ready) {
 fn write_ping(out: &mut Vec<u8>, ping: &Ping) {
     number(out, "{\"type\":\"PING\",\"seq\":", ping.seq);
     number(out, ",\"at\":", ping.at);
+    if let Some(clock) = ping.clock {
+        number(out, ",\"clock\":", clock);
+    }
     match ping.proof {
         Proof::Digest(digest) => text(out, ",\"digest\":", &digest.to_wire()),
         Proof::Lines(lines) => number(out, ",\"lines\":", lines),
-        Proof::None => {}
     }
 }
 

@@ -191,7 +191,7 @@ pub struct Hello<'a> {
     pub requires: Vec<Cow<'a, str>>,
     /// The parent's clock, Unix ms.
     pub timestamp: u64,
-    /// What the writer's clock shows at this moment, in Unix ms, as far as the parent can tell.
+    /// What the writer's clock shows at this moment, in Unix ms, as far as the parent can tell; `None` for `at` itself.
     pub clock: Option<u64>,
 }
 
@@ -239,6 +239,8 @@ pub struct Ping {
     pub seq: u64,
     /// Newest proof the sender holds that nothing before `seq` is missing, in the writer's ms.
     pub at: u64,
+    /// As in [`Hello`].
+    pub clock: Option<u64>,
     /// What the receiver compares.
     pub proof: Proof,
 }
@@ -250,8 +252,6 @@ pub enum Proof {
     Digest(Digest),
     /// The parent's running count of this scope's lines, where the scope is narrowed by prefix.
     Lines(u64),
-    /// Nothing to compare.
-    None,
 }
 
 /// END: the stream ends in good order.

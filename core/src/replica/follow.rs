@@ -14,6 +14,8 @@ pub(super) struct Follow {
     tried: usize,
     /// Rounds through all parents without success.
     rounds: u32,
+    /// The present parent has offended since it was taken or last did well.
+    has_offended: bool,
 }
 
 impl Follow {
@@ -30,6 +32,12 @@ impl Follow {
     pub(super) fn succeeded(&mut self) {
         self.tried = 0;
         self.rounds = 0;
+        self.has_offended = false;
+    }
+
+    /// The present parent did wrong; returns whether it had before.
+    pub(super) fn offended(&mut self) -> bool {
+        core::mem::replace(&mut self.has_offended, true)
     }
 
     /// The present parent was of no use. Goes to the next one if `move_on`; returns how long to wait, at least
@@ -37,6 +45,7 @@ impl Follow {
     pub(super) fn failed(&mut self, move_on: bool, least_ms: u64, random: u64) -> u64 {
         if move_on && self.parents > 1 {
             self.current = (self.current + 1) % self.parents;
+            self.has_offended = false;
             self.tried += 1;
             if self.tried < self.parents {
                 return jitter(FIRST_MS, random);

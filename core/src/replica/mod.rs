@@ -148,6 +148,7 @@ struct Connection {
     /// A baseline was begun in the store and not swapped in.
     staged: bool,
     sent_cursor: Option<Cursor>,
+    requested_mono_ms: u64,
     last_byte_mono_ms: u64,
     ping_ms: Option<u64>,
     hello: Option<Greeting>,
@@ -157,6 +158,8 @@ struct Connection {
     lines: Option<u64>,
     lines_since: u64,
     caught_up: bool,
+    /// A PING proved the state, and another one is to show that it lasted.
+    proven: bool,
     /// Something new came in by it and stays.
     progressed: bool,
 }
@@ -173,7 +176,6 @@ struct Greeting {
     scope: Scope,
     path: alloc::vec::Vec<Id>,
     node: String,
-    requires: Arc<[String]>,
 }
 
 enum Phase {
@@ -270,6 +272,7 @@ impl<S: Store> Replica<S> {
             phase: Phase::Greeting,
             staged: false,
             sent_cursor: cursor.clone(),
+            requested_mono_ms: now.mono_ms,
             last_byte_mono_ms: now.mono_ms,
             ping_ms: None,
             hello: None,
@@ -277,6 +280,7 @@ impl<S: Store> Replica<S> {
             lines: None,
             lines_since: 0,
             caught_up: false,
+            proven: false,
             progressed: false,
         });
         Request {
@@ -301,8 +305,8 @@ impl<S: Store> Replica<S> {
             // It is thrown away by the next stage() at the latest; nothing reads it before.
             self.without_cursor = true;
         }
-        let progressed = self.connection.take().is_some_and(|connection| connection.progressed);
-        if progressed && matches!(cause, Cause::Lost | Cause::Silent | Cause::Ended(_)) {
+        let good = self.connection.take().is_some_and(|connection| connection.progressed || connection.caught_up);
+        if good && matches!(cause, Cause::Lost | Cause::Silent | Cause::Ended(_)) {
             // A link that breaks off again and again while it brings in what is missing is no reason to wait longer.
             self.follow.succeeded();
         }
@@ -315,7 +319,8 @@ impl<S: Store> Replica<S> {
             Cause::Refused { retry_ms } => (true, (*retry_ms).min(RETRY_MS_MAX)),
             Cause::Offence(offence) => {
                 self.note_offence(offence);
-                (offence.blames_parent_choice(), 0)
+                let again = self.follow.offended();
+                (offence.blames_parent_choice() || (again && !matches!(offence, Offence::Store(_))), 0)
             }
             Cause::Ended(end) => (end.reason == EndReason::Elsewhere, end.retry_ms.min(RETRY_MS_MAX)),
         };

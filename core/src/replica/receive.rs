@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::command::{
     Action, Hello, Line, Logged, PROTOCOL, Ping, Proof, Ready, Resume, Steer, Trust, decode, lines, unknown_feature,
 };
-use crate::freshness::Freshness;
+use crate::freshness::Heard;
 use crate::node::{Node, Publication};
 use crate::position::Position;
 use crate::scope::Scope;
@@ -19,6 +19,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
 
+/// A HELLO that came so soon after the request, in ms, says what the writer's clock shows now.
+const PROMPT_MS: u64 = 1_000;
 /// Shortest time, in ms, between two stores of progress for the sake of freshness alone.
 const FRESHNESS_STORED_MS: u64 = 1_000;
 
@@ -177,9 +179,7 @@ impl<S: Store> Replica<S> {
             return Ok(());
         }
         // The parent is accepted: from here on no lower epoch and no other cluster will be.
-        if hello.epoch > progress.epoch_highest {
-            self.node.update_freshness(Freshness::new_epoch);
-        }
+        progress.requires = hello.requires.iter().map(|name| String::from(&**name)).collect();
         progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
         progress.cluster = Some(hello.cluster);
         let baseline = match hello.resume {
@@ -211,11 +211,10 @@ impl<S: Store> Replica<S> {
             scope: hello.scope,
             path: hello.path,
             node,
-            requires: hello.requires.iter().map(|name| String::from(&**name)).collect(),
         });
-        if let Some(clock) = hello.clock {
-            self.node.update_freshness(|freshness| freshness.note_clock(clock, now));
-        }
+        let is_prompt = now.mono_ms.saturating_sub(connection.requested_mono_ms) <= PROMPT_MS;
+        let heard = Heard { epoch: hello.epoch, clock: hello.clock.unwrap_or(hello.at), is_prompt };
+        self.node.update_freshness(|freshness| freshness.hear(heard, now));
         Ok(())
     }
 
@@ -253,6 +252,7 @@ impl<S: Store> Replica<S> {
         let before = progress.position;
         let mut freshness = self.node.freshness();
         freshness.rebase(hello.at, hello.arrival);
+        freshness.enter(hello.epoch);
         hello.noted = true;
         progress.position = position;
         progress.scope = hello.scope.clone();
@@ -261,7 +261,6 @@ impl<S: Store> Replica<S> {
         progress.cluster = Some(hello.cluster);
         progress.epochs = Arc::new(ready.epochs.clone());
         progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
-        progress.requires = Arc::clone(&hello.requires);
         progress.at = freshness.at();
         progress.clock_offset = freshness.offset();
         self.node.rebase(collections, &progress, freshness)?;
@@ -336,15 +335,15 @@ impl<S: Store> Replica<S> {
         if progress.scope == Scope::Everything && ping.seq > held.seq {
             return Err(Offence::Gap { held, seq: ping.seq });
         }
-        match ping.proof {
-            Proof::Digest(digest) => {
+        match (ping.proof, progress.scope.is_narrowed_by_prefix()) {
+            (Proof::Digest(digest), false) => {
                 let collections = self.node.store().collections()?;
                 if scope_digest(&collections) != digest {
                     self.needs_baseline(progress)?;
                     return Err(Offence::Diverged { seq: ping.seq });
                 }
             }
-            Proof::Lines(lines) => {
+            (Proof::Lines(lines), true) => {
                 if connection.lines.is_some_and(|before| before + connection.lines_since != lines) {
                     // What came behind the missing line is applied: no cursor leads back to it.
                     self.needs_baseline(progress)?;
@@ -352,11 +351,19 @@ impl<S: Store> Replica<S> {
                 }
                 connection.lines = Some(lines);
             }
-            Proof::None => {}
+            _ => return Err(unexpected("a PING whose proof is not the scope's", connection)),
         }
         connection.lines_since = 0;
         connection.floor = ping.seq;
-        self.node.update_freshness(|freshness| freshness.note(ping.at, now));
+        if core::mem::replace(&mut connection.proven, true) {
+            self.follow.succeeded();
+        }
+        let epoch = connection.hello.as_ref().map_or(0, |hello| hello.epoch).max(held.epoch);
+        let heard = Heard { epoch, clock: ping.clock.unwrap_or(ping.at), is_prompt: false };
+        self.node.update_freshness(|freshness| {
+            freshness.hear(heard, now);
+            freshness.prove(ping.at, now);
+        });
         let moved = ping.seq > held.seq;
         if moved || now.mono_ms.saturating_sub(self.stored_mono_ms) >= FRESHNESS_STORED_MS {
             progress.position.seq = ping.seq;
@@ -387,11 +394,10 @@ impl<S: Store> Replica<S> {
         hello.is_some_and(|hello| self.node.store().position().seq >= hello.seq)
     }
 
-    /// HELLO's `at` is proof for this state now, and it was a good parent.
+    /// HELLO's `at` is proof for this state now.
     fn note_caught_up(&mut self, connection: &mut Connection, now: Now) {
         let Some(hello) = &mut connection.hello else { return };
         connection.caught_up = true;
-        self.follow.succeeded();
         self.node.set_path(&hello.path);
         if !hello.noted {
             let arrival = Now { mono_ms: hello.arrival.mono_ms.min(now.mono_ms), ..hello.arrival };
@@ -423,12 +429,13 @@ struct Run<'n, S: Store> {
     /// Stretches of the block that were applied; a repeated command in between begins a new one.
     applied: Vec<Range<usize>>,
     newest: u64,
-    new_epoch: bool,
+    /// The newest opening among them.
+    epoch: u64,
 }
 
 impl<'n, S: Store> Run<'n, S> {
     fn new(node: &'n Node<S>, block: &'n Bytes) -> Self {
-        Self { node, publication: None, block, applied: Vec::new(), newest: 0, new_epoch: false }
+        Self { node, publication: None, block, applied: Vec::new(), newest: 0, epoch: 0 }
     }
 
     fn apply(&mut self, command: &Logged<'_>, range: Range<usize>) -> Result<(), ApplyError> {
@@ -439,7 +446,9 @@ impl<'n, S: Store> Run<'n, S> {
             _ => self.applied.push(range),
         }
         self.newest = self.newest.max(command.timestamp);
-        self.new_epoch |= matches!(command.action, Action::Epoch { .. });
+        if let Action::Epoch { epoch, .. } = command.action {
+            self.epoch = epoch;
+        }
         Ok(())
     }
 
@@ -450,15 +459,13 @@ impl<'n, S: Store> Run<'n, S> {
         if self.applied.is_empty() {
             return;
         }
-        let (newest, new_epoch) = (self.newest, self.new_epoch);
+        let (newest, epoch) = (self.newest, self.epoch);
         self.node.update_freshness(|freshness| {
-            if new_epoch {
-                freshness.new_epoch();
-            }
+            freshness.enter(epoch);
             freshness.note(newest, now);
         });
         events.extend(self.applied.drain(..).map(|range| Event::Applied(self.block.slice(range))));
         self.newest = 0;
-        self.new_epoch = false;
+        self.epoch = 0;
     }
 }

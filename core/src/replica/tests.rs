@@ -134,6 +134,44 @@ fn a_link_that_breaks_off_again_and_again_but_brings_something_is_not_left_alone
 }
 
 #[test]
+fn a_parent_that_offends_each_time_it_has_caught_the_child_up_is_asked_less_and_less() {
+    let mut replica = replica_on(memory(), 1);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        replica.request(now(0));
+        received(&mut replica, &baseline(), 0).1.unwrap();
+        assert!(replica.is_caught_up());
+        let offence = received(&mut replica, &ping(2, 0, &[]), 0).1.unwrap_err();
+        assert_eq!(offence.code(), "diverged");
+        waits.push(replica.closed(Cause::Offence(offence), u64::MAX - 1).after_ms);
+    }
+    assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{waits:?}");
+}
+
+#[test]
+fn a_parent_that_offends_twice_without_having_done_well_is_left() {
+    let mut replica = following(memory(), 2);
+    let offend = |replica: &mut Replica<MemoryStore>| {
+        replica.request(now(0));
+        received(replica, &hello("tail", 2), 0).1.unwrap();
+        let offence = received(replica, "no JSON\n", 0).1.unwrap_err();
+        replica.closed(Cause::Offence(offence), 0);
+        replica.parent()
+    };
+    assert_eq!((offend(&mut replica), offend(&mut replica)), (0, 1));
+    // Two PINGs that prove the state make up for one offence.
+    assert_eq!(offend(&mut replica), 1);
+    replica.request(now(0));
+    let facts = [Collection::new("c".into(), 2)];
+    let good = format!("{}{}{}", hello("tail", 2), ping(2, 1, &facts), ping(2, 2, &facts));
+    received(&mut replica, &good, 0).1.unwrap();
+    replica.closed(Cause::Lost, 0);
+    assert_eq!(replica.parent(), 0, "a lost connection is a reason to try the next");
+    replica.closed(Cause::Lost, 0);
+    assert_eq!((offend(&mut replica), offend(&mut replica)), (1, 0));
+}
+
+#[test]
 fn stays_with_a_parent_that_only_lost_a_line_and_leaves_one_that_it_cannot_follow() {
     let mut replica = following(memory(), 2);
     let gap = received(&mut replica, &create("d", 9), 1).1.unwrap_err();

@@ -1,5 +1,6 @@
 //! Progress: how far a state is along which history, and its text form beside the state.
 
+use crate::freshness::ClockOffset;
 use crate::id::Id;
 use crate::json;
 use crate::position::{EpochTable, Position};
@@ -31,8 +32,8 @@ pub struct Progress {
     pub requires: Arc<[String]>,
     /// Newest proof, in the writer's clock (Unix ms), that nothing older is missing; 0 for none.
     pub at: u64,
-    /// Smallest difference seen in this epoch between own clock at arrival and `at`, in ms. `None` before the first.
-    pub clock_offset: Option<i64>,
+    /// The difference between own clock and the writer's, as far as is known.
+    pub clock_offset: Option<ClockOffset>,
 }
 
 impl Progress {
@@ -68,8 +69,8 @@ impl Progress {
         if let Some(cluster) = self.cluster {
             out.extend_from_slice(alloc::format!(",\"cluster\":\"{cluster}\"").as_bytes());
         }
-        if let Some(offset) = self.clock_offset {
-            out.extend_from_slice(alloc::format!(",\"clockOffset\":{offset}").as_bytes());
+        if let Some(ClockOffset { epoch, ms }) = self.clock_offset {
+            out.extend_from_slice(alloc::format!(",\"clockEpoch\":{epoch},\"clockOffset\":{ms}").as_bytes());
         }
         out.extend_from_slice(b",\"requires\":[");
         for (index, name) in self.requires.iter().enumerate() {
@@ -98,7 +99,10 @@ impl Progress {
         });
         let clock_offset = match raw("clockOffset") {
             None => None,
-            Some(raw) => Some(raw.parse().map_err(|_| InvalidProgress("clockOffset"))?),
+            Some(raw) => {
+                let ms = raw.parse().map_err(|_| InvalidProgress("clockOffset"))?;
+                Some(ClockOffset { epoch: number("clockEpoch")?, ms })
+            }
         };
         let cluster = match raw("cluster") {
             None => None,
@@ -149,7 +153,7 @@ mod tests {
         progress.cluster = Some(Id::from_bytes([7; 16]));
         progress.epochs = Arc::new(EpochTable::new([EpochStart { epoch: 20, first: 1 }].into()).unwrap());
         progress.requires = [String::from("expiry")].into();
-        progress.clock_offset = Some(-3);
+        progress.clock_offset = Some(ClockOffset { epoch: 20, ms: -3 });
         assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress));
     }
 

@@ -173,6 +173,31 @@ fn a_newcomer_behind_a_relay_that_is_cut_off_does_not_look_fresh() {
 }
 
 #[test]
+fn a_writer_whose_clock_is_set_back_makes_nobody_look_behind() {
+    let mut chain = Chain::new();
+    chain.pass(1_000);
+    // An hour back, while the monotonic clock goes on.
+    let set_back = |ms: u64| Now { wall_ms: at(ms).wall_ms - 3_600_000, mono_ms: at(ms).mono_ms };
+    for ms in [2_000, 3_000] {
+        let first = chunks(&mut chain.first_hop, set_back(ms));
+        assert!(!first.is_empty(), "PINGs go on");
+        deliver(&first, &mut chain.relay, at(ms)).1.unwrap();
+        assert_eq!(chain.relay.node().lag_ms(at(ms)), Some(0));
+    }
+}
+
+#[test]
+fn a_writer_without_its_lease_vouches_for_nothing_newer() {
+    let mut chain = Chain::new();
+    chain.pass(1_000);
+    chain.writer.node.end_lease(at(1_500));
+    for ms in [2_000, 3_000, 4_000] {
+        chain.pass(ms);
+        assert!(chain.lag(ms) >= ms - 1_500, "{} ms at {ms}", chain.lag(ms));
+    }
+}
+
+#[test]
 fn a_relay_that_takes_in_a_baseline_ends_its_childrens_streams() {
     let mut chain = Chain::new();
     chain.relay.closed(Cause::Lost, 0);

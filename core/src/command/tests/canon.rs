@@ -128,11 +128,11 @@ fn commands_that_steer_a_stream() {
     );
     spelled(&Line::Steer(Steer::Ping(None)), r#"{"type":"PING"}"#);
     spelled(
-        &Line::Steer(Steer::Ping(Some(Ping { seq: 830, at: 123, proof: Proof::Digest(digest) }))),
+        &Line::Steer(Steer::Ping(Some(Ping { seq: 830, at: 123, clock: None, proof: Proof::Digest(digest) }))),
         r#"{"type":"PING","seq":830,"at":123,"digest":"xxh3:99aa06d3014798d86001c324468d497f"}"#,
     );
     spelled(
-        &Line::Steer(Steer::Ping(Some(Ping { seq: 830, at: 123, proof: Proof::Lines(0) }))),
+        &Line::Steer(Steer::Ping(Some(Ping { seq: 830, at: 123, clock: None, proof: Proof::Lines(0) }))),
         r#"{"type":"PING","seq":830,"at":123,"lines":0}"#,
     );
     let end =

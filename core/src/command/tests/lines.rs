@@ -214,9 +214,9 @@ fn hello() -> BoxedStrategy<Hello<'static>> {
 }
 
 fn steer() -> impl Strategy<Value = Steer<'static>> {
-    let proof =
-        prop_oneof![digest().prop_map(Proof::Digest), number().prop_map(Proof::Lines), Just(Proof::None)].boxed();
-    let ping = (ordinal(), number(), proof).prop_map(|(seq, at, proof)| Ping { seq, at, proof });
+    let proof = prop_oneof![digest().prop_map(Proof::Digest), number().prop_map(Proof::Lines)].boxed();
+    let ping = (ordinal(), number(), option::of(number()), proof);
+    let ping = ping.prop_map(|(seq, at, clock, proof)| Ping { seq, at, clock, proof });
     let ready = (ordinal(), number(), digest(), epochs()).prop_map(|(seq, collections, digest, epochs)| Ready {
         seq,
         collections,

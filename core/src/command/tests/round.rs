@@ -176,10 +176,12 @@ fn put_steer(steer: &Steer<'_>, put: &mut impl FnMut(&str, Value)) {
             if let Some(ping) = ping {
                 put("seq", ping.seq.into());
                 put("at", ping.at.into());
+                if let Some(clock) = ping.clock {
+                    put("clock", clock.into());
+                }
                 match ping.proof {
                     Proof::Digest(digest) => put("digest", digest.to_wire().into()),
                     Proof::Lines(lines) => put("lines", lines.into()),
-                    Proof::None => {}
                 }
             }
             "PING"

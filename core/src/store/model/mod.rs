@@ -8,6 +8,7 @@ mod picture;
 mod random;
 
 use super::{Collection, Effect, Progress, Snapshot, SnapshotError, Store, StoreError, Write};
+use crate::freshness::ClockOffset;
 use crate::id::Id;
 use crate::position::{EpochStart, EpochTable, Position};
 use crate::record::Record;
@@ -166,7 +167,10 @@ impl<S: Store, R: FnMut(S) -> S> Run<S, R> {
                 progress.complete = random.once_in(2);
                 progress.baseline_due = random.once_in(2);
                 progress.at = random.among(0..1 << 53);
-                progress.clock_offset = random.once_in(2).then(|| random.among(0..1 << 40) as i64 - (1 << 39));
+                progress.clock_offset = random.once_in(2).then(|| ClockOffset {
+                    epoch: random.among(1..1 << 40),
+                    ms: random.among(0..1 << 40) as i64 - (1 << 39),
+                });
             }
         }
         self.store().set_progress(&self.model.progress).map_err(failed)

@@ -69,10 +69,7 @@ impl World {
 
     fn clock(&self, peer: Peer) -> Now {
         match peer {
-            Peer::Writer(place) => {
-                let lease_end = self.writers[place].as_ref().and_then(|writer| writer.lease_end);
-                Now { wall_ms: lease_end.unwrap_or(self.now), mono_ms: self.now }
-            }
+            Peer::Writer(_) => Now { wall_ms: self.now, mono_ms: self.now },
             Peer::Member(index) => self.members[index].clock(self.now),
         }
     }
@@ -202,7 +199,7 @@ impl World {
             // The old one was only paused and goes on writing what nobody will keep. Without its lease it has no proof
             // of freshness that is newer.
             let now = self.now;
-            self.writers[old].iter_mut().for_each(|writer| writer.lease_end = Some(now));
+            self.writers[old].iter_mut().for_each(|writer| writer.end_lease(now));
         } else {
             self.cut_all(Peer::Writer(old));
             self.writers[old] = None;
@@ -329,7 +326,7 @@ impl World {
         let since = self.truth.stale_since(progress.position, self.truth.newest(), &progress.scope);
         let truth = since.map_or(0, |since| self.now.saturating_sub(since));
         // The shortest way that a proof took cannot be told from a clock that is behind.
-        let unknowable = node.freshness().offset().unwrap_or(0) - member.skew;
+        let unknowable = node.freshness().offset().map_or(0, |offset| offset.ms) - member.skew;
         assert!(
             lag + unknowable.max(0) as u64 >= truth,
             "m{index} at {} says {lag} ms, misses something for {truth} ms, {unknowable} ms cannot be known",

@@ -4,6 +4,7 @@ use super::truth::{Truth, Written};
 use crate::random::Random;
 use bytes::Bytes;
 use headwater_core::apply::apply;
+use headwater_core::clock::Now;
 use headwater_core::command::{Line, Trust, decode, lines};
 use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
@@ -41,7 +42,7 @@ pub(crate) struct Writer {
     /// Lines up to this seq are not in the log any more.
     pub(crate) floor: u64,
     /// When it lost its lease, from where on it has no clock to vouch by.
-    pub(crate) lease_end: Option<u64>,
+    lease_end: Option<u64>,
 }
 
 impl Writer {
@@ -65,6 +66,12 @@ impl Writer {
         writer.sequencer.open(epoch, CLUSTER, label, now, &mut block);
         writer.publish(block, now, truth);
         writer
+    }
+
+    /// Another writer may take over from here on.
+    pub(crate) fn end_lease(&mut self, now: u64) {
+        self.node.end_lease(Now { wall_ms: now, mono_ms: now });
+        self.lease_end = Some(now);
     }
 
     /// A few random writes, decided as a group and published as one.

@@ -41,12 +41,12 @@ async fn pings_that_were_held_up_on_their_way_show_their_age() {
     let mut visit = stub.visit().await;
     visit.say_all(script.baseline(2, &[])).await;
     let start = now_ms();
-    visit.say(&script.ping(2, start)).await;
+    visit.say(&script.ping(2, start, &[])).await;
     near.ready().await;
     // Older proofs are no news: the newest one counts, and ages.
     let cut = Instant::now();
     while cut.elapsed() < Duration::from_millis(700) {
-        visit.say(&script.ping(2, start)).await;
+        visit.say(&script.ping(2, start, &[])).await;
         let least = cut.elapsed().as_millis() as u64;
         let found = Replication::of(&near.client()).await;
         assert!(found.lag_ms.is_some_and(|lag| lag >= least), "the same proof for {least} ms: {found:?}");
@@ -55,7 +55,7 @@ async fn pings_that_were_held_up_on_their_way_show_their_age() {
     let slow = now_ms();
     while now_ms() < slow + 1_000 {
         let passed = now_ms() - slow;
-        visit.say(&script.ping(2, slow + passed / 10)).await;
+        visit.say(&script.ping(2, slow + passed / 10, &[])).await;
         let found = Replication::of(&near.client()).await;
         let least = (passed - passed / 10).saturating_sub(LAG_PRECISION_MS);
         assert!(found.lag_ms.is_some_and(|lag| lag >= least), "{passed} ms: {found:?}");

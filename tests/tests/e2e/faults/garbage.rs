@@ -83,7 +83,8 @@ fn script() -> Vec<u8> {
     );
     let mut lines = Script::default().baseline(3, &[entry(3, "first", "1")]);
     lines.extend([set(4, 3, "ö:😀", value), set(5, 4, "k", "\"last\""), batch.to_owned()]);
-    lines.push(Script::default().ping(6, headwater_tests::wire::now_ms()));
+    let held = [entry(4, "ö:😀", value), entry(5, "k", "\"last\""), entry(6, "b", "[1,2]")];
+    lines.push(Script::default().ping(6, headwater_tests::wire::now_ms(), &held));
     let mut text = lines.join("\n");
     text.push('\n');
     text.into_bytes()
