@@ -22,6 +22,8 @@ pub struct Freshness {
     at: u64,
     /// When the newest `at` was first seen, on the monotonic clock; `None` for one restored from disk.
     seen_mono_ms: Option<u64>,
+    /// How old it was then at least.
+    seen_age_ms: u64,
     /// The newest epoch that the state has reached.
     entered: u64,
     offset: Option<ClockOffset>,
@@ -43,17 +45,27 @@ pub struct Heard {
 }
 
 impl Freshness {
-    /// Goes on from what was stored with a cursor of this epoch.
-    pub fn restored(at: u64, offset: Option<ClockOffset>, epoch: u64) -> Self {
-        Self { at, seen_mono_ms: None, entered: epoch, offset, next: None, former_ms: None }
+    /// Goes on from what was stored with a cursor of this epoch, when the lag was `lag_ms`.
+    pub fn restored(at: u64, offset: Option<ClockOffset>, epoch: u64, lag_ms: u64) -> Self {
+        let (next, former_ms) = (None, None);
+        Self { at, seen_mono_ms: None, seen_age_ms: lag_ms, entered: epoch, offset, next, former_ms }
+    }
+
+    /// Time goes on from here after a restart: however wrong the wall clock, nothing gets younger.
+    pub fn awake(&mut self, now: Now) {
+        self.seen_mono_ms.get_or_insert(now.mono_ms);
     }
 
     /// Takes in that everything older than `at` (writer's ms) is held, as a command's timestamp tells.
     pub fn note(&mut self, at: u64, arrival: Now) {
         self.not_from_the_future(at, arrival);
         if at > self.at {
-            (self.at, self.seen_mono_ms) = (at, Some(arrival.mono_ms));
+            self.see(at, arrival);
         }
+    }
+
+    fn see(&mut self, at: u64, arrival: Now) {
+        (self.at, self.seen_mono_ms, self.seen_age_ms) = (at, Some(arrival.mono_ms), 0);
     }
 
     /// Takes in a parent's own proof `at` of the very state that is held.
@@ -73,7 +85,7 @@ impl Freshness {
         self.not_from_the_future(at, arrival);
         self.former_ms = None;
         if at != self.at {
-            (self.at, self.seen_mono_ms) = (at, Some(arrival.mono_ms));
+            self.see(at, arrival);
         }
     }
 
@@ -119,6 +131,11 @@ impl Freshness {
         self.at
     }
 
+    /// When, on the monotonic clock, the newest proof came; `None` when it was not since the start.
+    pub fn seen_mono_ms(&self) -> Option<u64> {
+        self.seen_mono_ms
+    }
+
     /// What is known of the clock by which the proof is counted.
     pub fn offset(&self) -> Option<ClockOffset> {
         self.offset.map(|offset| ClockOffset { ms: self.former_ms.map_or(offset.ms, |ms| ms.min(offset.ms)), ..offset })
@@ -141,7 +158,7 @@ impl Freshness {
             return None;
         }
         let by_wall = now.wall_ms.cast_signed() - self.at.cast_signed() - self.smallest_ms().unwrap_or(0);
-        let by_mono = self.seen_mono_ms.map_or(0, |seen| now.mono_ms.saturating_sub(seen));
+        let by_mono = self.seen_age_ms + self.seen_mono_ms.map_or(0, |seen| now.mono_ms.saturating_sub(seen));
         Some(by_wall.max(0).cast_unsigned().max(by_mono))
     }
 }
@@ -277,7 +294,14 @@ mod tests {
 
     #[test]
     fn a_restart_does_not_look_fresh() {
-        let freshness = Freshness::restored(1_000_000, Some(ClockOffset { epoch: 1, ms: 20 }), 1);
+        let offset = Some(ClockOffset { epoch: 1, ms: 20 });
+        let mut freshness = Freshness::restored(1_000_000, offset, 1, 5_000);
         assert_eq!(freshness.lag_ms(now(86_400_000)), Some(86_399_980));
+        // Nor does one whose wall clock is slow.
+        let slow = |ms: u64| Now { wall_ms: 1_000, mono_ms: ms };
+        freshness.awake(slow(300));
+        assert_eq!(freshness.lag_ms(slow(1_300)), Some(6_000));
+        from_writer(&mut freshness, 1, 2_000_000, slow(1_400));
+        assert_eq!(freshness.lag_ms(slow(1_500)), Some(100));
     }
 }

@@ -135,7 +135,12 @@ impl<S: Store> Node<S> {
         let progress = store.progress();
         let shared = Shared {
             feed: Feed::new(progress.position, options.feed),
-            freshness: Freshness::restored(progress.at, progress.clock_offset, progress.position.epoch),
+            freshness: Freshness::restored(
+                progress.at,
+                progress.clock_offset,
+                progress.position.epoch,
+                progress.lag_ms,
+            ),
             clock: SteadyClock::default(),
             lease_end: None,
             instance: options.instance,

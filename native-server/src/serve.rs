@@ -62,7 +62,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     let listener = listener.with_context(|| format!("--listen: binding {}", settings.listen))?;
     let address = listener.local_addr().context("--listen")?;
     let parts = Parts { bell: Arc::default(), log: Arc::default(), metrics: Arc::default(), instance };
-    let (server, running) = match settings.part.clone() {
+    let (server, mut running) = match settings.part.clone() {
         Part::Writer { .. } => (start_writer(settings, &parts).await?, Running::Writer),
         Part::Replica { .. } => {
             let (server, running) = start_replica(settings, &parts)?;
@@ -82,8 +82,13 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(address = %format!("http://{address}"), node, role, position = %server.node.store().position(), "listening");
     println!("headwater: {role} {node} listens on http://{address}");
 
+    let mut failure = None;
     let signal = tokio::select! {
         signal = signals.received() => signal,
+        ended = running.ended() => {
+            failure = Some(anyhow::anyhow!("{ended} has ended by itself: a fault of this program"));
+            "the end of a part of the node"
+        }
         served = &mut serving => {
             served.context("the HTTP server failed")?.context("the HTTP server failed")?;
             "the end of the HTTP server"
@@ -106,7 +111,19 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     }
     bell.abort();
     tracing::info!(position = %server.node.store().position(), "ended");
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+impl Running {
+    /// Resolves when a part without which the node is of no use has ended, and names it. A supervisor starts it again;
+    /// a node that only seems to live helps nobody.
+    async fn ended(&mut self) -> &'static str {
+        match self {
+            // A writer without its thread refuses every write by itself.
+            Self::Writer => std::future::pending().await,
+            Self::Replica(running) => running.ended().await,
+        }
+    }
 }
 
 async fn end_work(server: &Arc<Server>, running: Running, deadline: &Deadline) {

@@ -29,8 +29,13 @@ use bytes::Bytes;
 use follow::Follow;
 use staging::Staging;
 
-/// Silence, in ms, after which a parent that has not said HELLO yet is given up.
+/// Time, in ms, after which a parent that has not said HELLO yet is given up, whatever else it sent.
 const HELLO_DEADLINE_MS: u64 = 15_000;
+/// A parent whose proof of freshness stands still for so long, in ms, is left for another one, if there is one. Doubled
+/// up to [`STALE_MS_MAX`] while no other has a newer proof: then the writer is gone, not they.
+const STALE_MS: u64 = 15_000;
+/// See [`STALE_MS`].
+const STALE_MS_MAX: u64 = 300_000;
 /// Longest time, in ms, for which a parent may ask to be left alone; what is longer is taken for a mistake.
 const RETRY_MS_MAX: u64 = 600_000;
 /// A parent is dead when silent for this many of its own ping intervals.
@@ -138,6 +143,8 @@ pub struct Replica<S: Store> {
     last_offence: Option<Offence>,
     /// A new instance was asked for since the parent had this node's, and no parent was accepted since.
     renewed_for_parent: bool,
+    /// How long a parent's proof may stand still.
+    stale_ms: u64,
     /// When progress was last stored for freshness alone.
     stored_mono_ms: u64,
 }
@@ -162,6 +169,16 @@ struct Connection {
     proven: bool,
     /// Something new came in by it and stays.
     progressed: bool,
+}
+
+impl Connection {
+    /// When the parent counts as dead if no byte comes; before HELLO, bytes that are none do not count.
+    fn dead_at(&self) -> u64 {
+        match self.ping_ms {
+            None => self.requested_mono_ms.saturating_add(HELLO_DEADLINE_MS),
+            Some(ping_ms) => self.last_byte_mono_ms.saturating_add(ping_ms.saturating_mul(SILENT_PINGS)),
+        }
+    }
 }
 
 /// What HELLO said that is needed later.
@@ -213,6 +230,7 @@ impl<S: Store> Replica<S> {
             stats: Stats::default(),
             last_offence: None,
             renewed_for_parent: false,
+            stale_ms: STALE_MS,
             stored_mono_ms: 0,
         }
     }
@@ -265,6 +283,7 @@ impl<S: Store> Replica<S> {
     /// What to POST to the parent's `/v1/replicate`. Begins a connection: the one before, if any, is forgotten.
     pub fn request(&mut self, now: Now) -> Request {
         let progress = self.node.store().progress();
+        self.node.update_freshness(|freshness| freshness.awake(now));
         let usable = progress.position.seq > 0 && !progress.baseline_due && !self.without_cursor;
         let cursor = usable.then_some(Cursor { position: progress.position, scope: progress.scope });
         self.connection = Some(Connection {
@@ -291,11 +310,19 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// When, on the monotonic clock, the connection counts as dead if no byte comes; `None` without one.
+    /// When, on the monotonic clock, the connection is to be given up if nothing comes, or nothing newer; `None` without
+    /// one.
     pub fn deadline(&self) -> Option<u64> {
         let connection = self.connection.as_ref()?;
-        let silence = connection.ping_ms.map_or(HELLO_DEADLINE_MS, |ping_ms| ping_ms.saturating_mul(SILENT_PINGS));
-        Some(connection.last_byte_mono_ms.saturating_add(silence))
+        let dead = connection.dead_at();
+        Some(self.stale_at(connection).map_or(dead, |stale| stale.min(dead)))
+    }
+
+    /// When the parent's proof will have stood still for too long, where there is another parent.
+    fn stale_at(&self, connection: &Connection) -> Option<u64> {
+        let ping_ms = connection.ping_ms.filter(|_| connection.caught_up && self.options.parents > 1)?;
+        let seen = self.node.freshness().seen_mono_ms().unwrap_or(0).max(connection.requested_mono_ms);
+        Some(seen.saturating_add(self.stale_ms.max(ping_ms.saturating_mul(SILENT_PINGS))))
     }
 
     /// The connection is over: throws a staged baseline away and says when to come back. `random` is any 64 random bits.
@@ -305,15 +332,21 @@ impl<S: Store> Replica<S> {
             // It is thrown away by the next stage() at the latest; nothing reads it before.
             self.without_cursor = true;
         }
-        let good = self.connection.take().is_some_and(|connection| connection.progressed || connection.caught_up);
-        if good && matches!(cause, Cause::Lost | Cause::Silent | Cause::Ended(_)) {
+        let connection = self.connection.take();
+        let stale = connection.as_ref().is_some_and(|connection| {
+            cause == Cause::Silent && self.stale_at(connection).is_some_and(|stale| stale < connection.dead_at())
+        });
+        let good = connection.is_some_and(|connection| connection.progressed || connection.caught_up);
+        if stale {
+            self.stale_ms = (self.stale_ms * 2).min(STALE_MS_MAX);
+        } else if good && matches!(cause, Cause::Lost | Cause::Silent | Cause::Ended(_)) {
             // A link that breaks off again and again while it brings in what is missing is no reason to wait longer.
             self.follow.succeeded();
         }
         let (move_on, least_ms) = match &cause {
             Cause::Own => return Retry { after_ms: 0, new_instance: false },
             Cause::Lost | Cause::Silent => {
-                self.stats.faults += 1;
+                self.stats.faults += u64::from(!stale);
                 (true, 0)
             }
             Cause::Refused { retry_ms } => (true, (*retry_ms).min(RETRY_MS_MAX)),

@@ -1,13 +1,13 @@
 //! What each line does to a replica.
 
 use super::staging::Staging;
-use super::{Connection, Event, Greeting, Offence, Phase, Replica};
+use super::{Connection, Event, Greeting, Offence, Phase, Replica, STALE_MS};
 use crate::apply::{ApplyError, scope_digest};
 use crate::clock::Now;
 use crate::command::{
     Action, Hello, Line, Logged, PROTOCOL, Ping, Proof, Ready, Resume, Steer, Trust, decode, lines, unknown_feature,
 };
-use crate::freshness::Heard;
+use crate::freshness::{Freshness, Heard};
 use crate::node::{Node, Publication};
 use crate::position::Position;
 use crate::scope::Scope;
@@ -261,8 +261,7 @@ impl<S: Store> Replica<S> {
         progress.cluster = Some(hello.cluster);
         progress.epochs = Arc::new(ready.epochs.clone());
         progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
-        progress.at = freshness.at();
-        progress.clock_offset = freshness.offset();
+        store_freshness(&freshness, &mut progress, now);
         self.node.rebase(collections, &progress, freshness)?;
         self.node.set_path(&hello.path);
         connection.staged = false;
@@ -360,6 +359,9 @@ impl<S: Store> Replica<S> {
         }
         let epoch = connection.hello.as_ref().map_or(0, |hello| hello.epoch).max(held.epoch);
         let heard = Heard { epoch, clock: ping.clock.unwrap_or(ping.at), is_prompt: false };
+        if ping.at > self.node.freshness().at() {
+            self.stale_ms = STALE_MS;
+        }
         self.node.update_freshness(|freshness| {
             freshness.hear(heard, now);
             freshness.prove(ping.at, now);
@@ -367,7 +369,7 @@ impl<S: Store> Replica<S> {
         let moved = ping.seq > held.seq;
         if moved || now.mono_ms.saturating_sub(self.stored_mono_ms) >= FRESHNESS_STORED_MS {
             progress.position.seq = ping.seq;
-            self.note_freshness_in(&mut progress);
+            store_freshness(&self.node.freshness(), &mut progress, now);
             self.node.advance(&progress)?;
             self.stored_mono_ms = now.mono_ms;
             events.push(Event::Advanced(progress.position));
@@ -380,12 +382,6 @@ impl<S: Store> Replica<S> {
         self.without_cursor = true;
         progress.baseline_due = true;
         Ok(self.node.advance(&progress)?)
-    }
-
-    fn note_freshness_in(&self, progress: &mut Progress) {
-        let freshness = self.node.freshness();
-        progress.at = freshness.at();
-        progress.clock_offset = freshness.offset();
     }
 
     /// Whether everything the parent had at HELLO is applied. A tail that leaves commands out gets there with a PING.
@@ -405,6 +401,12 @@ impl<S: Store> Replica<S> {
             hello.noted = true;
         }
     }
+}
+
+fn store_freshness(freshness: &Freshness, progress: &mut Progress, now: Now) {
+    progress.at = freshness.at();
+    progress.clock_offset = freshness.offset();
+    progress.lag_ms = freshness.lag_ms(now).unwrap_or(0);
 }
 
 fn unexpected(found: &'static str, connection: &Connection) -> Offence {

@@ -81,13 +81,40 @@ fn a_parent_is_dead_when_silent_for_three_of_its_pings() {
     let mut replica = replica_on(memory(), 1);
     assert_eq!(replica.deadline(), None);
     replica.request(now(0));
-    assert_eq!(replica.deadline(), Some(now(15_000).mono_ms), "it has not said how often it pings");
+    received(&mut replica, "\n", 90).1.unwrap();
+    assert_eq!(replica.deadline(), Some(now(15_000).mono_ms), "it has not said HELLO");
     received(&mut replica, &baseline(), 100).1.unwrap();
     assert_eq!(replica.deadline(), Some(now(1_600).mono_ms));
     received(&mut replica, "{\"ty", 900).1.unwrap();
     assert_eq!(replica.deadline(), Some(now(2_400).mono_ms), "any byte is a sign of life");
     replica.closed(Cause::Silent, 0);
     assert_eq!((replica.deadline(), replica.stats().faults), (None, 1));
+}
+
+#[test]
+fn a_parent_whose_proof_stands_still_is_left_where_there_is_another() {
+    let facts = [Collection::new("c".into(), 2)];
+    let mut alone = following(memory(), 1);
+    let mut replica = following(memory(), 2);
+    for replica in [&mut alone, &mut replica] {
+        for ms in (500..=15_000).step_by(500) {
+            received(replica, &ping(2, 1, &facts), ms).1.unwrap();
+        }
+    }
+    assert_eq!(alone.deadline(), Some(now(16_500).mono_ms), "there is no other");
+    // The proof came with the first PING, 15 s before.
+    assert_eq!(replica.deadline(), Some(now(15_500).mono_ms));
+    replica.closed(Cause::Silent, 0);
+    assert_eq!((replica.parent(), replica.stats().faults), (1, 0));
+    // The other one has no newer proof, so it may keep it for longer.
+    replica.request(now(16_000));
+    received(&mut replica, &format!("{}{}", hello("tail", 2), ping(2, 1, &facts)), 16_000).1.unwrap();
+    for ms in (16_500..=40_000).step_by(500) {
+        received(&mut replica, &ping(2, 1, &facts), ms).1.unwrap();
+    }
+    assert_eq!(replica.deadline(), Some(now(41_500).mono_ms));
+    received(&mut replica, &ping(2, 2, &facts), 40_500).1.unwrap();
+    assert_eq!(replica.deadline(), Some(now(42_000).mono_ms));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Progress {
     pub at: u64,
     /// The difference between own clock and the writer's, as far as is known.
     pub clock_offset: Option<ClockOffset>,
+    /// The lag when this was stored, in ms.
+    pub lag_ms: u64,
 }
 
 impl Progress {
@@ -50,6 +52,7 @@ impl Progress {
             requires: Arc::default(),
             at: 0,
             clock_offset: None,
+            lag_ms: 0,
         }
     }
 
@@ -57,11 +60,12 @@ impl Progress {
     pub fn to_json(&self) -> String {
         let mut out = Vec::with_capacity(256);
         let Position { epoch, seq } = self.position;
-        let (complete, baseline_due, highest, at) = (self.complete, self.baseline_due, self.epoch_highest, self.at);
+        let (complete, baseline_due) = (self.complete, self.baseline_due);
+        let (highest, at, lag_ms) = (self.epoch_highest, self.at, self.lag_ms);
         out.extend_from_slice(
             alloc::format!(
                 "{{\"epoch\":{epoch},\"seq\":{seq},\"scope\":{},\"complete\":{complete},\"baselineDue\":{baseline_due},\
-                 \"epochHighest\":{highest},\"at\":{at}",
+                 \"epochHighest\":{highest},\"at\":{at},\"lagMs\":{lag_ms}",
                 self.scope
             )
             .as_bytes(),
@@ -122,6 +126,7 @@ impl Progress {
             requires: requires.map(|names: Vec<String>| names.into()).ok_or(InvalidProgress("requires"))?,
             at: number("at")?,
             clock_offset,
+            lag_ms: number("lagMs")?,
         })
     }
 }
@@ -153,6 +158,7 @@ mod tests {
         progress.cluster = Some(Id::from_bytes([7; 16]));
         progress.epochs = Arc::new(EpochTable::new([EpochStart { epoch: 20, first: 1 }].into()).unwrap());
         progress.requires = [String::from("expiry")].into();
+        progress.lag_ms = 12;
         progress.clock_offset = Some(ClockOffset { epoch: 20, ms: -3 });
         assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress));
     }

@@ -104,7 +104,8 @@ impl Upstream {
 /// The tasks of a replica.
 pub(crate) struct Running {
     stop: watch::Sender<bool>,
-    following: JoinHandle<Disk>,
+    /// `None` once it has ended by itself.
+    following: Option<JoinHandle<Disk>>,
 }
 
 /// Starts to follow.
@@ -131,16 +132,30 @@ pub(crate) fn start(following: Following, log: crate::wal::file::ReplicaLog) -> 
     let (stop, stopped) = watch::channel(false);
     let client = client::Client::new(following, Arc::clone(&upstream), disk, stopped);
     let following = tokio::spawn(client.follow());
-    Ok((upstream, Running { stop, following }))
+    Ok((upstream, Running { stop, following: Some(following) }))
 }
 
 impl Running {
+    /// Resolves when following has ended by itself, and names it.
+    pub(crate) async fn ended(&mut self) -> &'static str {
+        let Some(following) = &mut self.following else { return std::future::pending().await };
+        let ended = following.await;
+        self.following = None;
+        if let Err(error) = ended {
+            tracing::error!(%error, "following failed");
+        }
+        "following"
+    }
+
     /// Leaves the parent and stores what is held.
     pub(crate) async fn end(self) {
         self.stop.send_replace(true);
-        match self.following.await {
-            Ok(disk) => disk.end().await,
-            Err(error) => tracing::error!(%error, "following failed"),
+        match self.following {
+            Some(following) => match following.await {
+                Ok(disk) => disk.end().await,
+                Err(error) => tracing::error!(%error, "following failed"),
+            },
+            None => {}
         }
     }
 }

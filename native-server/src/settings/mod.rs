@@ -9,6 +9,7 @@ pub use args::{LogFormat, ServeArgs};
 use crate::parent::Parent;
 use crate::wal::WalUrl;
 use headwater_core::api::DEV;
+use headwater_core::credentials::CREDENTIAL_BYTES_MAX;
 use headwater_core::feed::FeedLimits;
 use headwater_core::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits, PING_MS_MAX};
 use headwater_core::name;
@@ -52,7 +53,10 @@ impl Pair {
     /// When only one of the two is set, or one is no text.
     pub fn from_environment() -> Result<Option<Self>, InvalidSetting> {
         let read = |setting| match std::env::var(setting) {
-            Ok(text) if !text.is_empty() => Ok(Some(text)),
+            Ok(text) if !text.is_empty() => match half_of_a_pair(&text) {
+                Ok(()) => Ok(Some(text)),
+                Err(reason) => Err(InvalidSetting { setting, reason }),
+            },
             Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
             Err(error) => Err(InvalidSetting { setting, reason: error.to_string() }),
         };
@@ -69,6 +73,20 @@ impl Pair {
             }),
         }
     }
+}
+
+/// Checks that a text can be sent as a header and can be right.
+fn half_of_a_pair(text: &str) -> Result<(), String> {
+    if let Some(at) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
+        let byte = text.as_bytes()[at];
+        return Err(format!(
+            "the character at byte {at} (of code {byte}) cannot be in a pair: a line's end or a blank may have come along"
+        ));
+    }
+    if text.len() > CREDENTIAL_BYTES_MAX {
+        return Err(format!("it has {} bytes, the limit is {CREDENTIAL_BYTES_MAX}", text.len()));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Pair {
@@ -308,6 +326,16 @@ mod tests {
         let Part::Replica { parents, pair, scope } = settings.part else { panic!("no replica") };
         assert_eq!(parents.iter().map(Parent::to_string).collect::<Vec<_>>(), ["http://a:1", "http://b"]);
         assert_eq!((pair.apikey.as_str(), scope), (DEV, Scope::Everything));
+    }
+
+    #[test]
+    fn half_of_a_pair_with_a_line_end_is_refused_by_name_of_the_character() {
+        assert_eq!(half_of_a_pair("hw_key-1"), Ok(()));
+        for (text, named) in [("secret\n", "byte 6 (of code 10)"), ("a b", "byte 1"), ("é", "byte 0")] {
+            let reason = half_of_a_pair(text).unwrap_err();
+            assert!(reason.contains(named) && !reason.contains("secret"), "{reason}");
+        }
+        assert!(half_of_a_pair(&"x".repeat(CREDENTIAL_BYTES_MAX + 1)).unwrap_err().contains("the limit is 256"));
     }
 
     #[test]
