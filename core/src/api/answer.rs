@@ -5,7 +5,7 @@ use super::time::rfc3339;
 use crate::json::{write_string, write_u64};
 use crate::position::Position;
 use crate::record::Record;
-use crate::store::scan::Scan;
+use crate::store::scan::{Scan, Walk};
 use crate::store::{Snapshot, SnapshotError};
 use alloc::format;
 use alloc::string::String;
@@ -17,9 +17,7 @@ pub const CONTENT_JSON: &str = "application/json";
 /// The content type of streams and of lists asked for as lines.
 pub const CONTENT_NDJSON: &str = "application/x-ndjson";
 
-/// Entries read from the snapshot at once.
-const PAGE_RECORDS: usize = 256;
-/// Bytes after which a piece of a list is handed out.
+/// Bytes after which a piece of a list is handed out: it is longer by one entry at most.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// What to answer.
@@ -106,7 +104,7 @@ pub(super) fn write_entry(record: &Record, out: &mut Vec<u8>) {
 pub struct ListBody<N> {
     snapshot: N,
     collection: String,
-    scan: Scan,
+    walk: Walk,
     remaining: usize,
     lines: bool,
     state: ListState,
@@ -122,7 +120,14 @@ enum ListState {
 
 impl<N: Snapshot> ListBody<N> {
     pub(super) fn new(snapshot: N, collection: String, scan: Scan, limit: Option<usize>, lines: bool) -> Self {
-        Self { snapshot, collection, scan, remaining: limit.unwrap_or(usize::MAX), lines, state: ListState::Begin }
+        Self {
+            snapshot,
+            collection,
+            walk: scan.into(),
+            remaining: limit.unwrap_or(usize::MAX),
+            lines,
+            state: ListState::Begin,
+        }
     }
 
     /// The next piece, `None` at the end.
@@ -141,27 +146,66 @@ impl<N: Snapshot> ListBody<N> {
             self.state = ListState::First;
         }
         while out.len() < PIECE_BYTES {
-            let limit = self.remaining.min(PAGE_RECORDS);
-            let page = if limit == 0 { None } else { self.scan.next_page(&self.snapshot, &self.collection, limit)? };
-            let Some(records) = page else {
+            let more = self.remaining > 0;
+            let record = if more { self.walk.next_record(&self.snapshot, &self.collection)? } else { None };
+            let Some(record) = record else {
                 if !self.lines {
                     out.push(b']');
                 }
                 self.state = ListState::Done;
                 break;
             };
-            for record in records.iter().take(self.remaining) {
-                if !self.lines && self.state == ListState::Further {
-                    out.push(b',');
-                }
-                write_entry(record, &mut out);
-                if self.lines {
-                    out.push(b'\n');
-                }
-                self.state = ListState::Further;
+            if !self.lines && self.state == ListState::Further {
+                out.push(b',');
             }
-            self.remaining = self.remaining.saturating_sub(records.len());
+            write_entry(&record, &mut out);
+            if self.lines {
+                out.push(b'\n');
+            }
+            self.state = ListState::Further;
+            self.remaining -= 1;
         }
         Ok(if out.is_empty() { None } else { Some(out.into()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Line, Trust, decode};
+    use crate::scope::Scope;
+    use crate::store::memory::{MemoryOptions, MemoryStore};
+    use crate::store::{Progress, Store};
+
+    #[test]
+    fn a_piece_of_a_list_of_large_entries_is_longer_than_its_bound_by_one_entry_at_most() {
+        const VALUE_BYTES: usize = 20_000;
+        let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::single_threaded(7));
+        let mut seq = 1;
+        let create = String::from(r#"{"type":"CREATE","collection":"c","seq":1,"timestamp":1}"#);
+        let value = "x".repeat(VALUE_BYTES);
+        let sets = (0..60).map(|number| {
+            seq += 1;
+            let prev = seq - 1;
+            format!(
+                r#"{{"type":"SET","collection":"c","seq":{seq},"prev":{prev},"key":"k{number}","version":1,"timestamp":1,"value":"{value}"}}"#
+            )
+        });
+        for line in core::iter::once(create).chain(sets) {
+            let Ok(Line::Log(command)) = decode(line.as_bytes(), Trust::Checked) else { panic!("{line}") };
+            crate::apply::apply(&store, &command, &mut Vec::new()).unwrap();
+        }
+        let list = |limit| ListBody::new(store.snapshot().unwrap(), "c".into(), Scan::under("", None), limit, false);
+        let mut body = list(None);
+        let mut whole = Vec::new();
+        while let Some(piece) = body.next_piece().unwrap() {
+            assert!(piece.len() <= PIECE_BYTES + VALUE_BYTES + 200, "{} bytes", piece.len());
+            whole.extend_from_slice(&piece);
+        }
+        assert_eq!(crate::json::elements(core::str::from_utf8(&whole).unwrap()).unwrap().len(), 60);
+        let mut limited = list(Some(2));
+        let first = limited.next_piece().unwrap().unwrap();
+        assert_eq!(crate::json::elements(core::str::from_utf8(&first).unwrap()).unwrap().len(), 2);
+        assert_eq!(limited.next_piece().unwrap(), None);
     }
 }

@@ -4,8 +4,11 @@ use crate::record::Record;
 use crate::scope::Coverage;
 use crate::store::{Snapshot, SnapshotError};
 use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::vec::{self, Vec};
 use core::ops::Bound;
+
+/// Entries read from the snapshot at once.
+const PAGE_RECORDS: usize = 256;
 
 /// Where a walk stands.
 #[derive(Clone, Debug)]
@@ -61,5 +64,36 @@ impl Scan {
             self.after = page.next;
         }
         Ok(Some(records))
+    }
+}
+
+/// A [`Scan`] taken record by record, for who hands out pieces of bounded bytes: a page may hold a great many.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    scan: Scan,
+    page: vec::IntoIter<Record>,
+}
+
+impl From<Scan> for Walk {
+    fn from(scan: Scan) -> Self {
+        Self { scan, page: Vec::new().into_iter() }
+    }
+}
+
+impl Walk {
+    /// The next entry; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::scan`].
+    pub fn next_record(&mut self, snapshot: &impl Snapshot, collection: &str) -> Result<Option<Record>, SnapshotError> {
+        loop {
+            if let Some(record) = self.page.next() {
+                return Ok(Some(record));
+            }
+            match self.scan.next_page(snapshot, collection, PAGE_RECORDS)? {
+                Some(page) => self.page = page.into_iter(),
+                None => return Ok(None),
+            }
+        }
     }
 }

@@ -150,12 +150,10 @@ impl Running {
     /// Leaves the parent and stores what is held.
     pub(crate) async fn end(self) {
         self.stop.send_replace(true);
-        match self.following {
-            Some(following) => match following.await {
-                Ok(disk) => disk.end().await,
-                Err(error) => tracing::error!(%error, "following failed"),
-            },
-            None => {}
+        let Some(following) = self.following else { return };
+        match following.await {
+            Ok(disk) => disk.end().await,
+            Err(error) => tracing::error!(%error, "following failed"),
         }
     }
 }
