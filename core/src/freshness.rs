@@ -56,9 +56,10 @@ impl Freshness {
         self.seen_mono_ms.get_or_insert(now.mono_ms);
     }
 
-    /// Takes in that everything older than `at` (writer's ms) is held, as a command's timestamp tells.
-    pub fn note(&mut self, at: u64, arrival: Now) {
-        self.not_from_the_future(at, arrival);
+    /// Takes in that everything older than `timestamp` (writer's ms) is held, as a command's timestamp tells. They never
+    /// decrease, so after the writer's clock was set back they are ahead of it: no proof of what is still to come.
+    pub fn note(&mut self, timestamp: u64, arrival: Now) {
+        let at = self.writer_clock(arrival).map_or(timestamp, |clock| timestamp.min(clock));
         if at > self.at {
             self.see(at, arrival);
         }
@@ -74,25 +75,17 @@ impl Freshness {
             // By another clock than the one before, so there is no telling which is newer: the parent's counts, which
             // has told with it what the clock shows.
             self.rebase(at, arrival);
-        } else {
-            self.note(at, arrival);
+        } else if at > self.at {
+            self.see(at, arrival);
         }
     }
 
     /// Another state was taken in, of which `at` is the proof, older or newer than the one before. What is known of the
     /// clocks stays.
     pub fn rebase(&mut self, at: u64, arrival: Now) {
-        self.not_from_the_future(at, arrival);
         self.former_ms = None;
         if at != self.at {
             self.see(at, arrival);
-        }
-    }
-
-    /// What was sent by the writer's clock cannot have come before it was sent: the difference is smaller than thought.
-    fn not_from_the_future(&mut self, at: u64, arrival: Now) {
-        if let Some(offset) = &mut self.offset {
-            offset.ms = offset.ms.min(difference(at, arrival));
         }
     }
 
@@ -221,6 +214,18 @@ mod tests {
         assert_eq!(freshness.lag_ms(back), Some(30_000));
         from_writer(&mut freshness, 2, 1_060_500, now(60_500));
         assert_eq!(freshness.lag_ms(now(60_500)), Some(0));
+    }
+
+    #[test]
+    fn a_timestamp_ahead_of_the_writers_clock_proves_nothing_ahead_of_it() {
+        let mut freshness = Freshness::default();
+        from_writer(&mut freshness, 1, 1_000_000, now(0));
+        for ms in [1_000, 2_000, 3_000] {
+            freshness.note(4_600_000, now(ms));
+            assert_eq!((freshness.at(), freshness.lag_ms(now(ms))), (1_000_000 + ms, Some(0)));
+            from_writer(&mut freshness, 1, 1_000_100 + ms, now(ms + 100));
+            assert_eq!(freshness.lag_ms(now(ms + 100)), Some(0));
+        }
     }
 
     #[test]

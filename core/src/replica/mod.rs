@@ -38,6 +38,8 @@ const STALE_MS: u64 = 15_000;
 const STALE_MS_MAX: u64 = 300_000;
 /// Longest time, in ms, for which a parent may ask to be left alone; what is longer is taken for a mistake.
 const RETRY_MS_MAX: u64 = 600_000;
+/// A longer wait than this, in ms, is no mere restart.
+const LONG_RETRY_MS: u64 = 5_000;
 /// A parent is dead when silent for this many of its own ping intervals.
 const SILENT_PINGS: u64 = 3;
 
@@ -355,7 +357,11 @@ impl<S: Store> Replica<S> {
                 let again = self.follow.offended();
                 (offence.blames_parent_choice() || (again && !matches!(offence, Offence::Store(_))), 0)
             }
-            Cause::Ended(end) => (end.reason == EndReason::Elsewhere, end.retry_ms.min(RETRY_MS_MAX)),
+            // One that is gone for long is left for another parent meanwhile.
+            Cause::Ended(end) => {
+                let is_long = end.retry_ms > LONG_RETRY_MS;
+                (end.reason == EndReason::Elsewhere || is_long, end.retry_ms.min(RETRY_MS_MAX))
+            }
         };
         let new_instance = match &cause {
             Cause::Ended(end) => end.reason == EndReason::Superseded,
