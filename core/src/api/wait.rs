@@ -82,7 +82,10 @@ enum Reach {
 /// An epoch newer than any the node knows may still come; one older than its table counts as not on its history.
 fn reach(progress: &Progress, target: Position) -> Reach {
     let newest = progress.position.epoch;
-    if target.epoch > newest {
+    if target == Position::START {
+        // What a node answers that holds nothing yet: everybody is that far.
+        Reach::Reached
+    } else if target.epoch > newest {
         Reach::NotYet
     } else if target.epoch == newest {
         if target.seq <= progress.position.seq { Reach::Reached } else { Reach::NotYet }
@@ -107,6 +110,7 @@ mod tests {
         let starts = [(10, 1), (20, 5)].map(|(epoch, first)| EpochStart { epoch, first });
         progress.epochs = Arc::new(EpochTable::new(starts.into()).unwrap());
         for (epoch, seq, expected) in [
+            (0, 0, Reach::Reached),
             (20, 9, Reach::Reached),
             (20, 10, Reach::NotYet),
             (21, 1, Reach::NotYet),

@@ -8,7 +8,7 @@ pub use args::{LogFormat, ServeArgs};
 
 use crate::parent::Parent;
 use crate::wal::WalUrl;
-use headwater_core::api::DEV;
+use headwater_core::api::{DEV, host};
 use headwater_core::credentials::CREDENTIAL_BYTES_MAX;
 use headwater_core::feed::FeedLimits;
 use headwater_core::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits, PING_MS_MAX};
@@ -194,6 +194,12 @@ impl Settings {
         if node.is_empty() || node.len() > 256 {
             return invalid("--node", "a label has 1 to 256 bytes".into());
         }
+        if let Some(name) = args.hosts.iter().find(|name| !is_host_name(name)) {
+            return invalid(
+                "--host",
+                format!("{name:?} is no name of a host: letters, digits, '-', '_' and '.', no port"),
+            );
+        }
         let part = part(&args, pair)?;
         Ok(Self {
             listen,
@@ -273,6 +279,12 @@ pub fn log_directory(data: &std::path::Path) -> PathBuf {
     data.join("log")
 }
 
+/// A name as a `Host` header has it before the port, or a literal address.
+fn is_host_name(name: &str) -> bool {
+    let is_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (!name.is_empty() && name.bytes().all(is_label)) || host::address(name).is_some_and(|address| address.is_ipv6())
+}
+
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
@@ -336,6 +348,16 @@ mod tests {
             assert!(reason.contains(named) && !reason.contains("secret"), "{reason}");
         }
         assert!(half_of_a_pair(&"x".repeat(CREDENTIAL_BYTES_MAX + 1)).unwrap_err().contains("the limit is 256"));
+    }
+
+    #[test]
+    fn a_name_to_answer_to_is_one() {
+        for name in ["node.example.com", "node_1", "10.0.0.7", "[2001:db8::7]"] {
+            assert!(is_host_name(name), "{name}");
+        }
+        for name in ["", "a:80", "http://a", "a b", "[::1]:80x", "é"] {
+            assert!(!is_host_name(name), "{name}");
+        }
     }
 
     #[test]
