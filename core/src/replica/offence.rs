@@ -178,3 +178,22 @@ impl Offence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The words of [`super::Offence::code`], from this file itself.
+    fn codes() -> impl Iterator<Item = &'static str> {
+        let source = include_str!("offence.rs");
+        let body = source.split("pub fn code").nth(1).unwrap().split("\n    }").next().unwrap();
+        body.split('"').skip(1).step_by(2)
+    }
+
+    #[test]
+    fn the_documentation_says_what_to_do_about_each() {
+        let page = include_str!("../../../docs/running.md");
+        assert_eq!(codes().count(), 17);
+        for code in codes() {
+            assert!(page.contains(&alloc::format!("`{code}`")), "{code} is not in docs/running.md");
+        }
+    }
+}
