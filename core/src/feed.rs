@@ -254,8 +254,8 @@ pub(crate) fn filter_lines(scope: &Scope, block: &Bytes) -> Bytes {
 }
 
 fn push_filtered(scope: &Scope, line: &[u8], out: &mut Vec<u8>) {
-    // Lines in the feed and in the log were decoded before they got there.
-    let Ok(Line::Log(command)) = decode(line, Trust::Own) else { return };
+    // Lines in the feed and in the log were decoded before they got there, and the value of a SET is not looked at here.
+    let Ok(Line::Log(command)) = decode(line, Trust::Canonical) else { return };
     match narrow_command(scope, &command) {
         Narrowed::Outside => {}
         Narrowed::Whole => push_line(out, line),

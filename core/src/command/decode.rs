@@ -14,14 +14,17 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Whether the text of values must be checked.
+/// What is known of a line's spelling before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// From a parent or a file of unknown making: everything is checked.
+    /// Nothing: it came from a parent, or from a file that keeps lines as a parent sent them. Everything is checked.
     Checked,
-    /// Spelled by this release's writer and guarded by a checksum: a canonical line's value is taken as it stands. Not
-    /// for lines that came from a parent, which may have fields behind the value.
-    Own,
+    /// It is what a `write_line` of this crate or the sequencer wrote, with the value as its last field: all text up to
+    /// the closing brace is taken for the value, unchecked.
+    ///
+    /// Of a checked line that a parent spelled otherwise, everything but the value comes out right. So who looks at no
+    /// value may read such a line this way, and nobody else may.
+    Canonical,
 }
 
 /// Why a line is no command. Names the offence, so that logs and tests can tell one from another.
@@ -155,7 +158,7 @@ fn finish_scan<'a>(
         let end = text.len() - 1;
         let whole = match trust {
             Trust::Checked => json::value_end(text, start) == Ok(end),
-            Trust::Own => start < end,
+            Trust::Canonical => start < end,
         };
         if !whole || text.as_bytes()[end] != b'}' {
             // Anything but one value up to the closing brace is the general reader's to take or to name.

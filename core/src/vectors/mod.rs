@@ -56,6 +56,22 @@ impl From<u64> for Pieces {
 /// # Errors
 /// [`InvalidVector`] when the file is none.
 pub fn run<S: Store>(store: S, vector: &[u8], pieces: Pieces) -> Result<String, InvalidVector> {
+    run_with(store, vector, pieces, &mut |_, _| {})
+}
+
+/// What [`run_with`] tells: the node, and what the bytes just handed over made happen.
+pub type Shell<'s, S> = dyn FnMut(&Arc<Node<S>>, &[Event]) + 's;
+
+/// [`run`] with a host beside it: `shell` is called after each piece, as a host is told by [`Replica::receive`].
+///
+/// # Errors
+/// The same.
+pub fn run_with<S: Store>(
+    store: S,
+    vector: &[u8],
+    pieces: Pieces,
+    shell: &mut Shell<'_, S>,
+) -> Result<String, InvalidVector> {
     let script = Script::parse(vector)?;
     store.set_progress(&Progress::new(script.scope.clone())).map_err(|_| InvalidVector("the store failed"))?;
     let mut options = NodeOptions::new("vector", INSTANCE, Role::Replica);
@@ -69,6 +85,7 @@ pub fn run<S: Store>(store: S, vector: &[u8], pieces: Pieces) -> Result<String, 
         pieces,
         outcome: Outcome::default(),
         connection: None,
+        shell,
     };
     player.connect();
     for act in &script.acts {
@@ -87,7 +104,8 @@ struct Open {
     ended: Option<crate::command::End>,
 }
 
-struct Player<S: Store> {
+struct Player<'s, S: Store> {
+    shell: &'s mut Shell<'s, S>,
     replica: Replica<S>,
     start_ms: u64,
     passed_ms: u64,
@@ -96,7 +114,7 @@ struct Player<S: Store> {
     connection: Option<Open>,
 }
 
-impl<S: Store> Player<S> {
+impl<S: Store> Player<'_, S> {
     fn now(&self) -> Now {
         Now { wall_ms: self.start_ms + self.passed_ms, mono_ms: 1_000_000 + self.passed_ms }
     }
@@ -160,12 +178,13 @@ impl<S: Store> Player<S> {
             let mut events = Vec::new();
             let judged = self.replica.receive(piece, now, &mut events);
             open.offence = judged.err();
-            for event in events {
-                if let Event::Ended(end) = &event {
+            for event in &events {
+                if let Event::Ended(end) = event {
                     open.ended = Some(end.clone());
                 }
-                self.outcome.event(&event);
+                self.outcome.event(event);
             }
+            (self.shell)(self.replica.node(), &events);
         }
     }
 }

@@ -73,7 +73,7 @@ impl Parent {
         self.log.extend_from_slice(&line);
         let block = Bytes::from(line);
         let (start, text) = lines(&block).next().unwrap();
-        let Ok(Line::Log(command)) = decode(text, Trust::Own) else { panic!("an own line") };
+        let Ok(Line::Log(command)) = decode(text, Trust::Canonical) else { panic!("an own line") };
         self.node.publish().apply(&command, &block, start..block.len()).unwrap();
         self.sequencer.settle(command.seq);
     }

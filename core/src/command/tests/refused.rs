@@ -232,7 +232,7 @@ fn a_value_may_be_128_deep_wherever_it_stands() {
     for line in [set, batch, extra, extra_of_op, ignored] {
         let deepest = line(&nested(DEPTH_MAX));
         assert!(decode(deepest.as_bytes(), Trust::Checked).is_ok(), "{deepest}");
-        assert!(decode(deepest.as_bytes(), Trust::Own).is_ok());
+        assert!(decode(deepest.as_bytes(), Trust::Canonical).is_ok());
         for depth in [DEPTH_MAX + 1, 100_000] {
             let DecodeError::Json(error) = error(&line(&nested(depth))) else { panic!("{depth}") };
             assert_eq!(error.kind, ErrorKind::TooDeep);
@@ -251,7 +251,7 @@ fn a_long_text_is_cut_where_the_error_shows_it() {
 fn an_own_line_cut_short_is_refused_too() {
     for line in [SET, EPOCH, BATCH] {
         for cut in 0..line.len() {
-            let found = decode(&line.as_bytes()[..cut], Trust::Own);
+            let found = decode(&line.as_bytes()[..cut], Trust::Canonical);
             assert!(found.is_err() || line[..cut].ends_with('}'), "{}", &line[..cut]);
         }
     }

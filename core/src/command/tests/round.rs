@@ -248,7 +248,7 @@ proptest! {
     fn what_is_decoded_is_what_was_encoded(line in line()) {
         let text = encode(&line);
         prop_assert!(!text.contains('\n'));
-        for trust in [Trust::Checked, Trust::Own] {
+        for trust in [Trust::Checked, Trust::Canonical] {
             let decoded = decode(text.as_bytes(), trust).unwrap();
             prop_assert_eq!(&decoded, &line);
             prop_assert_eq!(&encode(&decoded), &text);
@@ -323,7 +323,7 @@ proptest! {
         near in nearly_a_line(),
         cut in any::<Index>(),
     ) {
-        for trust in [Trust::Checked, Trust::Own] {
+        for trust in [Trust::Checked, Trust::Canonical] {
             drop(decode(&bytes, trust));
             drop(decode(&near, trust));
             drop(decode(&near[..cut.index(near.len() + 1)], trust));

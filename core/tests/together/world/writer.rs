@@ -51,7 +51,9 @@ impl Writer {
         let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::single_threaded(random.next()));
         let mut timestamp = 0;
         for written in found {
-            let Ok(Line::Log(command)) = decode(&written.line[..written.line.len() - 1], Trust::Own) else { panic!() };
+            let Ok(Line::Log(command)) = decode(&written.line[..written.line.len() - 1], Trust::Canonical) else {
+                panic!()
+            };
             apply(&store, &command, &mut Vec::new()).unwrap();
             timestamp = command.timestamp;
         }
@@ -108,7 +110,7 @@ impl Writer {
         let block = Bytes::from(block);
         let mut publication = self.node.publish();
         for (start, line) in lines(&block) {
-            let Ok(Line::Log(command)) = decode(line, Trust::Own) else { panic!("the writer's own line") };
+            let Ok(Line::Log(command)) = decode(line, Trust::Canonical) else { panic!("the writer's own line") };
             publication.apply(&command, &block, start..start + line.len() + 1).unwrap();
             truth.write(self.epoch, line, now);
         }
