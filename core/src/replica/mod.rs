@@ -13,6 +13,7 @@ mod staging;
 mod tests;
 
 pub use offence::Offence;
+pub use staging::Staging;
 
 use crate::clock::Now;
 use crate::command::{BaselineReason, Deframer, End, EndReason};
@@ -27,7 +28,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use bytes::Bytes;
 use follow::Follow;
-use staging::Staging;
 
 /// Time, in ms, after which a parent that has not said HELLO yet is given up, whatever else it sent.
 const HELLO_DEADLINE_MS: u64 = 15_000;

@@ -1,4 +1,5 @@
-//! A baseline while it comes in: checked line by line, staged apart, worthless until READY.
+//! A baseline while it comes in, from a parent or from a replica's own disk: checked line by line, staged apart, worthless
+//! until its end.
 
 use super::offence::Offence;
 use crate::apply::scope_digest;
@@ -15,8 +16,9 @@ const RECORDS_MAX: usize = 512;
 /// Bytes of records handed to the store at once.
 const BYTES_MAX: usize = 1 << 20;
 
+/// A baseline that is being taken in. Where it does not come to its end, [`Store::unstage`] throws it away.
 #[derive(Debug)]
-pub(super) struct Staging {
+pub struct Staging {
     /// The seq the baseline is exact at.
     seq: u64,
     scope: Scope,
@@ -34,12 +36,20 @@ struct Current {
 }
 
 impl Staging {
-    pub(super) fn begin<S: Store>(store: &S, seq: u64, scope: Scope) -> Result<Self, Offence> {
+    /// Begins one in `store` that is exact at `seq`, within `scope`.
+    ///
+    /// # Errors
+    /// Those of [`Store::stage`].
+    pub fn begin<S: Store>(store: &S, seq: u64, scope: Scope) -> Result<Self, Offence> {
         store.stage()?;
         Ok(Self { seq, scope, current: None, done: Vec::new(), scratch: Vec::new() })
     }
 
-    pub(super) fn collection_begins(&mut self, name: &str, created: u64) -> Result<(), Offence> {
+    /// BASELINE_BEGIN.
+    ///
+    /// # Errors
+    /// [`Offence::Baseline`], or [`Offence::OutsideScope`].
+    pub fn collection_begins(&mut self, name: &str, created: u64) -> Result<(), Offence> {
         if self.current.is_some() {
             return Err(Offence::Baseline("BASELINE_BEGIN within a collection"));
         }
@@ -57,7 +67,11 @@ impl Staging {
         Ok(())
     }
 
-    pub(super) fn entry<S: Store>(&mut self, store: &S, entry: &Logged<'_>) -> Result<(), Offence> {
+    /// An entry.
+    ///
+    /// # Errors
+    /// [`Offence::Baseline`], [`Offence::OutsideScope`], or those of [`Store::stage_records`].
+    pub fn entry<S: Store>(&mut self, store: &S, entry: &Logged<'_>) -> Result<(), Offence> {
         let (Some(current), Action::Set { key, version, value }) = (&mut self.current, &entry.action) else {
             return Err(Offence::Baseline("an entry outside a collection"));
         };
@@ -91,7 +105,11 @@ impl Staging {
         Ok(())
     }
 
-    pub(super) fn collection_ends<S: Store>(
+    /// BASELINE_END, with its count and digest.
+    ///
+    /// # Errors
+    /// [`Offence::Baseline`], or those of [`Store::stage_records`].
+    pub fn collection_ends<S: Store>(
         &mut self,
         store: &S,
         name: &str,
@@ -112,7 +130,18 @@ impl Staging {
         Ok(())
     }
 
-    /// Everything is in: returns the facts of the collections if READY agrees.
+    /// Everything is in: returns the facts of the collections, for [`Store::swap`].
+    ///
+    /// # Errors
+    /// [`Offence::Baseline`] within a collection.
+    pub fn end(self) -> Result<Vec<Collection>, Offence> {
+        match self.current {
+            Some(_) => Err(Offence::Baseline("the baseline ends within a collection")),
+            None => Ok(self.done),
+        }
+    }
+
+    /// [`Staging::end`], if READY agrees.
     pub(super) fn finish(self, ready: &Ready) -> Result<Vec<Collection>, Offence> {
         if self.current.is_some() {
             return Err(Offence::Baseline("READY within a collection"));
@@ -126,6 +155,6 @@ impl Staging {
         if ready.digest != scope_digest(&self.done) {
             return Err(Offence::Baseline("the scope's digest differs"));
         }
-        Ok(self.done)
+        self.end()
     }
 }

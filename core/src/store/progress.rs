@@ -58,6 +58,17 @@ impl Progress {
 
     /// The text form, one JSON object, for the medium that keeps the state.
     pub fn to_json(&self) -> String {
+        let mut out = self.to_json_without_epochs().into_bytes();
+        out.pop();
+        out.extend_from_slice(b",\"epochs\":");
+        self.epochs.write_json(&mut out);
+        out.push(b'}');
+        String::from_utf8(out).expect("the JSON writer emits UTF-8")
+    }
+
+    /// The text form without the table of epochs, which is the longest part and seldom changes: for a medium that keeps
+    /// the table apart, or holds it already. [`Progress::from_json_with`] reads it.
+    pub fn to_json_without_epochs(&self) -> String {
         let mut out = Vec::with_capacity(256);
         let Position { epoch, seq } = self.position;
         let (complete, baseline_due) = (self.complete, self.baseline_due);
@@ -83,9 +94,7 @@ impl Progress {
             }
             json::write_string(&mut out, name);
         }
-        out.extend_from_slice(b"],\"epochs\":");
-        self.epochs.write_json(&mut out);
-        out.push(b'}');
+        out.extend_from_slice(b"]}");
         String::from_utf8(out).expect("the JSON writer emits UTF-8")
     }
 
@@ -94,6 +103,14 @@ impl Progress {
     /// # Errors
     /// When a field is missing or has a value it cannot have: the state beside it must not be used.
     pub fn from_json(text: &str) -> Result<Self, InvalidProgress> {
+        Self::from_json_with(text, None)
+    }
+
+    /// Reads either text form; `known` is the table of epochs where the text has none.
+    ///
+    /// # Errors
+    /// Those of [`Progress::from_json`], also when there is no table of epochs at all.
+    pub fn from_json_with(text: &str, known: Option<&Arc<EpochTable>>) -> Result<Self, InvalidProgress> {
         let fields = json::members(text).map_err(|_| InvalidProgress("text"))?;
         let raw = |name| fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw);
         let number = |name| raw(name).and_then(json::unsigned).ok_or(InvalidProgress(name));
@@ -108,6 +125,10 @@ impl Progress {
                 Some(ClockOffset { epoch: number("clockEpoch")?, ms })
             }
         };
+        let epochs = match raw("epochs") {
+            None => known.cloned(),
+            Some(raw) => EpochTable::from_json(raw).map(Arc::new),
+        };
         let cluster = match raw("cluster") {
             None => None,
             Some(raw) => {
@@ -121,7 +142,7 @@ impl Progress {
             complete: truth("complete")?,
             baseline_due: truth("baselineDue")?,
             cluster,
-            epochs: Arc::new(raw("epochs").and_then(EpochTable::from_json).ok_or(InvalidProgress("epochs"))?),
+            epochs: epochs.ok_or(InvalidProgress("epochs"))?,
             epoch_highest: number("epochHighest")?,
             requires: requires.map(|names: Vec<String>| names.into()).ok_or(InvalidProgress("requires"))?,
             at: number("at")?,
@@ -160,7 +181,11 @@ mod tests {
         progress.requires = [String::from("expiry")].into();
         progress.lag_ms = 12;
         progress.clock_offset = Some(ClockOffset { epoch: 20, ms: -3 });
-        assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress));
+        assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress.clone()));
+        let without = progress.to_json_without_epochs();
+        assert_eq!(Progress::from_json_with(&without, Some(&progress.epochs)), Ok(progress.clone()));
+        assert_eq!(Progress::from_json(&without), Err(InvalidProgress("epochs")));
+        assert_eq!(Progress::from_json_with(&progress.to_json(), Some(&Arc::default())), Ok(progress));
     }
 
     #[test]

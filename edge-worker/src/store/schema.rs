@@ -78,11 +78,13 @@ pub(super) fn open(sql: &Sql, scope: Scope, instance: Id) -> Result<Opened, Stor
     let progress = match meta.get("progress") {
         None => Progress::new(scope),
         Some(text) => {
-            let mut progress = Progress::from_json(text).map_err(|_| sql_error("progress"))?;
-            if let Some(epochs) = meta.get("epochs") {
-                progress.epochs = EpochTable::from_json(epochs).map(Arc::new).ok_or_else(|| sql_error("epochs"))?;
-            }
-            progress
+            // No table was ever put down while it was empty.
+            let epochs = match meta.get("epochs") {
+                None => Arc::default(),
+                Some(text) => EpochTable::from_json(text).map(Arc::new).ok_or_else(|| sql_error("epochs"))?,
+            };
+            let progress = Progress::from_json_with(text, Some(&epochs)).map_err(|_| sql_error("progress"))?;
+            Progress { epochs, ..progress }
         }
     };
     Ok(Opened { instance, next_part, progress })
@@ -100,5 +102,5 @@ pub(super) fn put_progress(sql: &Sql, progress: &Progress, epochs_changed: bool)
         progress.epochs.write_json(&mut epochs);
         put(sql, "epochs", &String::from_utf8(epochs).expect("the JSON writer emits UTF-8"))?;
     }
-    put(sql, "progress", &Progress { epochs: Arc::default(), ..progress.clone() }.to_json())
+    put(sql, "progress", &progress.to_json_without_epochs())
 }

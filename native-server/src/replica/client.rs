@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON};
 use headwater_core::replica::{Cause, Event, Replica, ReplicaOptions};
-use headwater_core::store::Store;
 use headwater_core::store::memory::MemoryStore;
 use http_body_util::{BodyExt as _, Full};
 use std::sync::Arc;
@@ -54,8 +53,8 @@ impl Client {
         Self { following, upstream, replica, disk, stopped }
     }
 
-    /// Follows until it is told to stop.
-    pub(super) async fn follow(mut self) -> Disk {
+    /// Follows until it is told to stop, and stores what is held then.
+    pub(super) async fn follow(mut self) {
         let mut stopped = self.stopped.clone();
         while !*stopped.borrow() {
             self.upstream.current.store(self.replica.parent(), Ordering::Relaxed);
@@ -65,6 +64,7 @@ impl Client {
                 _ = stopped.wait_for(|stopped| *stopped) => Over { cause: Cause::Own, why: String::new() },
             };
             let retry = self.replica.closed(over.cause.clone(), random::bits());
+            self.disk.follow(&[], self.following.node.store());
             // Without a connection nothing replaces the state, so what the disk holds leads on to it.
             self.disk.trust();
             self.show();
@@ -83,7 +83,7 @@ impl Client {
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             }
         }
-        self.disk
+        self.disk.finish(self.following.node.store()).await;
     }
 
     /// One connection from its beginning to its end.
@@ -147,35 +147,24 @@ impl Client {
         let mut events = Vec::new();
         let outcome = self.replica.receive(bytes, clock::now(), &mut events);
         let mut ended = None;
-        let mut lines = Vec::new();
-        let (mut is_news, mut rebased) = (false, false);
+        if self.disk.follow(&events, self.following.node.store()) || !events.is_empty() {
+            self.following.bell.ask();
+        }
         for event in events {
-            is_news = true;
             match event {
                 Event::Connected { node, position, baseline } => {
                     let why = baseline.map(|reason| reason.as_str());
                     tracing::info!(parent = %self.upstream.parent(), node, %position, baseline = why, "following");
-                    if baseline.is_none() {
-                        self.disk.trust();
-                    }
                 }
-                Event::Applied(block) => lines.push(block),
-                Event::Advanced(_) => {}
+                Event::Applied(_) | Event::Advanced(_) => {}
                 Event::Rebased { position, before, reason } => {
                     tracing::warn!(%position, %before, reason = reason.as_str(), "a baseline replaced the state");
-                    rebased = true;
-                    lines.clear();
                 }
                 Event::Ended(end) => {
                     let why = format!("the parent ends the stream: {} {}", end.reason.as_str(), end.detail);
                     ended = Some(Over { cause: Cause::Ended(end), why });
                 }
             }
-        }
-        if is_news {
-            let store = self.following.node.store();
-            self.disk.note(lines, rebased, store.progress(), || store.snapshot());
-            self.following.bell.ask();
         }
         self.show();
         match outcome {

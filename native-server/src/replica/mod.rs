@@ -1,11 +1,13 @@
 //! A replica: follows a parent, keeps what it took on its own disk, and hands on what it cannot answer.
 //!
 //! Three parts that wait for nothing of each other: [`client`] feeds core's state machine from the parent's stream,
-//! [`disk`] stores behind it on a thread of its own, [`forward`] carries requests to the parent.
+//! [`disk`] notes what changed for a thread of its own ([`keeper`]) to store, [`forward`] carries requests to the parent.
 
 mod client;
+mod copying;
 mod disk;
 pub(crate) mod forward;
+mod keeper;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -105,7 +107,7 @@ impl Upstream {
 pub(crate) struct Running {
     stop: watch::Sender<bool>,
     /// `None` once it has ended by itself.
-    following: Option<JoinHandle<Disk>>,
+    following: Option<JoinHandle<()>>,
 }
 
 /// Starts to follow.
@@ -119,9 +121,9 @@ pub(crate) fn start(following: Following, log: crate::wal::file::ReplicaLog) -> 
     let client = Client::builder(TokioExecutor::new()).build(connector);
     // What is on disk is what was restored from it.
     let restored = following.node.store().progress();
-    let restored = restored.complete.then_some(restored.position);
-    let state = Arc::new(disk::DiskState::new(Arc::clone(&following.log), restored));
-    let disk = Disk::start(log, Arc::clone(&state))?;
+    let stored = restored.complete.then_some(restored.position);
+    let state = Arc::new(disk::DiskState::new(Arc::clone(&following.log), stored));
+    let disk = Disk::start(log, Arc::clone(&state), restored)?;
     let upstream = Arc::new(Upstream {
         parents: following.parents.clone(),
         current: AtomicUsize::new(0),
@@ -151,9 +153,8 @@ impl Running {
     pub(crate) async fn end(self) {
         self.stop.send_replace(true);
         let Some(following) = self.following else { return };
-        match following.await {
-            Ok(disk) => disk.end().await,
-            Err(error) => tracing::error!(%error, "following failed"),
+        if let Err(error) = following.await {
+            tracing::error!(%error, "following failed");
         }
     }
 }

@@ -1,25 +1,26 @@
-//! From a replica's disk back to its state. What is found is checked as a baseline of a parent would be: a restart may
-//! fall back, but never invent.
+//! From a replica's disk back to its state. What is found is checked as a baseline of a parent would be, by the same code:
+//! a restart may fall back, but never invent.
 
 use crate::wal::file::ReplicaLog;
 use crate::wal::file::replica::ReplicaFrame;
 use crate::wal::{OpenError, ReplayRefused};
 use headwater_core::apply::apply;
-use headwater_core::command::{Action, Line, Logged, Steer, Trust, decode};
-use headwater_core::record::{Parts, Record};
+use headwater_core::command::{Line, Steer, Trust, decode};
+use headwater_core::limits::INTEGER_MAX;
+use headwater_core::position::EpochTable;
+use headwater_core::replica::Staging;
+use headwater_core::scope::Scope;
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::store::{Collection, Progress, Store};
+use headwater_core::store::{Progress, Store};
 use std::path::Path;
-
-/// Records handed to the store at once.
-const RECORDS_MAX: usize = 512;
+use std::sync::Arc;
 
 /// Opens the disk in `directory` and puts what it holds into the empty `store`.
 ///
 /// # Errors
 /// Those of [`ReplicaLog::open`]; what the store holds is to be thrown away then.
 pub(crate) fn open_disk(directory: &Path, node: &str, store: &MemoryStore) -> Result<ReplicaLog, OpenError> {
-    let mut restore = Restore { store, baseline: None, scratch: Vec::new() };
+    let mut restore = Restore { store, baseline: None, epochs: None, scratch: Vec::new() };
     let opened = ReplicaLog::open(directory, node, &mut |frame| restore.frame(frame))?;
     if let Some(cut) = &opened.recovered {
         tracing::warn!(
@@ -34,88 +35,55 @@ pub(crate) fn open_disk(directory: &Path, node: &str, store: &MemoryStore) -> Re
 
 struct Restore<'s> {
     store: &'s MemoryStore,
-    baseline: Option<Baseline>,
+    /// The stored baseline while it is read.
+    baseline: Option<Staging>,
+    /// The table of epochs that was stored last: progress that leaves it out means this one.
+    epochs: Option<Arc<EpochTable>>,
     scratch: Vec<u8>,
-}
-
-/// The stored baseline while it is read.
-#[derive(Default)]
-struct Baseline {
-    done: Vec<Collection>,
-    current: Option<Collection>,
-    pending: Vec<Record>,
 }
 
 impl Restore<'_> {
     fn frame(&mut self, frame: ReplicaFrame<'_>) -> Result<(), ReplayRefused> {
         match frame {
             ReplicaFrame::Baseline(line) => self.baseline_line(without_newline(line)),
-            ReplicaFrame::Line { line, .. } => match decode(without_newline(line), Trust::Own)? {
+            // As the parent sent it, which may be spelled in any way.
+            ReplicaFrame::Line { line, .. } => match decode(without_newline(line), Trust::Checked)? {
                 Line::Log(command) => Ok(apply(self.store, &command, &mut self.scratch)?),
                 _ => Err("a stored line is no command of the log".into()),
             },
-            ReplicaFrame::Progress { text, .. } => {
-                let progress = Progress::from_json(std::str::from_utf8(text)?)?;
-                match self.baseline.take() {
-                    None => Ok(self.store.set_progress(&progress)?),
-                    Some(baseline) if baseline.current.is_none() => Ok(self.store.swap(baseline.done, &progress)?),
-                    Some(_) => Err("the stored baseline ends within a collection".into()),
-                }
-            }
+            ReplicaFrame::Progress { text, .. } => self.progress(std::str::from_utf8(text)?),
         }
     }
 
+    /// A line of the baseline, which this node's own disk wrote in canonical form.
     fn baseline_line(&mut self, line: &[u8]) -> Result<(), ReplayRefused> {
-        let baseline = match &mut self.baseline {
-            Some(baseline) => baseline,
-            None => {
-                self.store.stage()?;
-                self.baseline.insert(Baseline::default())
-            }
+        let staging = match &mut self.baseline {
+            Some(staging) => staging,
+            // The position comes behind it, and a state that was narrowed holds more than its scope until a baseline
+            // of a parent replaces it.
+            None => self.baseline.insert(Staging::begin(self.store, INTEGER_MAX, Scope::Everything)?),
         };
-        match decode(line, Trust::Own)? {
-            Line::Steer(Steer::BaselineBegin { collection, created }) if baseline.current.is_none() => {
-                baseline.current = Some(Collection::new((*collection).into(), created));
-                Ok(())
+        match decode(line, Trust::Canonical)? {
+            Line::Steer(Steer::BaselineBegin { collection, created }) => {
+                Ok(staging.collection_begins(&collection, created)?)
             }
-            Line::Entry(entry) => baseline.entry(self.store, &entry, &mut self.scratch),
-            Line::Steer(Steer::BaselineEnd { keys, digest, .. }) => {
-                let facts = baseline.current.take().ok_or("the stored baseline ends a collection it did not begin")?;
-                if facts.keys != keys || facts.digest != digest {
-                    return Err(format!("the stored baseline of {:?} contradicts its own digest", facts.name).into());
-                }
-                self.store.stage_records(&facts.name, &baseline.pending)?;
-                baseline.pending.clear();
-                baseline.done.push(facts);
-                Ok(())
+            Line::Entry(entry) => Ok(staging.entry(self.store, &entry)?),
+            Line::Steer(Steer::BaselineEnd { collection, keys, digest }) => {
+                Ok(staging.collection_ends(self.store, &collection, keys, digest)?)
             }
             _ => Err("a line of the stored baseline is out of place".into()),
         }
     }
-}
 
-impl Baseline {
-    fn entry(&mut self, store: &MemoryStore, entry: &Logged<'_>, scratch: &mut Vec<u8>) -> Result<(), ReplayRefused> {
-        let (Some(facts), Action::Set { key, version, value }) = (&mut self.current, &entry.action) else {
-            return Err("a stored entry belongs to no collection".into());
-        };
-        let record = Record::new(Parts {
-            key,
-            value,
-            seq: entry.seq,
-            version: *version,
-            timestamp: entry.timestamp,
-            extra: &entry.extra,
-        });
-        facts.digest.add(record.digest(&facts.name, scratch));
-        facts.keys += 1;
-        facts.last_seq = facts.last_seq.max(entry.seq);
-        self.pending.push(record);
-        if self.pending.len() >= RECORDS_MAX {
-            store.stage_records(&facts.name, &self.pending)?;
-            self.pending.clear();
+    fn progress(&mut self, text: &str) -> Result<(), ReplayRefused> {
+        let progress = Progress::from_json_with(text, self.epochs.as_ref())?;
+        self.epochs = Some(Arc::clone(&progress.epochs));
+        let Some(staging) = self.baseline.take() else { return Ok(self.store.set_progress(&progress)?) };
+        let collections = staging.end()?;
+        if collections.iter().any(|facts| facts.last_seq > progress.position.seq) {
+            return Err("the stored baseline is newer than its position".into());
         }
-        Ok(())
+        Ok(self.store.swap(collections, &progress)?)
     }
 }
 

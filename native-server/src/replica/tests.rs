@@ -1,8 +1,12 @@
 //! The replica's disk: what was noted is what a restart finds, whole or not at all, whatever happened to the disk.
 
+mod restarts;
+mod stalled;
+
 use super::disk::{Disk, DiskState};
 use super::open_disk;
 use crate::log_view::LogView;
+use crate::wal::file::ReplicaLog;
 use crate::wal::file::replica::ReplicaFrame;
 use bytes::Bytes;
 use headwater_core::apply::scope_digest;
@@ -10,7 +14,7 @@ use headwater_core::command::{Line, Trust, decode, lines};
 use headwater_core::digest::Digest;
 use headwater_core::id::Id;
 use headwater_core::node::{Node, NodeOptions, Role};
-use headwater_core::position::Position;
+use headwater_core::position::{EpochStart, EpochTable, Position};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, SnapshotError, Store};
@@ -36,11 +40,16 @@ impl Bench {
     fn start(directory: &Path) -> Self {
         let store = empty();
         let opened = open_disk(directory, "r", &store).unwrap();
+        Self::over(store, opened)
+    }
+
+    fn over(store: MemoryStore, log: ReplicaLog) -> Self {
+        let restored = store.progress();
         let node = Node::new(store, NodeOptions::new("r", Id::from_bytes([1; 16]), Role::Replica));
-        let log = Arc::new(LogView::default());
-        let state = Arc::new(DiskState::new(log.clone(), None));
-        let disk = Disk::start(opened, state.clone()).unwrap();
-        Self { node, disk, state, log }
+        let view = Arc::new(LogView::default());
+        let state = Arc::new(DiskState::new(view.clone(), None));
+        let disk = Disk::start(log, state.clone(), restored).unwrap();
+        Self { node, disk, state, log: view }
     }
 
     fn apply(&self, block: &Bytes) {
@@ -202,20 +211,69 @@ async fn streams_read_from_the_disk_only_while_it_leads_on_to_the_state() {
     assert_eq!(bench.state.failures(), 0);
 }
 
+#[tokio::test]
+async fn the_table_of_epochs_is_stored_when_it_changes_and_only_then() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(data.path());
+    let table = |count: u64| {
+        let starts = (1..=count).map(|n| EpochStart { epoch: EPOCH - 2_000 + n, first: n }).collect();
+        Arc::new(EpochTable::new(starts).unwrap())
+    };
+    let position = Position { epoch: EPOCH, seq: 1_000 };
+    let progress = Progress { epochs: table(900), position, ..bench.node.store().progress() };
+    bench.node.store().set_progress(&progress).unwrap();
+    let stored_bytes = || {
+        let files = std::fs::read_dir(data.path()).unwrap().map(|file| file.unwrap());
+        files
+            .filter(|file| file.path().extension().is_some_and(|ending| ending == "wal"))
+            .map(|file| file.metadata().unwrap().len())
+            .sum::<u64>()
+    };
+    let mut sizes = Vec::new();
+    for round in 1..=12 {
+        let mut progress = bench.node.store().progress();
+        progress.position.seq += 1;
+        if round == 6 {
+            progress.epochs = table(901);
+        }
+        bench.node.store().set_progress(&progress).unwrap();
+        bench.note(Vec::new(), false);
+        eventually("it is stored", || bench.state.stored() == Some(progress.position)).await;
+        sizes.push(stored_bytes());
+    }
+    let grown: Vec<_> = sizes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (round, grown) in (2..).zip(grown) {
+        assert_eq!(grown > 10_000, round == 6, "{grown} bytes in round {round}");
+    }
+    let progress = bench.node.store().progress();
+    bench.disk.end().await;
+    let found = empty();
+    open_disk(data.path(), "r", &found).unwrap();
+    assert_eq!(found.progress(), progress);
+}
+
 #[test]
 fn a_stored_baseline_that_contradicts_itself_is_refused() {
     let begin = r#"{"type":"BASELINE_BEGIN","collection":"c","created":2}"#;
     let entry = r#"{"type":"SET","collection":"c","seq":3,"key":"k","version":1,"timestamp":1,"value":1}"#;
-    let end = |keys| {
-        let digest = Digest::of(entry.as_bytes()).to_wire();
+    let other = entry.replace(r#""k""#, r#""j""#);
+    let of_another = entry.replace(r#""c""#, r#""b""#);
+    let end = |keys, entries: &[&str]| {
+        let mut digest = Digest::EMPTY;
+        entries.iter().for_each(|entry| digest.add(Digest::of(entry.as_bytes())));
+        let digest = digest.to_wire();
         format!(r#"{{"type":"BASELINE_END","collection":"c","keys":{keys},"digest":"{digest}"}}"#)
     };
-    for (lines, is_good) in [
-        (vec![begin, entry, &end(1)], true),
-        (vec![begin, entry, &end(2)], false),
-        (vec![begin, entry], false),
-        (vec![begin, &end(1)], false),
-        (vec![entry, &end(1)], false),
+    for (lines, seq, is_good) in [
+        (vec![begin, entry, &end(1, &[entry])], 3, true),
+        (vec![begin, &other, entry, &end(2, &[entry, &other])], 3, true),
+        (vec![begin, entry, &other, &end(2, &[entry, &other])], 3, false),
+        (vec![begin, entry, &end(1, &[entry])], 2, false),
+        (vec![begin, &of_another, &end(1, &[&of_another])], 3, false),
+        (vec![begin, entry, &end(2, &[entry])], 3, false),
+        (vec![begin, entry], 3, false),
+        (vec![begin, &end(1, &[entry])], 3, false),
+        (vec![entry, &end(1, &[entry])], 3, false),
     ] {
         let data = tempfile::tempdir().unwrap();
         let mut log = open_disk(data.path(), "r", &empty()).unwrap();
@@ -223,10 +281,11 @@ fn a_stored_baseline_that_contradicts_itself_is_refused() {
         for line in &lines {
             rebase.push(ReplicaFrame::Baseline(format!("{line}\n").as_bytes())).unwrap();
         }
-        let progress = Progress { complete: true, ..Progress::new(Scope::Everything) }.to_json();
-        rebase.push(ReplicaFrame::Progress { seq: 3, text: progress.as_bytes() }).unwrap();
+        let position = Position { epoch: EPOCH, seq };
+        let progress = Progress { complete: true, position, ..Progress::new(Scope::Everything) }.to_json();
+        rebase.push(ReplicaFrame::Progress { seq, text: progress.as_bytes() }).unwrap();
         rebase.finish().unwrap();
         drop(log);
-        assert_eq!(open_disk(data.path(), "r", &empty()).is_ok(), is_good, "{lines:?}");
+        assert_eq!(open_disk(data.path(), "r", &empty()).is_ok(), is_good, "{lines:?} at {seq}");
     }
 }

@@ -41,7 +41,9 @@ pub(crate) async fn open(
     let mut timestamp = 0;
     let mut scratch = Vec::new();
     let mut replay = |record: crate::wal::Record<'_>| -> Result<(), ReplayRefused> {
-        let Line::Log(command) = decode(record.line, Trust::Own)? else { return Err("no command of the log".into()) };
+        let Line::Log(command) = decode(record.line, Trust::Canonical)? else {
+            return Err("no command of the log".into());
+        };
         if let Action::Epoch { requires, .. } = &command.action
             && let Some(feature) = unknown_feature(requires.iter().map(|name| &**name))
         {

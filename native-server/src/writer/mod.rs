@@ -201,7 +201,7 @@ impl Writer {
             let range = start..start + record.line.len();
             start = range.end;
             let line = &record.line[..record.line.len() - 1];
-            let command = match decode(line, Trust::Own) {
+            let command = match decode(line, Trust::Canonical) {
                 Ok(Line::Log(command)) => command,
                 Ok(_) => return Err(CannotApply(format!("record {} is no command of the log", record.seq))),
                 Err(error) => return Err(CannotApply(format!("record {}: {error}", record.seq))),
