@@ -5,6 +5,7 @@
 //! in [`Manifest::read`] stays as it is for ever, so that any later program can tell what it has before it.
 
 use super::error::OpenError;
+use super::replace::replace;
 use super::storage::Storage;
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable};
@@ -14,7 +15,6 @@ use twox_hash::XxHash3_64;
 
 /// Name of the manifest in its directory.
 pub const MANIFEST_FILE: &str = "MANIFEST";
-const MANIFEST_NEW: &str = "MANIFEST.new";
 
 /// The format version this program writes, and the only one it reads.
 pub const FORMAT: u32 = 1;
@@ -167,13 +167,7 @@ impl Manifest {
         bytes.push(b'\n');
         bytes.extend_from_slice(&checksum_line(&bytes));
 
-        let apart = storage.path(MANIFEST_NEW);
-        let file = storage.create(MANIFEST_NEW).map_err(OpenError::io("creating", &apart))?;
-        file.write_at(&bytes, 0).map_err(OpenError::io("writing", &apart))?;
-        file.sync_all().map_err(OpenError::io("syncing", &apart))?;
-        let place = storage.path(MANIFEST_FILE);
-        storage.rename(MANIFEST_NEW, MANIFEST_FILE).map_err(OpenError::io("replacing", &place))?;
-        storage.sync_directory().map_err(OpenError::io("syncing the directory of", &place))
+        replace(storage, MANIFEST_FILE, |file| file.write_at(&bytes, 0))
     }
 }
 

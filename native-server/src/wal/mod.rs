@@ -30,6 +30,7 @@ pub mod group;
 pub mod manifest;
 pub mod memory;
 pub mod opening;
+mod replace;
 pub mod storage;
 pub mod url;
 

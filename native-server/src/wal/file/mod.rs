@@ -3,8 +3,9 @@
 //! # What it promises
 //!
 //! An acknowledged record survives the kill of the process and the loss of power, on a medium that keeps what
-//! `fdatasync` returned for and does not change bytes that are not being written; a sector being written may be lost or
-//! torn. It does not survive the loss of the medium. Bytes that change later are found when the log is read, and the log
+//! `fdatasync` returned for and does not change bytes that are not being written. Bytes that are being written when power
+//! is lost may be the old ones, the new ones or garbage, so no acknowledged record is ever the only copy of itself while
+//! it is written again. It does not survive the loss of the medium. Bytes that change later are found when the log is read, and the log
 //! then refuses to open; only in the records of the very last append can a changed byte not be told from a torn write,
 //! unless the log was closed in an orderly way. Two processes are kept apart by a lock on a local file system.
 //!
@@ -13,7 +14,8 @@
 //! One append is one write and one `fdatasync`. A write is begun only after the sync of the one before it, and the first
 //! failure ends the opening: nothing is written behind bytes whose fate is unknown. So at most the last write is torn,
 //! and the scan at the next opening can tell a torn write from damage. The manifest is replaced at each opening, before
-//! anything is appended: it reserves the epoch, and says up to where everything is durable.
+//! anything is appended: it reserves the epoch, and says up to where everything is durable. After an end that was not
+//! orderly the last group is written again, from a spare copy that was made durable first (the module `spare` says why).
 //!
 //! It does not trim, seal or compress segments.
 
@@ -23,6 +25,7 @@ mod recover;
 pub mod replica;
 mod scan;
 mod segment;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -9,10 +9,8 @@ use super::super::storage::{LOCK_FILE, Lock, Storage, StoredFile};
 use super::frame::{FrameContent, SEGMENT_HEADER_BYTES};
 use super::scan::{Expected, Found, Shape, scan};
 use super::segment::{create_segment, is_segment_name, segment_name};
-use std::io;
+use super::spare;
 use std::sync::Arc;
-
-const REWRITE_CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// Takes the directory for this process, creating it if it is missing.
 pub(in super::super) fn lock(storage: &dyn Storage, options: &OpenOptions) -> Result<Lock, OpenError> {
@@ -77,20 +75,22 @@ pub(super) fn recover(
         .map_err(OpenError::io("opening", &path))?
         .ok_or_else(|| OpenError::damaged(&path, 0, "the manifest names this segment, and it is missing"))?;
     let synced = known_synced.unwrap_or(0).max(synced);
+    let synced = spare::put_back(storage, &*file, &path, synced)?.unwrap_or(synced);
     let limit = known_synced.unwrap_or(u64::MAX);
     let expected = Expected { path: &path, shape, number, opening, start, synced, limit };
     let found = scan(&*file, &expected, visit)?;
 
-    // What was written last may be in the page cache only, even if a sync of it was tried and failed: after a failure
-    // the pages count as clean. Writing them again makes the next sync mean something.
     let unproven = found.group_start.max(synced);
-    rewrite(&*file, unproven, found.end).map_err(OpenError::io("rewriting", &path))?;
+    if unproven < found.end {
+        spare::write_again(storage, &*file, &path, found.salt, unproven..found.end)?;
+    }
     if found.length > found.end {
         file.truncate(found.end).map_err(OpenError::io("truncating", &path))?;
     }
     if found.length > found.end || unproven < found.end {
         file.sync_all().map_err(OpenError::io("syncing", &path))?;
     }
+    spare::remove(storage)?;
     let truncated_bytes = found.length - found.end;
     let recovered = (truncated_bytes > 0).then(|| Recovered {
         file: path.display().to_string(),
@@ -98,17 +98,4 @@ pub(super) fn recover(
         truncated_bytes,
     });
     Ok(Recovery { file, found, recovered })
-}
-
-fn rewrite(file: &dyn StoredFile, from: u64, to: u64) -> io::Result<()> {
-    let mut at = from;
-    while at < to {
-        let mut bytes = vec![0; usize::try_from((to - at).min(REWRITE_CHUNK_BYTES)).expect("1 MiB fits a usize")];
-        if file.read_at(&mut bytes, at)? < bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.write_at(&bytes, at)?;
-        at += bytes.len() as u64;
-    }
-    Ok(())
 }

@@ -58,6 +58,29 @@ fn what_a_new_process_replays_is_durable_though_an_earlier_sync_failed() {
 }
 
 #[test]
+fn a_recovery_that_fails_and_then_one_that_loses_power_harm_nothing_acknowledged() {
+    let mut cuts = 0;
+    for seed in 0..20 {
+        for (failing, cut) in (1..14).flat_map(|failing| (1..14).map(move |cut| (failing, cut))) {
+            let medium = Medium::new(1_000 * seed + 20 * failing + cut);
+            let mut wal = FileWal::on(medium.storage());
+            let mut opened = open_and_write(&mut wal, 1000, 5);
+            append(&mut opened, &group(6, 30, None)).unwrap();
+            drop((opened, wal));
+            for (effect, fault) in [(failing, Fault::Io), (cut, Fault::PowerCut)] {
+                medium.fault(effect, fault);
+                drop(open_with(&mut FileWal::on(medium.storage()), &options(2000)));
+            }
+            cuts += u32::from(!medium.is_on());
+            medium.power_on();
+            let (_, replayed) = open(&mut FileWal::on(medium.storage()), 4000);
+            assert_eq!(replayed.len(), 35, "seed {seed}, failure {failing}, cut {cut}");
+        }
+    }
+    assert!(cuts > 1_000, "only {cuts} recoveries lost power");
+}
+
+#[test]
 fn a_failed_reopening_does_not_forget_what_is_not_durable() {
     let medium = Medium::new(3);
     let mut wal = FileWal::on(medium.storage());

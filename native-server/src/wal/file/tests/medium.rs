@@ -1,4 +1,5 @@
-//! A medium that loses power, fails and lies, for tests: what was not synced survives in any subset and torn anywhere.
+//! A medium that loses power, fails and lies, for tests: what was not synced survives in any subset and torn anywhere, and
+//! where a write was under way anything may be found, also if the same bytes were there before.
 
 use super::super::super::storage::{Lock, Storage, StoredFile};
 use std::collections::BTreeMap;
@@ -84,19 +85,22 @@ impl Change {
 
     /// Applies what power loss leaves of this change.
     fn survive(&self, content: &mut Vec<u8>, random: &mut Random) {
-        match (self, random.below(4)) {
+        match (self, random.below(5)) {
             (_, 0) => {}
             (_, 1) | (Self::Truncate(_), _) => self.apply(content),
             (Self::Write(offset, bytes), 2) => {
                 let kept = random.below(bytes.len() + 1);
                 Self::Write(*offset, bytes[..kept].to_vec()).apply(content);
             }
-            (Self::Write(offset, bytes), _) => {
-                for at in 0..bytes.len().div_ceil(SECTOR_BYTES) {
-                    if random.below(2) == 0 {
-                        let range = at * SECTOR_BYTES..((at + 1) * SECTOR_BYTES).min(bytes.len());
-                        Self::Write(offset + range.start, bytes[range].to_vec()).apply(content);
-                    }
+            // Each sector is the new one or the old one; the second time round, or garbage.
+            (Self::Write(offset, bytes), how) => {
+                for (sector, bytes) in bytes.chunks(SECTOR_BYTES).enumerate() {
+                    let bytes = match random.below(how) {
+                        0 => bytes.to_vec(),
+                        3 => bytes.iter().map(|_| random.below(256) as u8).collect(),
+                        _ => continue,
+                    };
+                    Self::Write(offset + sector * SECTOR_BYTES, bytes).apply(content);
                 }
             }
         }

@@ -164,7 +164,18 @@ fn finds_one_whole_step_whenever_power_is_cut() {
                 break 'workload;
             }
             medium.power_on();
-            let (mut opened, found) = open(&medium).unwrap();
+            // The recovery is cut too, at a later effect each time, until it comes to its end.
+            let (mut opened, found) = (1..)
+                .find_map(|effect| {
+                    medium.fault(effect, Fault::PowerCut);
+                    let opened = open(&medium).ok();
+                    if opened.is_none() {
+                        medium.power_on();
+                    }
+                    medium.heal();
+                    opened
+                })
+                .expect("the effects of a recovery come to an end");
             assert!(states[durable..].contains(&found), "cut {cut} seed {seed}: {found:?}");
             let segments = medium.storage().names().unwrap().iter().filter(|name| name.ends_with(".wal")).count();
             assert_eq!(segments, 1, "a rebase that was cut short leaves nothing behind");
