@@ -92,6 +92,10 @@ impl Wal for MemoryWal {
     ) -> BoxFuture<'a, Result<Opened, OpenError>> {
         Box::pin(async move { self.open_now(options) })
     }
+
+    fn forgets(&self) -> bool {
+        true
+    }
 }
 
 struct Ring {

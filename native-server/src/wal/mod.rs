@@ -89,6 +89,9 @@ pub trait Wal: Send {
         options: &'a OpenOptions,
         replay: &'a mut Replay<'_>,
     ) -> BoxFuture<'a, Result<Opened, OpenError>>;
+
+    /// Whether the log lets go of its oldest records by itself, so that [`LogReader::floor`] rises.
+    fn forgets(&self) -> bool;
 }
 
 /// An open log.

@@ -38,6 +38,9 @@ pub(crate) async fn open(
     store: &MemoryStore,
     state: &LogState,
 ) -> Result<Opening, OpenError> {
+    if wal.forgets() {
+        state.lock_bytes().forgets();
+    }
     let mut timestamp = 0;
     let mut scratch = Vec::new();
     let mut replay = |record: crate::wal::Record<'_>| -> Result<(), ReplayRefused> {
@@ -51,9 +54,7 @@ pub(crate) async fn open(
         }
         apply(store, &command, &mut scratch)?;
         timestamp = timestamp.max(command.timestamp);
-        if let Some(collection) = &command.collection {
-            state.add_bytes(std::iter::once((&**collection, record.line.len() + 1)));
-        }
+        state.lock_bytes().add(&command, record.line.len() + 1);
         Ok(())
     };
     let opened = wal.open(&options, &mut replay).await?;

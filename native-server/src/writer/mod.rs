@@ -5,6 +5,7 @@
 //! a refusal was decided on may be in the same group.
 
 mod begin;
+mod log_bytes;
 mod queue;
 mod recover;
 #[cfg(test)]
@@ -24,11 +25,11 @@ use headwater_core::command::{Line, Trust, decode};
 use headwater_core::node::Node;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::writer::{Accepted, Refusal, Sequencer};
+use log_bytes::LogBytes;
 use queue::{Message, Outcome, Pending};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -42,8 +43,7 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 pub(crate) struct LogState {
     /// Whether writes are taken: false from a failure until the log is open again.
     writable: AtomicBool,
-    /// Bytes the log holds of each collection.
-    bytes: Mutex<HashMap<String, u64>>,
+    bytes: Mutex<LogBytes>,
 }
 
 impl LogState {
@@ -55,19 +55,14 @@ impl LogState {
         self.writable.store(writable, Ordering::Release);
     }
 
-    /// Bytes of the lines the log holds of `collection`.
+    /// Bytes of the lines the log holds of `collection`, from its CREATE on.
     pub(crate) fn bytes(&self, collection: &str) -> u64 {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).get(collection).copied().unwrap_or(0)
+        self.lock_bytes().of(collection)
     }
 
-    fn add_bytes<'a>(&self, lines: impl Iterator<Item = (&'a str, usize)>) {
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        for (collection, len) in lines {
-            match bytes.get_mut(collection) {
-                Some(sum) => *sum += len as u64,
-                None => drop(bytes.insert(collection.into(), len as u64)),
-            }
-        }
+    fn lock_bytes(&self) -> MutexGuard<'_, LogBytes> {
+        // A panic in there could leave a number out, and nothing relies on these.
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,12 +203,14 @@ impl Writer {
             };
             let applied = publication.apply(&command, group.lines(), range);
             applied.map_err(|error: ApplyError| CannotApply(format!("record {}: {error}", record.seq)))?;
-            if let Some(collection) = command.collection {
-                published.push((collection, record.line.len()));
-            }
+            published.push((command, record.line.len()));
         }
         drop(publication);
-        self.around.state.add_bytes(published.iter().map(|(collection, len)| (&**collection, *len)));
+        let mut bytes = self.around.state.lock_bytes();
+        published.iter().for_each(|(command, len)| bytes.add(command, *len));
+        if let Some(floor) = self.around.log.floor() {
+            bytes.forget_before(floor + 1);
+        }
         Ok(())
     }
 
@@ -233,6 +230,8 @@ impl Writer {
         {
             tracing::warn!(%error, "the log could not be marked as closed in good order; nothing acknowledged is lost");
         }
+        // Whoever is told may open the log at once.
+        drop(self);
         for closed in closers {
             // Whoever asked may have stopped waiting.
             closed.send(()).ok();

@@ -3,6 +3,7 @@
 use super::queue::Outcome;
 use super::*;
 use crate::wal::file::FileWal;
+use crate::wal::memory::{MemoryWal, RingBounds};
 use crate::wal::{AppendCause, AppendError, BoxFuture, OpenError, Opened, Replay};
 use headwater_core::node::{NodeOptions, Role};
 use headwater_core::position::Position;
@@ -32,9 +33,9 @@ enum Fault {
 /// What a test has to say about each append: go on, or fail so.
 type Orders = Arc<Mutex<Receiver<Option<Fault>>>>;
 
-/// A file log whose appends say that they are there, with the size of their group, and wait for orders.
+/// A log whose appends say that they are there, with the size of their group, and wait for orders.
 struct OrderedWal {
-    inner: FileWal,
+    inner: Box<dyn Wal>,
     orders: Orders,
     arrivals: UnboundedSender<usize>,
 }
@@ -51,6 +52,10 @@ impl Wal for OrderedWal {
             let appender = OrderedAppender { inner: opened.appender, orders, arrivals };
             Ok(Opened { appender: Box::new(appender), ..opened })
         })
+    }
+
+    fn forgets(&self) -> bool {
+        self.inner.forgets()
     }
 }
 
@@ -90,31 +95,37 @@ struct Bench {
     state: Arc<LogState>,
     orders: mpsc::Sender<Option<Fault>>,
     arrivals: UnboundedReceiver<usize>,
+    log: Arc<LogView>,
 }
 
 type Writing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 impl Bench {
-    /// A writer with the collection `c`.
+    /// A writer to a file log with the collection `c`.
     async fn start(data: &Path) -> Self {
+        Self::start_on(Box::new(FileWal::new(data))).await
+    }
+
+    async fn start_on(inner: Box<dyn Wal>) -> Self {
         let (orders, taken) = mpsc::channel();
         let (arriving, mut arrivals) = unbounded_channel();
-        let wal = OrderedWal { inner: FileWal::new(data), orders: Arc::new(Mutex::new(taken)), arrivals: arriving };
+        let wal = OrderedWal { inner, orders: Arc::new(Mutex::new(taken)), arrivals: arriving };
         let wal = Box::new(wal);
         let progress = Progress { complete: true, ..Progress::new(Scope::Everything) };
         let store = MemoryStore::new(progress, MemoryOptions::single_threaded(7));
         let state = Arc::new(LogState::default());
         let opening = open(wal, OpenOptions::default(), &store, &state).await.unwrap();
         let node = Arc::new(Node::new(store, NodeOptions::new("w", crate::random::id(), Role::Primary)));
+        let log = Arc::new(LogView::default());
         let around =
-            Surroundings { bell: Arc::default(), log: Arc::default(), metrics: Arc::default(), state: state.clone() };
+            Surroundings { bell: Arc::default(), log: log.clone(), metrics: Arc::default(), state: state.clone() };
         orders.send(None).unwrap();
         let (started, runtime) = (node.clone(), Handle::current());
         let start = move || opening.start(started, Default::default(), (64, 1 << 20), None, around, runtime);
         let writes = Arc::new(tokio::task::spawn_blocking(start).await.unwrap().unwrap());
         let made = node.store().collection("c").unwrap().is_some();
         assert_eq!(arrivals.recv().await, Some(1), "the EPOCH");
-        let mut bench = Self { node, writes, state, orders, arrivals };
+        let mut bench = Self { node, writes, state, orders, arrivals, log };
         if !made {
             let create = WriteRequest { collection: "c".into(), action: RequestAction::Create };
             bench.order(None);
@@ -255,6 +266,19 @@ async fn a_restart_finds_what_was_acknowledged() {
     let position = again.node.store().position();
     assert!(position.epoch > written.position.epoch && position.seq == written.position.seq + 1);
     assert!(again.state.bytes("c") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bytes_told_of_a_collection_are_those_that_the_log_holds() {
+    let bounds = RingBounds { records_max: 4, ..RingBounds::default() };
+    let bench = Bench::start_on(Box::new(MemoryWal::new(bounds, None))).await;
+    for _ in 0..10 {
+        bench.set("k", None).await.unwrap();
+    }
+    let floor = bench.log.floor().unwrap();
+    let (held, last) = bench.log.after(floor).await.unwrap().unwrap();
+    assert_eq!(last - floor, 4);
+    assert_eq!(bench.state.bytes("c"), held.len() as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

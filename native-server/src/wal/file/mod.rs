@@ -145,6 +145,10 @@ impl Wal for FileWal {
     ) -> BoxFuture<'a, Result<Opened, OpenError>> {
         Box::pin(async move { self.open_now(options, replay) })
     }
+
+    fn forgets(&self) -> bool {
+        false
+    }
 }
 
 struct FileAppender {

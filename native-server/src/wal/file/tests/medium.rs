@@ -92,12 +92,11 @@ impl Change {
                 let kept = random.below(bytes.len() + 1);
                 Self::Write(*offset, bytes[..kept].to_vec()).apply(content);
             }
-            // Each sector is the new one or the old one; the second time round, or garbage.
             (Self::Write(offset, bytes), how) => {
                 for (sector, bytes) in bytes.chunks(SECTOR_BYTES).enumerate() {
-                    let bytes = match random.below(how) {
+                    let bytes = match random.below(3) {
                         0 => bytes.to_vec(),
-                        3 => bytes.iter().map(|_| random.below(256) as u8).collect(),
+                        1 if how == 4 => bytes.iter().map(|_| random.below(256) as u8).collect(),
                         _ => continue,
                     };
                     Self::Write(offset + sector * SECTOR_BYTES, bytes).apply(content);
