@@ -13,6 +13,7 @@ pub mod logging;
 mod metrics;
 pub mod parent;
 mod random;
+mod reclaim;
 mod replica;
 pub mod serve;
 mod server;

@@ -9,7 +9,7 @@ use crate::settings::{Part, Settings, log_directory};
 use crate::shutdown::{Deadline, Signals, announce};
 use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings};
-use crate::{bootstrap, clock, http, random};
+use crate::{bootstrap, clock, http, random, reclaim};
 use anyhow::Context as _;
 use headwater_core::id::Id;
 use headwater_core::name;
@@ -71,6 +71,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     };
     let attendant = Arc::clone(&parts.bell);
     let bell = tokio::spawn(async move { attendant.attend().await });
+    let reclaiming = tokio::spawn(reclaim::attend(Arc::clone(&server.node), parts.bell.listen()));
 
     let (stop, stopped) = oneshot::channel::<()>();
     let stopping = async move {
@@ -109,6 +110,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
         () = ended => {}
         signal = signals.received_again() => tracing::warn!(signal, "a second signal: not waiting any longer"),
     }
+    reclaiming.abort();
     bell.abort();
     tracing::info!(position = %server.node.store().position(), "ended");
     failure.map_or(Ok(()), Err)
