@@ -13,6 +13,7 @@ mod history;
 mod kills;
 mod parent;
 mod removed;
+mod restart;
 mod scope;
 mod silence;
 mod soup;
