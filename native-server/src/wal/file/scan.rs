@@ -101,6 +101,15 @@ pub(super) fn scan(
         } else {
             header.opening < expected.opening
         };
+        if header.opening > expected.opening {
+            // A manifest is made durable before anything is appended under it: a newer one existed, and what is
+            // written behind its place was promised.
+            let (found, known) = (header.opening, expected.opening);
+            let detail = format!(
+                "a frame of opening {found}, and the manifest beside it is of opening {known}: put the newer one back"
+            );
+            return Err(OpenError::damaged(path, offset, detail));
+        }
         if !opening_fits {
             break Some("a frame of another opening");
         }
@@ -185,7 +194,7 @@ fn read_header(window: &mut Window<'_>, expected: &Expected<'_>) -> Result<(u64,
     Ok((header.salt, header.sum))
 }
 
-/// Looks behind `bad` for a frame of the newest opening whose group begins behind it too.
+/// Looks behind `bad` for a frame of the newest opening, or of one the manifest does not know yet, whose group begins behind it too.
 fn later_group(window: &mut Window<'_>, bad: u64, salt: u64, opening: u32) -> io::Result<Option<u64>> {
     let mut from = bad + 1;
     loop {
@@ -201,7 +210,7 @@ fn later_group(window: &mut Window<'_>, bad: u64, salt: u64, opening: u32) -> io
         let offset = from + at as u64;
         from = offset + 1;
         let Some(header) = Header::decode(&bytes[at..]) else { continue };
-        if header.opening != opening || offset.saturating_sub(header.back.into()) <= bad {
+        if header.opening < opening || offset.saturating_sub(header.back.into()) <= bad {
             continue;
         }
         let frame = window.bytes(offset, header.frame_bytes())?;

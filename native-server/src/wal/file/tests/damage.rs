@@ -214,6 +214,24 @@ fn refuses_a_manifest_with_any_bit_flipped_or_byte_missing() {
 }
 
 #[test]
+fn refuses_a_manifest_older_than_the_segment() {
+    let medium = Medium::new(1);
+    let (mut opened, _) = open(&medium, 1000).unwrap();
+    append(&mut opened, &group(1, 3, Some(1000))).unwrap();
+    drop(opened);
+    let older = medium.content(MANIFEST_FILE);
+    let (mut opened, _) = open(&medium, 2000).unwrap();
+    append(&mut opened, &group(4, 3, Some(2000))).unwrap();
+    drop(opened);
+    // A backup took the manifest before a restart and the segment after it.
+    medium.set_content(MANIFEST_FILE, &older);
+    let before = medium.content(&segment_name(1));
+    let Err(OpenError::Damaged { detail, .. }) = open(&medium, 3000) else { panic!() };
+    assert!(detail.contains("of opening 2, and the manifest beside it is of opening 1"), "{detail}");
+    assert_eq!(medium.content(&segment_name(1)), before, "nothing is cut off");
+}
+
+#[test]
 fn refuses_another_format_or_backend_by_name() {
     let written = written();
     let text = String::from_utf8(written.medium.content(MANIFEST_FILE)).unwrap();
