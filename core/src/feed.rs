@@ -1,92 +1,148 @@
 //! The feed: the in-memory tail of encoded lines, one ring per scope, that all children of equal scope share.
 //!
-//! Plain data without locks or wake-ups: [`crate::node::Node`] guards it, shells wake their children. A child is a seq
+//! Plain data without wake-ups: [`crate::node::Node`] guards it by a lock, shells wake their children. A child is a seq
 //! into a ring ([`crate::stream::Stream`]), not a queue of its own.
+//!
+//! Who publishes adds to the ring of everything and looks at no other scope. The rings of narrower scopes are filled by
+//! the first of their readers who gets there, from the shared chunks and outside the lock ([`Unsorted::sort`]), so that
+//! no scope, however wide, and no number of scopes holds up a write.
 
-use crate::command::{Action, Line, Logged, Op, Trust, decode, lines};
+mod chunk;
+
+pub(crate) use chunk::{Chunk, Draft, Lines, filter_lines};
+
+use crate::digest::Digest;
 use crate::position::Position;
-use crate::scope::{Coverage, Scope};
+use crate::scope::Scope;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// Lines published together, in one buffer.
+/// Chunks one behind the other.
 #[derive(Debug)]
-pub struct Chunk {
-    bytes: Bytes,
-    /// Seq and start of each line, in order.
-    marks: Vec<(u64, u32)>,
-}
-
-impl Chunk {
-    fn last(&self) -> u64 {
-        self.marks.last().map_or(0, |mark| mark.0)
-    }
-
-    /// The lines after `seq`.
-    fn after(&self, seq: u64) -> Bytes {
-        let index = self.marks.partition_point(|mark| mark.0 <= seq);
-        self.marks.get(index).map_or_else(Bytes::new, |mark| self.bytes.slice(mark.1 as usize..))
-    }
-}
-
-/// The tail of one scope.
-#[derive(Debug)]
-pub(crate) struct Ring {
+struct Held {
     chunks: VecDeque<Arc<Chunk>>,
     bytes: usize,
-    /// Every line of the scope with a seq above this is held.
+    /// Every line with a seq above this, up to the last one held, is held.
     floor: u64,
-    /// Lines of the scope published since the ring began.
-    pub(crate) lines: u64,
-    /// Streams that read it.
-    pub(crate) streams: usize,
 }
 
-/// What a ring says to a reader who has everything up to some seq.
-#[derive(Debug, PartialEq, Eq)]
+impl Held {
+    fn new(floor: u64) -> Self {
+        Self { chunks: VecDeque::new(), bytes: 0, floor }
+    }
+
+    fn push(&mut self, chunk: Arc<Chunk>, bytes_max: usize) {
+        self.bytes += chunk.bytes();
+        self.chunks.push_back(chunk);
+        while self.bytes > bytes_max {
+            let Some(oldest) = self.chunks.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            self.floor = oldest.last();
+        }
+    }
+
+    /// The first chunk with a line after `seq`.
+    fn next(&self, seq: u64) -> Option<&Arc<Chunk>> {
+        self.chunks.get(self.chunks.partition_point(|chunk| chunk.last() <= seq))
+    }
+
+    /// Bytes held after `seq`.
+    fn bytes_after(&self, seq: u64) -> usize {
+        let behind = self.chunks.iter().rev().take_while(|chunk| chunk.last() > seq);
+        behind.map(|chunk| chunk.bytes()).sum()
+    }
+}
+
+/// The tail of one scope that leaves something out.
+#[derive(Debug)]
+struct Ring {
+    scope: Arc<Scope>,
+    held: Held,
+    /// Seq up to which what was published has been looked through.
+    filled: u64,
+    /// Lines of the scope up to there, and how often that count began anew.
+    lines: u64,
+    counts: u64,
+    /// Digest of the scope as of there, once somebody asked for it. Not for `"*"`: see [`Totals`].
+    digest: Option<Digest>,
+    /// Streams that read it.
+    streams: usize,
+}
+
+impl Ring {
+    fn new(scope: Arc<Scope>, floor: u64) -> Self {
+        Self { scope, held: Held::new(floor), filled: floor, lines: 0, counts: 0, digest: None, streams: 0 }
+    }
+
+    fn begin_anew(&mut self, floor: u64) {
+        let (scope, counts, streams) = (Arc::clone(&self.scope), self.counts + 1, self.streams);
+        *self = Self { counts, streams, ..Self::new(scope, floor) };
+    }
+}
+
+/// Digests of all collections and of those that are not the system's, as of the head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Totals {
+    pub(crate) everything: Digest,
+    pub(crate) public: Digest,
+}
+
+/// What the feed says to a reader who has everything up to some seq.
+#[derive(Debug)]
 pub(crate) enum Tail {
-    /// The next lines, and the seq up to which the reader then has everything.
-    Lines(Bytes, u64),
+    /// The next lines.
+    Lines(Lines),
+    /// The next lines are in here, to be sorted outside the lock.
+    Unsorted(Unsorted),
     /// There are no more.
     Empty,
     /// Lines it lacks are not held any more.
     Fallen,
 }
 
-impl Ring {
-    fn new(floor: u64) -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0, floor, lines: 0, streams: 0 }
-    }
+/// A chunk that nobody has looked through for a scope yet.
+#[derive(Debug)]
+pub(crate) struct Unsorted {
+    chunk: Arc<Chunk>,
+    scope: Arc<Scope>,
+    ring: RingId,
+    /// Where the ring was filled up to, and in which generation; `None` for a reader behind what the ring holds, who
+    /// is served apart.
+    from: Option<(u64, u64)>,
+}
 
-    fn push(&mut self, chunk: Arc<Chunk>, bytes_max: usize) {
-        self.lines += chunk.marks.len() as u64;
-        self.bytes += chunk.bytes.len();
-        self.chunks.push_back(chunk);
-        while self.bytes > bytes_max {
-            let Some(oldest) = self.chunks.pop_front() else { break };
-            self.bytes -= oldest.bytes.len();
-            self.floor = oldest.last();
-        }
-    }
+/// A chunk that was looked through.
+pub(crate) struct Sorted {
+    of: Unsorted,
+    narrowed: Option<Arc<Chunk>>,
+    change: Digest,
+}
 
-    pub(crate) fn after(&self, seq: u64) -> Tail {
-        if seq < self.floor {
-            return Tail::Fallen;
-        }
-        let index = self.chunks.partition_point(|chunk| chunk.last() <= seq);
-        match self.chunks.get(index) {
-            Some(chunk) => Tail::Lines(chunk.after(seq), chunk.last()),
-            None => Tail::Empty,
-        }
+impl Unsorted {
+    /// Takes out what the scope covers. Costs as much as the chunk is long; call it outside the lock.
+    pub(crate) fn sort(self) -> Sorted {
+        let (narrowed, change) = (self.chunk.narrowed(&self.scope), self.chunk.change(&self.scope));
+        Sorted { of: self, narrowed, change }
     }
+}
 
-    /// Bytes held after `seq`.
-    fn bytes_after(&self, seq: u64) -> usize {
-        let behind = self.chunks.iter().rev().take_while(|chunk| chunk.last() > seq);
-        behind.map(|chunk| chunk.bytes.len()).sum()
+impl Sorted {
+    /// The lines after `seq` for a reader who is served apart; `None` when they belong into the ring.
+    pub(crate) fn apart(&self, seq: u64) -> Option<Lines> {
+        let through = self.of.chunk.last();
+        let nothing = Lines { bytes: Bytes::new(), commands: 0, through };
+        let lines = || self.narrowed.as_ref().map_or(nothing, |chunk| Lines { through, ..chunk.after(seq) });
+        self.of.from.is_none().then(lines)
     }
+}
+
+/// Names a ring without comparing scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RingId(u64);
+
+impl RingId {
+    const EVERYTHING: Self = Self(0);
 }
 
 /// Bounds of the feed.
@@ -110,59 +166,69 @@ impl Default for FeedLimits {
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) head: Position,
-    /// Raised when the state is replaced as a whole: what was sent before does not lead here.
-    pub(crate) generation: u64,
-    all: Ring,
-    scoped: BTreeMap<Scope, Ring>,
+    /// Raised when the state is replaced as a whole: what was sorted before does not lead here.
+    generation: u64,
+    all: Held,
+    rings: BTreeMap<RingId, Ring>,
+    ids: BTreeMap<Arc<Scope>, RingId>,
+    next_ring: u64,
+    totals: Option<Totals>,
     limits: FeedLimits,
 }
 
 impl Feed {
     pub(crate) fn new(head: Position, limits: FeedLimits) -> Self {
-        Self { head, generation: 0, all: Ring::new(head.seq), scoped: BTreeMap::new(), limits }
+        Self {
+            head,
+            generation: 0,
+            all: Held::new(head.seq),
+            rings: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            next_ring: 1,
+            totals: None,
+            limits,
+        }
     }
 
     /// Begins anew at `head`.
     pub(crate) fn reset(&mut self, head: Position) {
         self.head = head;
         self.generation += 1;
-        let fresh = |ring: &Ring| Ring { streams: ring.streams, lines: ring.lines, ..Ring::new(head.seq) };
-        self.all = fresh(&self.all);
-        for ring in self.scoped.values_mut() {
-            *ring = fresh(ring);
-        }
+        self.all = Held::new(head.seq);
+        self.rings.values_mut().for_each(|ring| ring.begin_anew(head.seq));
+        self.totals = None;
     }
 
-    /// Registers a reader of `scope`; `false` when there are too many scopes.
-    pub(crate) fn join(&mut self, scope: &Scope) -> bool {
-        if *scope != Scope::Everything && !self.scoped.contains_key(scope) {
-            if self.scoped.len() >= self.limits.scopes_max {
-                return false;
+    /// Registers a reader of `scope` and returns its ring, with the one value of the scope that all its readers share;
+    /// `None` when there are too many scopes.
+    pub(crate) fn join(&mut self, scope: Scope) -> Option<(RingId, Arc<Scope>)> {
+        if scope == Scope::Everything {
+            return Some((RingId::EVERYTHING, Arc::new(scope)));
+        }
+        let id = match self.ids.get(&scope) {
+            Some(&id) => id,
+            None if self.rings.len() >= self.limits.scopes_max => return None,
+            None => {
+                let (id, scope) = (RingId(self.next_ring), Arc::new(scope));
+                self.next_ring += 1;
+                self.ids.insert(Arc::clone(&scope), id);
+                self.rings.insert(id, Ring::new(scope, self.head.seq));
+                id
             }
-            self.scoped.insert(scope.clone(), Ring::new(self.head.seq));
-        }
-        if let Some(ring) = self.ring_mut(scope) {
-            ring.streams += 1;
-        }
-        true
+        };
+        let ring = self.rings.get_mut(&id)?;
+        ring.streams += 1;
+        Some((id, Arc::clone(&ring.scope)))
     }
 
-    /// Takes a reader of `scope` off again.
-    pub(crate) fn leave(&mut self, scope: &Scope) {
-        if let Some(ring) = self.ring_mut(scope) {
-            ring.streams -= 1;
-            if ring.streams == 0 {
-                self.scoped.remove(scope);
-            }
+    /// Takes a reader off again.
+    pub(crate) fn leave(&mut self, id: RingId) {
+        let Some(ring) = self.rings.get_mut(&id) else { return };
+        ring.streams -= 1;
+        if ring.streams == 0 {
+            self.ids.remove(&ring.scope);
+            self.rings.remove(&id);
         }
-    }
-
-    fn ring_mut(&mut self, scope: &Scope) -> Option<&mut Ring> {
-        if *scope == Scope::Everything { Some(&mut self.all) } else { self.scoped.get_mut(scope) }
-    }
-
-    pub(crate) fn ring(&self, scope: &Scope) -> &Ring {
-        self.scoped.get(scope).unwrap_or(&self.all)
     }
 
     /// The lowest seq after which every line is in memory.
@@ -174,121 +240,101 @@ impl Feed {
         self.all.bytes_after(seq)
     }
 
-    /// The lines of `scope` after `seq`.
-    pub(crate) fn after(&self, scope: &Scope, seq: u64) -> Tail {
-        let own = self.ring(scope).after(seq);
-        if own != Tail::Fallen || *scope == Scope::Everything {
-            return own;
+    /// What follows after `seq` for readers of this ring.
+    pub(crate) fn after(&mut self, id: RingId, seq: u64) -> Tail {
+        let Some(ring) = self.rings.get_mut(&id) else {
+            return match self.all.next(seq) {
+                _ if seq < self.all.floor => Tail::Fallen,
+                Some(chunk) => Tail::Lines(chunk.after(seq)),
+                None => Tail::Empty,
+            };
+        };
+        if ring.filled < self.all.floor {
+            // Nobody read it for so long that lines went by which nobody looked through.
+            ring.begin_anew(self.all.floor);
         }
-        match self.all.after(seq) {
-            Tail::Lines(bytes, last) => Tail::Lines(filter_lines(scope, &bytes), last),
-            other => other,
-        }
-    }
-
-    /// Adds lines that were just applied. `block` holds them one after the other.
-    pub(crate) fn publish(&mut self, block: Bytes, commands: &[(Mark, usize)]) {
-        let Some((last, _)) = commands.last() else { return };
-        self.head.seq = self.head.seq.max(last.seq);
-        let marks = commands.iter().map(|(mark, start)| (mark.seq, narrow(*start))).collect();
-        let whole = Arc::new(Chunk { bytes: block, marks });
-        for (scope, ring) in &mut self.scoped {
-            if let Some(chunk) = narrowed(scope, &whole, commands) {
-                ring.push(chunk, self.limits.scope_bytes_max);
-            }
-        }
-        self.all.push(whole, self.limits.bytes_max);
-    }
-}
-
-fn narrow(offset: usize) -> u32 {
-    u32::try_from(offset).expect("a published block is shorter than 4 GiB")
-}
-
-/// What the feed must know of a published line to tell whom it concerns.
-#[derive(Clone, Debug)]
-pub(crate) struct Mark {
-    pub(crate) seq: u64,
-    pub(crate) collection: Option<Arc<str>>,
-}
-
-/// The part of a chunk that `scope` covers: the same chunk, a smaller copy, or nothing.
-fn narrowed(scope: &Scope, whole: &Arc<Chunk>, commands: &[(Mark, usize)]) -> Option<Arc<Chunk>> {
-    let coverage = |mark: &Mark| mark.collection.as_deref().map_or(Coverage::Whole, |name| scope.coverage(name));
-    if commands.iter().all(|(mark, _)| coverage(mark) == Coverage::Whole) {
-        return Some(Arc::clone(whole));
-    }
-    let mut bytes = Vec::new();
-    let mut marks = Vec::new();
-    for (index, (mark, start)) in commands.iter().enumerate() {
-        let end = commands.get(index + 1).map_or(whole.bytes.len(), |next| next.1);
-        let line = &whole.bytes[*start..end - 1];
-        let from = bytes.len();
-        match coverage(mark) {
-            Coverage::None => continue,
-            Coverage::Whole => push_line(&mut bytes, line),
-            Coverage::Prefixes(_) => push_filtered(scope, line, &mut bytes),
-        }
-        if bytes.len() > from {
-            marks.push((mark.seq, narrow(from)));
-        }
-    }
-    (!marks.is_empty()).then(|| Arc::new(Chunk { bytes: bytes.into(), marks }))
-}
-
-fn push_line(out: &mut Vec<u8>, line: &[u8]) {
-    out.extend_from_slice(line);
-    out.push(b'\n');
-}
-
-/// The lines of `block` that `scope` covers, a batch narrowed to the commands within.
-pub(crate) fn filter_lines(scope: &Scope, block: &Bytes) -> Bytes {
-    if *scope == Scope::Everything {
-        return block.clone();
-    }
-    let mut out = Vec::new();
-    for (_, line) in lines(block) {
-        push_filtered(scope, line, &mut out);
-    }
-    out.into()
-}
-
-fn push_filtered(scope: &Scope, line: &[u8], out: &mut Vec<u8>) {
-    // Lines in the feed and in the log were decoded before they got there, and the value of a SET is not looked at here.
-    let Ok(Line::Log(command)) = decode(line, Trust::Canonical) else { return };
-    match narrow_command(scope, &command) {
-        Narrowed::Outside => {}
-        Narrowed::Whole => push_line(out, line),
-        Narrowed::Batch(ops) => {
-            Logged { action: Action::Batch(ops), ..command }.write_line(out);
-            out.push(b'\n');
-        }
-    }
-}
-
-/// How much of a command a scope covers.
-enum Narrowed<'a> {
-    Outside,
-    Whole,
-    Batch(Vec<Op<'a>>),
-}
-
-fn narrow_command<'a>(scope: &Scope, command: &Logged<'a>) -> Narrowed<'a> {
-    let coverage = command.collection.as_deref().map_or(Coverage::Whole, |name| scope.coverage(name));
-    let covered = match &command.action {
-        _ if matches!(coverage, Coverage::Whole) => true,
-        Action::Set { key, .. } | Action::Delete { key, .. } => coverage.covers(key),
-        Action::Batch(ops) => {
-            let within: Vec<_> = ops.iter().filter(|op| coverage.covers(&op.key)).cloned().collect();
-            return if within.len() == ops.len() {
-                Narrowed::Whole
-            } else if within.is_empty() {
-                Narrowed::Outside
-            } else {
-                Narrowed::Batch(within)
+        let unsorted = |ring: &Ring, chunk: &Arc<Chunk>, from| {
+            Tail::Unsorted(Unsorted { chunk: Arc::clone(chunk), scope: Arc::clone(&ring.scope), ring: id, from })
+        };
+        if seq < ring.held.floor {
+            return match self.all.next(seq) {
+                _ if seq < self.all.floor => Tail::Fallen,
+                Some(chunk) => unsorted(ring, chunk, None),
+                None => Tail::Empty,
             };
         }
-        _ => coverage != Coverage::None,
-    };
-    if covered { Narrowed::Whole } else { Narrowed::Outside }
+        match (ring.held.next(seq), self.all.next(ring.filled)) {
+            (Some(chunk), _) => Tail::Lines(chunk.after(seq)),
+            (None, Some(chunk)) => unsorted(ring, chunk, Some((ring.filled, self.generation))),
+            (None, None) => Tail::Empty,
+        }
+    }
+
+    /// Adds what was sorted to its ring, unless another reader was quicker.
+    pub(crate) fn fill(&mut self, sorted: Sorted) {
+        let Sorted { of, narrowed, change } = sorted;
+        let Some(ring) = self.rings.get_mut(&of.ring) else { return };
+        if of.from != Some((ring.filled, self.generation)) {
+            return;
+        }
+        ring.filled = of.chunk.last();
+        if let Some(digest) = &mut ring.digest {
+            digest.add(change);
+        }
+        if let Some(chunk) = narrowed {
+            ring.lines += chunk.commands();
+            ring.held.push(chunk, self.limits.scope_bytes_max);
+        }
+    }
+
+    /// The running count of the ring's lines, and which of its counts it is. Right for who was told [`Tail::Empty`].
+    pub(crate) fn lines(&self, id: RingId) -> (u64, u64) {
+        self.rings.get(&id).map_or((0, 0), |ring| (ring.lines, ring.counts))
+    }
+
+    /// The digest of the ring's scope as of the head, if it is known. Right for who was told [`Tail::Empty`].
+    pub(crate) fn digest(&self, id: RingId) -> Option<Digest> {
+        match self.rings.get(&id) {
+            None => self.totals.map(|totals| totals.everything),
+            Some(ring) if *ring.scope == Scope::Public => self.totals.map(|totals| totals.public),
+            Some(ring) => ring.digest,
+        }
+    }
+
+    /// Notes the digest of a ring that was told [`Tail::Empty`]; it is followed from here on.
+    pub(crate) fn set_digest(&mut self, id: RingId, digest: Digest) {
+        if let Some(ring) = self.rings.get_mut(&id) {
+            ring.digest = Some(digest);
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Option<Totals> {
+        self.totals
+    }
+
+    /// Notes the totals as of the head; they are followed from here on.
+    pub(crate) fn set_totals(&mut self, totals: Totals) {
+        self.totals = Some(totals);
+    }
+
+    /// Whether a chunk must say what it changes in digests.
+    pub(crate) fn follows_digests(&self) -> bool {
+        self.totals.is_some() || self.rings.values().any(|ring| ring.digest.is_some())
+    }
+
+    /// Forgets all digests, as a change of them could not be told.
+    pub(crate) fn forget_digests(&mut self) {
+        self.totals = None;
+        self.rings.values_mut().for_each(|ring| ring.digest = None);
+    }
+
+    /// Adds lines that were just applied.
+    pub(crate) fn publish(&mut self, chunk: Chunk) {
+        self.head.seq = self.head.seq.max(chunk.last());
+        if let Some(totals) = &mut self.totals {
+            totals.everything.add(chunk.change(&Scope::Everything));
+            totals.public.add(chunk.change(&Scope::Public));
+        }
+        self.all.push(Arc::new(chunk), self.limits.bytes_max);
+    }
 }

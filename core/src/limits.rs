@@ -13,6 +13,15 @@ pub const PING_MS_MAX: u64 = 600_000;
 /// Epochs kept in an epoch table; older ones give a baseline.
 pub const EPOCHS_MAX: usize = 1_000;
 
+/// Longest label of a child in bytes: it is free text that its parent keeps and shows.
+pub const NODE_BYTES_MAX: usize = 256;
+
+/// Longest scope that a child may ask for, in bytes of its JSON text, and most key prefixes in it, `""` included. A
+/// parent keeps the scope while it is followed and looks through it for each write to a collection it narrows.
+pub const SCOPE_BYTES_MAX: usize = 64 * 1024;
+/// See [`SCOPE_BYTES_MAX`].
+pub const SCOPE_PREFIXES_MAX: usize = 4_096;
+
 /// What a writer accepts. Readers do not enforce these: they may be raised while old readers run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

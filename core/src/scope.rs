@@ -35,7 +35,7 @@ pub struct Collections(BTreeMap<String, Vec<String>>);
 /// Why a text is not a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidScope {
-    /// Not `"**"`, `"*"` or an object of arrays of strings.
+    /// Not `"**"`, `"*"` or an object of arrays of strings; its text, cut after 64 characters.
     Form(String),
     /// A map without a collection, or a collection without a prefix.
     Empty,
@@ -122,7 +122,7 @@ impl Scope {
     /// # Errors
     /// Names what is wrong with the text; the caller answers 400 or, as a child, refuses the stream.
     pub fn from_json(text: &str) -> Result<Self, InvalidScope> {
-        let form = || InvalidScope::Form(text.into());
+        let form = || InvalidScope::Form(text.chars().take(64).collect());
         if let Some(word) = json::string(text) {
             return match &*word {
                 "**" => Ok(Self::Everything),
@@ -199,6 +199,14 @@ impl Scope {
         match self {
             Self::Everything | Self::Public => false,
             Self::Only(collections) => collections.iter().any(|(_, prefixes)| !prefixes[0].is_empty()),
+        }
+    }
+
+    /// How many key prefixes it names, in all collections together.
+    pub fn prefixes(&self) -> usize {
+        match self {
+            Self::Everything | Self::Public => 0,
+            Self::Only(collections) => collections.iter().map(|(_, prefixes)| prefixes.len()).sum(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The log as streams see it: what is held behind the feed. The writer changes it at each opening, a replica whenever
 //! its disk begins anew.
 
-use crate::wal::{LogReader, ReadError};
-use bytes::Bytes;
+use crate::wal::{Chunk, LogReader, ReadError};
+use headwater_core::stream::Supply;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Bytes of lines read from the log for a stream at once.
@@ -43,20 +43,23 @@ impl LogView {
         !shown.reader.as_ref().is_some_and(|reader| shown.is_unreadable(reader))
     }
 
-    /// The seq after which every line is held; `None` where there is no log to read from.
-    pub(crate) fn floor(&self) -> Option<u64> {
-        self.reader().map(|reader| reader.floor().saturating_sub(1))
+    /// The seq after which every line is held, up to the feed that begins behind `feed_floor`; `None` where there is no
+    /// log to read from, or one that does not reach to the feed, as it is stored too far behind.
+    pub(crate) fn floor(&self, feed_floor: u64) -> Option<u64> {
+        let reader = self.reader().filter(|reader| reader.through() >= feed_floor)?;
+        Some(reader.floor().saturating_sub(1))
     }
 
-    /// Lines after `seq` and the seq of the last of them; `None` when they are not held any more, or not yet.
+    /// The next lines after `seq`.
     ///
     /// # Errors
     /// When the log cannot be read, which it then is not again; a place that was trimmed meanwhile is no error.
-    pub(crate) async fn after(&self, seq: u64) -> Result<Option<(Bytes, u64)>, ReadError> {
-        let Some(reader) = self.reader() else { return Ok(None) };
+    pub(crate) async fn after(&self, seq: u64) -> Result<Supply, ReadError> {
+        let Some(reader) = self.reader() else { return Ok(Supply::Gone) };
         match reader.read(seq + 1, READ_BYTES_MAX).await {
-            Ok(chunk) => Ok(chunk.map(|chunk| (chunk.lines, chunk.last))),
-            Err(ReadError::Trimmed { .. }) => Ok(None),
+            Ok(Some(Chunk { lines, through })) => Ok(Supply::Lines { bytes: lines, through }),
+            Ok(None) => Ok(Supply::NotYet),
+            Err(ReadError::Trimmed { .. }) => Ok(Supply::Gone),
             Err(error) => {
                 self.0.write().unwrap_or_else(PoisonError::into_inner).unreadable = Some(reader);
                 Err(error)

@@ -3,6 +3,7 @@
 
 use super::{Action, BaselineReason, End, EndReason, Hello, Line, Logged, Op, Ping, Proof, Ready, Resume, Steer, Word};
 use crate::digest::Digest;
+use crate::id::Id;
 use crate::json::{self, elements, members_and_rows, rows};
 use crate::limits::{INTEGER_MAX, PING_MS_MAX};
 use crate::name;
@@ -339,6 +340,7 @@ impl<'a> General<'a> {
                 epochs: self.field("epochs", EpochTable::from_json)?,
             }),
             "PING" => Steer::Ping(self.ping()?),
+            "PATH" => Steer::Path(self.path()?),
             "END" => Steer::End(self.end()?),
             _ if self.raw("seq").is_none() => return Ok(Line::Ignored),
             _ => return self.unknown(kind, text),
@@ -370,7 +372,7 @@ impl<'a> General<'a> {
             seq: self.ordinal("seq")?,
             at: self.number("at")?,
             node: self.string("node")?,
-            path: self.field("path", |raw| strings(raw)?.iter().map(|id| id.parse().ok()).collect())?,
+            path: self.path()?,
             resume,
             scope: self.field("scope", |raw| Scope::from_json(raw).ok())?,
             ping_ms: self.field("pingMs", |raw| ordinal(raw).filter(|&ms| ms <= PING_MS_MAX))?,
@@ -385,11 +387,15 @@ impl<'a> General<'a> {
             return Ok(None);
         };
         let proof = match self.optional("lines", json::unsigned)? {
-            Some(lines) => Proof::Lines(lines),
+            Some(lines) => Proof::Lines { lines, sent: self.optional("sent", json::unsigned)? },
             None => Proof::Digest(self.digest()?),
         };
         let clock = self.optional("clock", json::unsigned)?;
         Ok(Some(Ping { seq, at: self.number("at")?, clock, proof }))
+    }
+
+    fn path(&self) -> Result<Vec<Id>, DecodeError> {
+        self.field("path", |raw| strings(raw)?.iter().map(|id| id.parse().ok()).collect())
     }
 
     /// A reason this release does not know is taken as a request to come back.

@@ -2,6 +2,7 @@
 //! baseline line is the same SET without `prev`.
 
 use super::{Action, End, Hello, Logged, Op, Ping, Proof, Ready, Resume, Steer, Word};
+use crate::id::Id;
 use crate::json::{write_string, write_u64};
 use alloc::vec::Vec;
 
@@ -100,6 +101,7 @@ impl Steer<'_> {
             Self::Ready(ready) => write_ready(out, ready),
             Self::Ping(None) => out.extend_from_slice(b"{\"type\":\"PING\""),
             Self::Ping(Some(ping)) => write_ping(out, ping),
+            Self::Path(path) => write_path(out, "{\"type\":\"PATH\",\"path\":", path),
             Self::End(end) => write_end(out, end),
         }
         out.push(b'}');
@@ -113,7 +115,7 @@ fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
     number(out, ",\"seq\":", hello.seq);
     number(out, ",\"at\":", hello.at);
     text(out, ",\"node\":", &hello.node);
-    list(out, ",\"path\":", &hello.path, |out, instance| write_string(out, &alloc::format!("{instance}")));
+    write_path(out, ",\"path\":", &hello.path);
     let (resume, reason) = match hello.resume {
         Resume::Tail => ("tail", None),
         Resume::Baseline(reason) => ("baseline", Some(reason)),
@@ -133,6 +135,10 @@ fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
     }
 }
 
+fn write_path(out: &mut Vec<u8>, lead: &str, path: &[Id]) {
+    list(out, lead, path, |out, instance| write_string(out, &alloc::format!("{instance}")));
+}
+
 fn write_ready(out: &mut Vec<u8>, ready: &Ready) {
     number(out, "{\"type\":\"READY\",\"seq\":", ready.seq);
     number(out, ",\"collections\":", ready.collections);
@@ -149,7 +155,12 @@ fn write_ping(out: &mut Vec<u8>, ping: &Ping) {
     }
     match ping.proof {
         Proof::Digest(digest) => text(out, ",\"digest\":", &digest.to_wire()),
-        Proof::Lines(lines) => number(out, ",\"lines\":", lines),
+        Proof::Lines { lines, sent } => {
+            number(out, ",\"lines\":", lines);
+            if let Some(sent) = sent {
+                number(out, ",\"sent\":", sent);
+            }
+        }
     }
 }
 

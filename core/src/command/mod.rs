@@ -145,6 +145,9 @@ pub enum Steer<'a> {
     Ready(Ready),
     /// Nothing new; before READY without content, afterwards with a proof of what was sent.
     Ping(Option<Ping>),
+    /// The instances the data comes through have changed, while the stream is open: from the primary to the parent, both
+    /// included.
+    Path(Vec<Id>),
     /// The stream ends in good order.
     End(End),
 }
@@ -159,6 +162,7 @@ impl Steer<'_> {
             Self::Ready(_) => "READY",
             Self::Ping(None) => "a bare PING",
             Self::Ping(Some(_)) => "a full PING",
+            Self::Path(_) => "PATH",
             Self::End(_) => "END",
         }
     }
@@ -250,8 +254,14 @@ pub struct Ping {
 pub enum Proof {
     /// Digest of the scope at the PING's seq, where whole collections are streamed.
     Digest(Digest),
-    /// The parent's running count of this scope's lines, where the scope is narrowed by prefix.
-    Lines(u64),
+    /// Counts of this scope's commands, where the scope is narrowed by prefix.
+    Lines {
+        /// The parent's running count, the same for all its children.
+        lines: u64,
+        /// How many were sent in the tail of this connection. It is there when the running count has no beginning that
+        /// the child knows: with the first full PING, and after the parent began to count anew.
+        sent: Option<u64>,
+    },
 }
 
 /// END: the stream ends in good order.

@@ -166,6 +166,8 @@ struct Connection {
     /// The parent's count at its last PING, and commands applied since.
     lines: Option<u64>,
     lines_since: u64,
+    /// Commands applied in the tail of this connection.
+    tail_commands: u64,
     caught_up: bool,
     /// A PING proved the state, and another one is to show that it lasted.
     proven: bool,
@@ -300,6 +302,7 @@ impl<S: Store> Replica<S> {
             floor: progress.position.seq,
             lines: None,
             lines_since: 0,
+            tail_commands: 0,
             caught_up: false,
             proven: false,
             progressed: false,

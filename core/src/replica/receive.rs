@@ -2,12 +2,13 @@
 
 use super::staging::Staging;
 use super::{Connection, Event, Greeting, Offence, Phase, Replica, STALE_MS};
-use crate::apply::{ApplyError, scope_digest};
+use crate::apply::ApplyError;
 use crate::clock::Now;
 use crate::command::{
     Action, Hello, Line, Logged, PROTOCOL, Ping, Proof, Ready, Resume, Steer, Trust, decode, lines, unknown_feature,
 };
 use crate::freshness::{Freshness, Heard};
+use crate::id::Id;
 use crate::node::{Node, Publication};
 use crate::position::Position;
 use crate::scope::Scope;
@@ -117,6 +118,9 @@ impl<S: Store> Replica<S> {
                 staging.collection_ends(self.node.store(), &collection, keys, digest)
             }
             (Steer::Ready(ready), Phase::Staging(..)) => self.receive_ready(connection, &ready, now, events),
+            (Steer::Path(path), Phase::Staging(..) | Phase::Tail | Phase::AwaitEnd) => {
+                self.receive_path(connection, path)
+            }
             (Steer::Ping(None), Phase::Staging(..) | Phase::Tail | Phase::AwaitEnd) => Ok(()),
             (Steer::Ping(Some(ping)), Phase::Tail) => self.receive_ping(connection, ping, now, events),
             (Steer::End(end), Phase::Staging(..) | Phase::Tail | Phase::AwaitEnd) => {
@@ -126,6 +130,26 @@ impl<S: Store> Replica<S> {
             }
             (steer, _) => Err(unexpected(steer.name(), connection)),
         }
+    }
+
+    /// This node must not follow itself, however far away.
+    fn check_path(&self, path: &[Id]) -> Result<(), Offence> {
+        let own = self.node.instance();
+        if path.last() == Some(&own) {
+            return Err(Offence::SameInstance);
+        }
+        if path.contains(&own) { Err(Offence::Loop) } else { Ok(()) }
+    }
+
+    fn receive_path(&self, connection: &mut Connection, path: Vec<Id>) -> Result<(), Offence> {
+        self.check_path(&path)?;
+        if let Some(hello) = &mut connection.hello {
+            if connection.caught_up {
+                self.node.set_path(&path);
+            }
+            hello.path = path;
+        }
+        Ok(())
     }
 
     fn receive_hello(
@@ -142,13 +166,7 @@ impl<S: Store> Replica<S> {
         if let Some(followed) = progress.cluster.filter(|&cluster| cluster != hello.cluster) {
             return Err(Offence::OtherCluster { followed, met: hello.cluster });
         }
-        let own = self.node.instance();
-        if hello.path.last() == Some(&own) {
-            return Err(Offence::SameInstance);
-        }
-        if hello.path.contains(&own) {
-            return Err(Offence::Loop);
-        }
+        self.check_path(&hello.path)?;
         if let Some(feature) = unknown_feature(hello.requires.iter().map(|name| &**name)) {
             return Err(Offence::UnsupportedFeature(feature.into()));
         }
@@ -314,6 +332,7 @@ impl<S: Store> Replica<S> {
         run.apply(command, range).map_err(|error| Offence::from_apply(error, held, seq))?;
         self.stats.commands += 1;
         connection.lines_since += 1;
+        connection.tail_commands += 1;
         connection.progressed = true;
         Ok(())
     }
@@ -336,14 +355,17 @@ impl<S: Store> Replica<S> {
         }
         match (ping.proof, progress.scope.is_narrowed_by_prefix()) {
             (Proof::Digest(digest), false) => {
-                let collections = self.node.store().collections()?;
-                if scope_digest(&collections) != digest {
+                if self.node.digest()? != digest {
                     self.needs_baseline(progress)?;
                     return Err(Offence::Diverged { seq: ping.seq });
                 }
             }
-            (Proof::Lines(lines), true) => {
-                if connection.lines.is_some_and(|before| before + connection.lines_since != lines) {
+            (Proof::Lines { lines, sent }, true) => {
+                let missing = match sent {
+                    Some(sent) => sent != connection.tail_commands,
+                    None => connection.lines.is_some_and(|before| before + connection.lines_since != lines),
+                };
+                if missing {
                     // What came behind the missing line is applied: no cursor leads back to it.
                     self.needs_baseline(progress)?;
                     return Err(Offence::Gap { held, seq: ping.seq });

@@ -25,7 +25,7 @@ fn connect(parent: &Arc<Node<MemoryStore>>, child: &mut Replica<MemoryStore>, no
 /// What the parent has to say now, in chunks.
 fn chunks(stream: &mut Stream<MemoryStore>, now: Now) -> Vec<Vec<u8>> {
     let chunk = |stream: &mut Stream<MemoryStore>| match stream.next(now) {
-        Step::Chunk(chunk) => Some(chunk.to_vec()),
+        Step::Chunk { bytes: chunk, .. } => Some(chunk.to_vec()),
         _ => None,
     };
     std::iter::from_fn(|| chunk(stream)).collect()
@@ -160,6 +160,63 @@ fn two_that_take_each_other_for_their_parent_at_the_same_moment_find_out() {
     }
     let mut again = connect(other.node(), &mut one, at(40));
     assert_eq!(deliver(&chunks(&mut again, at(40)), &mut one, at(40)).1, Err(Offence::Loop));
+}
+
+#[test]
+fn three_that_follow_each_other_in_a_circle_find_out_each() {
+    let writer = Parent::new(options(Role::Primary));
+    let mut circle = [("a", 1), ("b", 2), ("c", 3)].map(|(name, instance)| replica(name, instance));
+    for replica in &mut circle {
+        let mut stream = connect(&writer.node, replica, at(0));
+        deliver(&chunks(&mut stream, at(0)), replica, at(0)).1.unwrap();
+        replica.closed(Cause::Lost, 0);
+    }
+    let parents = [1, 2, 0].map(|index: usize| Arc::clone(circle[index].node()));
+    // Each is asked before it has an answer: a follows b, b follows c, c follows a. No child is in the path of its parent
+    // yet, so nobody can know before the paths have gone round.
+    let mut links = [0, 1, 2].map(|index: usize| connect(&parents[index], &mut circle[index], at(10)));
+    let mut found = [false; 3];
+    for ms in [20, 30, 40, 50] {
+        let said = links.each_mut().map(|stream| chunks(stream, at(ms)));
+        for (index, chunks) in said.iter().enumerate() {
+            let child = &mut circle[index];
+            let (events, outcome) = deliver(chunks, child, at(ms));
+            let cause = match (events.last(), outcome) {
+                (_, Err(Offence::Loop)) => {
+                    found[index] = true;
+                    continue;
+                }
+                (Some(Event::Ended(end)), Ok(())) if end.detail == "path_changed" => Cause::Ended(end.clone()),
+                (_, Ok(())) => continue,
+                other => panic!("{other:?}"),
+            };
+            child.closed(cause, 0);
+            links[index] = connect(&parents[index], child, at(ms));
+        }
+    }
+    assert_eq!(found, [true; 3]);
+}
+
+#[test]
+fn a_changed_path_is_told_to_children_and_goes_on_to_theirs() {
+    let mut chain = Chain::new();
+    let mut grandchild = replica("grandchild", 3);
+    let mut third_hop = connect(chain.reader.node(), &mut grandchild, at(0));
+    deliver(&chunks(&mut third_hop, at(0)), &mut grandchild, at(0)).1.unwrap();
+    let id = |instance| Id::from_bytes([instance; 16]);
+    assert_eq!(grandchild.node().path(), [0xa1, 1, 2, 3].map(id));
+    // The relay follows another relay from now on, then it takes a new instance.
+    chain.relay.node().set_path(&[0xa1, 0xb1].map(id));
+    chain.pass_second(10);
+    deliver(&chunks(&mut third_hop, at(10)), &mut grandchild, at(10)).1.unwrap();
+    assert_eq!(grandchild.node().path(), [0xa1, 0xb1, 1, 2, 3].map(id));
+    chain.relay.node().set_instance(id(9));
+    chain.pass_second(20);
+    deliver(&chunks(&mut third_hop, at(20)), &mut grandchild, at(20)).1.unwrap();
+    assert_eq!(grandchild.node().path(), [0xa1, 0xb1, 9, 2, 3].map(id));
+    assert_eq!(grandchild.stats().connections, 1);
+    // Told once.
+    assert!(chunks(&mut third_hop, at(21)).is_empty());
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub(crate) fn open(
 /// All the stream has to say now.
 pub(crate) fn said(stream: &mut Stream<MemoryStore>, now: Now) -> String {
     let mut text = String::new();
-    while let Step::Chunk(chunk) = stream.next(now) {
+    while let Step::Chunk { bytes: chunk, .. } = stream.next(now) {
         text += core::str::from_utf8(&chunk).unwrap();
     }
     text

@@ -2,13 +2,14 @@
 
 use crate::parent::{Parent, at, empty_store, open, options, request, said, scope};
 use bytes::Bytes;
+use headwater_core::apply::scope_digest;
 use headwater_core::command::{End, EndReason};
 use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
-use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::node::{Child, Node, NodeOptions, Role};
 use headwater_core::scope::Scope;
 use headwater_core::store::{Progress, Store};
-use headwater_core::stream::{OpenError, Request, Step, Stream};
+use headwater_core::stream::{OpenError, Request, Step, Stream, Supply};
 use headwater_core::writer::WriteAction;
 use std::sync::Arc;
 
@@ -184,6 +185,43 @@ fn a_closing_node_says_how_it_ends() {
     );
 }
 
+#[test]
+fn one_child_can_be_ended_and_the_first_reason_stands() {
+    let parent = Parent::new(options(Role::Primary));
+    let mut streams = ["a", "b"].map(|credential| {
+        let request = request("\"**\"", None);
+        let mut stream = Stream::open(&parent.node, request, credential, &Scope::Everything, None, at(0)).unwrap();
+        said(&mut stream, at(0));
+        stream
+    });
+    let revoked = |reason| End { reason, detail: String::new(), retry_ms: 7, parents: Vec::new() };
+    let how = |reason| move |child: &Child| (child.credential == "a").then(|| revoked(reason));
+    parent.node.end(how(EndReason::Revoked));
+    parent.node.end(how(EndReason::TokenExpired));
+    assert!(said(&mut streams[0], at(1)).starts_with(r#"{"type":"END","reason":"revoked","retryMs":7"#));
+    assert!(matches!(streams[0].next(at(1)), Step::End));
+    assert_eq!(said(&mut streams[1], at(1)), "");
+}
+
+#[test]
+fn who_is_refused_supersedes_nobody() {
+    let mut parent = Parent::new(NodeOptions { baselines_max: 1, ..options(Role::Primary) });
+    let named = |scope: &str| Request { instance: Some(Id::from_bytes([1; 16])), ..request(scope, None) };
+    let mut healthy = open(&parent.node, named("\"**\""), None, at(0)).unwrap();
+    said(&mut healthy, at(0));
+    let mut other = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    let refused = open(&parent.node, named("\"**\""), None, at(0)).err();
+    assert_eq!(refused, Some(OpenError::Overloaded("baselines")));
+    let ahead = Request { cursor: request("\"**\"", Some(("99.1", "\"**\""))).cursor, ..named("\"**\"") };
+    let mut elsewhere = open(&parent.node, ahead, None, at(0)).unwrap();
+    assert!(said(&mut elsewhere, at(0)).contains(r#""reason":"elsewhere""#));
+    parent.set("c", "a", 1);
+    assert!(said(&mut healthy, at(1)).starts_with(r#"{"type":"SET""#));
+    said(&mut other, at(1));
+    drop(open(&parent.node, named("\"**\""), None, at(1)).unwrap());
+    assert!(said(&mut healthy, at(2)).contains(r#""reason":"superseded""#));
+}
+
 fn waits_until(stream: &mut Stream<impl Store>, ms: u64) -> u64 {
     match stream.next(at(ms)) {
         Step::Wait(until) => until,
@@ -236,7 +274,7 @@ fn a_child_that_fell_off_the_feed_is_served_from_the_log() {
         parent.set("c", "b", 6);
         let Step::History(after) = stream.next(at(10)) else { panic!("they are not in memory") };
         assert_eq!(after, position);
-        stream.supply(Some((Bytes::copy_from_slice(&parent.log[from..]), position + 2)));
+        stream.supply(Supply::Lines { bytes: Bytes::copy_from_slice(&parent.log[from..]), through: position + 2 });
         let text = said(&mut stream, at(10));
         let sets = text.lines().filter(|line| line.starts_with(r#"{"type":"SET""#)).count();
         assert_eq!(sets, if scope.contains('a') { 1 } else { 2 }, "{text}");
@@ -244,10 +282,169 @@ fn a_child_that_fell_off_the_feed_is_served_from_the_log() {
         // Gone from the log too.
         parent.set("c", "a", 7);
         assert!(matches!(stream.next(at(610)), Step::History(_)));
-        stream.supply(None);
+        stream.supply(Supply::Gone);
         assert!(said(&mut stream, at(610)).contains(r#""reason":"retry","detail":"trimmed""#));
         assert!(matches!(stream.next(at(610)), Step::End));
     }
+}
+
+#[test]
+fn a_log_that_lags_behind_the_feed_is_asked_again_and_the_child_hears_that_it_lives() {
+    let feed = FeedLimits { bytes_max: 0, ..FeedLimits::default() };
+    let mut parent = Parent::new(NodeOptions { feed, ..options(Role::Primary) });
+    let mut stream = open(&parent.node, request("\"**\"", None), Some(0), at(0)).unwrap();
+    said(&mut stream, at(0));
+    parent.set("c", "a", 5);
+    let mut pings = 0;
+    let mut ms = 10;
+    let mut not_yet = |stream: &mut Stream<_>| {
+        assert!(matches!(stream.next(at(ms)), Step::History(2)));
+        stream.supply(Supply::NotYet);
+        loop {
+            match stream.next(at(ms)) {
+                Step::Wait(until) => {
+                    assert!(until > ms);
+                    ms = until;
+                }
+                Step::Chunk { bytes, commands: 0 } => {
+                    assert_eq!(bytes, "{\"type\":\"PING\"}\n");
+                    pings += 1;
+                }
+                Step::History(2) => return (ms, pings),
+                other => panic!("{other:?}"),
+            }
+            if ms > 2_000 {
+                return (ms, pings);
+            }
+        }
+    };
+    let mut asked = 0;
+    let (ms, pings) = loop {
+        let (ms, pings) = not_yet(&mut stream);
+        asked += 1;
+        assert!(asked < 100, "it is asked all the time");
+        if ms > 2_000 {
+            break (ms, pings);
+        }
+    };
+    assert!((10..=30).contains(&asked) && (3..=4).contains(&pings), "asked {asked} times, {pings} PINGs in {ms} ms");
+    assert!(matches!(stream.next(at(ms)), Step::History(2)));
+    let line = parent.log[parent.log.iter().rposition(|&byte| byte == b'{').unwrap()..].to_vec();
+    stream.supply(Supply::Lines { bytes: line.into(), through: 3 });
+    assert!(said(&mut stream, at(ms)).contains(r#"{"type":"SET","collection":"c","seq":3"#));
+    // A log that never gets there is given up.
+    parent.set("c", "a", 3_000);
+    let mut ms = 3_000;
+    let end = loop {
+        match stream.next(at(ms)) {
+            Step::History(_) => stream.supply(Supply::NotYet),
+            Step::Wait(until) => ms = until,
+            Step::Chunk { bytes, .. } if bytes.starts_with(b"{\"type\":\"END\"") => break bytes,
+            Step::Chunk { .. } => {}
+            Step::End => panic!("it says END first"),
+        }
+        assert!(ms < 100_000, "it is never given up");
+    };
+    assert!(String::from_utf8(end.to_vec()).unwrap().contains("trimmed"));
+    assert!((30_000..40_000).contains(&ms), "{ms}");
+}
+
+#[test]
+fn a_log_without_lines_for_the_scope_leads_on_to_the_feed() {
+    let feed = FeedLimits { bytes_max: 0, ..FeedLimits::default() };
+    let mut parent = Parent::new(NodeOptions { feed, ..options(Role::Primary) });
+    parent.set("c", "a", 1);
+    let mut stream =
+        open(&parent.node, request(r#"{"d":[""]}"#, Some(("10.2", r#"{"d":[""]}"#))), Some(0), at(2)).unwrap();
+    assert_eq!(field(&said(&mut stream, at(2)), "resume"), "tail");
+    stream.supply(Supply::Lines { bytes: Bytes::new(), through: 3 });
+    let text = said(&mut stream, at(2));
+    assert!(text.starts_with(r#"{"type":"PING","seq":3,"#), "{text}");
+}
+
+#[test]
+fn the_first_ping_on_a_connection_tells_how_many_commands_were_sent_by_it() {
+    let mut parent = Parent::new(NodeOptions {
+        feed: FeedLimits { bytes_max: 700, ..FeedLimits::default() },
+        ..options(Role::Primary)
+    });
+    let narrow = r#"{"c":["eu:"]}"#;
+    let mut first = open(&parent.node, request(narrow, None), Some(0), at(0)).unwrap();
+    let counts = |text: &str| {
+        let ping = text.lines().last().filter(|line| line.contains("\"PING\"")).unwrap();
+        (field(ping, "lines"), field(ping, "sent"))
+    };
+    assert_eq!(counts(&said(&mut first, at(0))), ("0".into(), "0".into()));
+    parent.set("c", "us:1", 1);
+    parent.set("c", "eu:1", 1);
+    assert_eq!(said(&mut first, at(1)).lines().count(), 1);
+    assert_eq!(counts(&said(&mut first, at(600))), ("1".into(), "null".into()));
+    // Another connection counts by itself, with the same running count.
+    let mut second = open(&parent.node, request(narrow, Some(("10.3", narrow))), Some(0), at(700)).unwrap();
+    assert_eq!(counts(&said(&mut second, at(700))), ("1".into(), "1".into()));
+    parent.set("c", "eu:2", 701);
+    said(&mut second, at(701));
+    assert_eq!(counts(&said(&mut second, at(1_300))), ("2".into(), "null".into()));
+    // Neither reads until more went by than the feed holds: the running count begins anew, and `sent` with it.
+    let (from, after) = (parent.log.len(), parent.node.store().position().seq);
+    (0..20).for_each(|_| parent.set("c", "eu:3", 1_400));
+    let Step::History(asked) = second.next(at(1_400)) else { panic!("they are not in memory") };
+    assert_eq!(asked, after);
+    let through = parent.node.store().position().seq;
+    second.supply(Supply::Lines { bytes: Bytes::copy_from_slice(&parent.log[from..]), through });
+    assert_eq!(said(&mut second, at(1_400)).lines().count(), 20);
+    let (lines, sent) = counts(&said(&mut second, at(2_000)));
+    assert!(lines.parse::<u64>().unwrap() < 20, "{lines}");
+    assert_eq!(sent, "22");
+}
+
+#[test]
+fn a_chunk_says_how_many_commands_it_holds() {
+    let mut parent = Parent::new(options(Role::Primary));
+    parent.set("c", "a", 1);
+    parent.set("c", "b", 1);
+    let mut stream = open(&parent.node, request(r#"{"c":["a","x"]}"#, None), None, at(2)).unwrap();
+    let mut counted = |ms| {
+        let mut counted = Vec::new();
+        while let Step::Chunk { commands, .. } = stream.next(at(ms)) {
+            counted.push(commands);
+        }
+        counted
+    };
+    assert_eq!(counted(2), [0, 1, 0], "HELLO, the baseline with one entry, PING");
+    parent.set("c", "x\"y", 3);
+    parent.set("c", "b", 3);
+    assert_eq!(counted(3), [1]);
+}
+
+#[test]
+fn a_pings_digest_is_that_of_the_scope_whatever_was_written() {
+    let mut parent = Parent::new(options(Role::Primary));
+    let scopes = ["\"**\"", "\"*\"", r#"{"c":[""],"e":[""]}"#, r#"{"_keys":[""],"d":[""]}"#];
+    let mut streams = scopes.map(|asked| open(&parent.node, request(asked, None), None, at(0)).unwrap());
+    let mut check = |parent: &Parent, ms| {
+        for stream in &mut streams {
+            let text = said(stream, at(ms));
+            let ping = text.lines().last().filter(|line| line.contains("\"PING\"")).unwrap();
+            let collections = parent.node.store().collections().unwrap();
+            let covered = collections.iter().filter(|facts| stream.scope().touches(&facts.name));
+            assert_eq!(field(ping, "digest"), scope_digest(covered).to_wire(), "{} at {ms}", stream.scope());
+        }
+    };
+    check(&parent, 0);
+    for name in ["_keys", "d", "e", "f"] {
+        parent.write(name, WriteAction::Create, 600);
+        parent.set(name, "k", 600);
+    }
+    parent.set("c", "a", 600);
+    parent.set("c", "b", 600);
+    check(&parent, 700);
+    parent.write("e", WriteAction::Drop, 1_300);
+    parent.write("c", WriteAction::Drop, 1_300);
+    parent.write("c", WriteAction::Create, 1_300);
+    parent.open(20);
+    check(&parent, 1_400);
+    assert_eq!(parent.node.digest().unwrap(), scope_digest(&parent.node.store().collections().unwrap()));
 }
 
 #[test]
@@ -279,7 +476,7 @@ fn a_baseline_is_exact_while_the_writer_goes_on() {
     let mut stream = open(&parent.node, request("\"**\"", None), None, at(2)).unwrap();
     let mut text = String::new();
     let mut pieces = 0;
-    while let Step::Chunk(chunk) = stream.next(at(3)) {
+    while let Step::Chunk { bytes: chunk, .. } = stream.next(at(3)) {
         text += core::str::from_utf8(&chunk).unwrap();
         pieces += 1;
         if pieces < 5 {

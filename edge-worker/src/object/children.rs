@@ -6,7 +6,7 @@ use crate::store::SqliteStore;
 use futures_util::stream;
 use headwater_core::api::{ApiError, CONTENT_NDJSON};
 use headwater_core::credentials::Grant;
-use headwater_core::stream::{Request, Step, Stream};
+use headwater_core::stream::{Request, Step, Stream, Supply};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -58,13 +58,13 @@ impl Child {
             }
             let now = self.object.clock.now();
             match self.stream.next(now) {
-                Step::Chunk(bytes) => return Poll::Ready(Some(bytes.to_vec())),
+                Step::Chunk { bytes, .. } => return Poll::Ready(Some(bytes.to_vec())),
                 Step::Wait(until) => {
                     let ms = until.saturating_sub(now.mono_ms).max(1);
                     self.rest = Some(self.object.published.next_within(ms));
                 }
                 // There is no log here: what is not in the feed comes by a baseline.
-                Step::History(_) => self.stream.supply(None),
+                Step::History(_) => self.stream.supply(Supply::Gone),
                 Step::End => return Poll::Ready(None),
             }
         }

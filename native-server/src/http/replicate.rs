@@ -6,7 +6,6 @@
 use super::{body, guard};
 use crate::bell::Listener;
 use crate::clock;
-use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::wal::ReadError;
 use axum::body::{Body, HttpBody};
@@ -16,7 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{Answer, ApiError, CONTENT_NDJSON};
 use headwater_core::store::memory::{MemorySnapshot, MemoryStore};
-use headwater_core::stream::{Request, Step, Stream};
+use headwater_core::stream::{Request, Step, Stream, Supply};
 use http_body::Frame;
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,8 +25,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Longest request, its scope included.
-const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Longest request: two scopes and a label, with room for what is not known yet.
+const REQUEST_BYTES_MAX: usize = 256 << 10;
 
 /// Opens a stream.
 ///
@@ -38,7 +37,7 @@ pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> R
     let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
     let body = body::read(body, REQUEST_BYTES_MAX).await?;
     let request = Request::from_body(&body)?;
-    let floor = server.log.floor();
+    let floor = server.log.floor(server.node.feed_floor());
     let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;
     server.metrics.replication_streams_total.one();
     let answer: Answer<MemorySnapshot> = server.as_of(Answer::json(Bytes::new()));
@@ -55,7 +54,7 @@ pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> R
     Ok(response)
 }
 
-type Read = Pin<Box<dyn Future<Output = Result<Option<(Bytes, u64)>, ReadError>> + Send>>;
+type Read = Pin<Box<dyn Future<Output = Result<Supply, ReadError>> + Send>>;
 
 struct StreamBody {
     stream: Stream<MemoryStore>,
@@ -76,16 +75,16 @@ impl StreamBody {
     /// Waits for what is missing in the feed to come from the log.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(read) = &mut self.read else { return Poll::Ready(()) };
-        let lines = match read.as_mut().poll(context) {
+        let supply = match read.as_mut().poll(context) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(lines)) => lines,
+            Poll::Ready(Ok(supply)) => supply,
             Poll::Ready(Err(error)) => {
                 tracing::error!(%error, "the log cannot be read for a stream; the child gets a baseline");
-                None
+                Supply::Gone
             }
         };
         self.read = None;
-        self.stream.supply(lines);
+        self.stream.supply(supply);
         Poll::Ready(())
     }
 
@@ -111,8 +110,8 @@ impl HttpBody for StreamBody {
             }
             this.listener.attend();
             match this.stream.next(clock::now()) {
-                Step::Chunk(bytes) => {
-                    count_commands(&this.server.metrics, &bytes);
+                Step::Chunk { bytes, commands } => {
+                    this.server.metrics.replication_commands_sent_total.add(commands);
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Step::Wait(until_mono_ms) => {
@@ -128,14 +127,5 @@ impl HttpBody for StreamBody {
                 Step::End => return Poll::Ready(None),
             }
         }
-    }
-}
-
-/// Counts the commands and entries in a chunk. Lines that steer the stream come in chunks of their own, or around
-/// entries, where they are few.
-fn count_commands(metrics: &Metrics, chunk: &Bytes) {
-    const STEERING: [&[u8]; 3] = [b"{\"type\":\"HELLO\"", b"{\"type\":\"PING\"", b"{\"type\":\"END\""];
-    if !STEERING.iter().any(|start| chunk.starts_with(start)) {
-        metrics.replication_commands_sent_total.add(chunk.iter().filter(|&&byte| byte == b'\n').count() as u64);
     }
 }

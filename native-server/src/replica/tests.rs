@@ -18,6 +18,7 @@ use headwater_core::position::{EpochStart, EpochTable, Position};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, SnapshotError, Store};
+use headwater_core::stream::Supply;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,18 +197,20 @@ async fn streams_read_from_the_disk_only_while_it_leads_on_to_the_state() {
     bench.disk.end().await;
     let mut bench = Bench::start(data.path());
     let held = history(21, 50);
-    assert_eq!(bench.log.after(20).await.unwrap(), Some((held, 50)));
+    assert_eq!(bench.log.after(20).await.unwrap(), Supply::Lines { bytes: held, through: 50 });
+    assert_eq!(bench.log.after(50).await.unwrap(), Supply::NotYet);
+    assert_eq!((bench.log.floor(50), bench.log.floor(51)), (Some(0), None), "only while it reaches to the feed");
     bench.disk.doubt();
-    assert_eq!((bench.log.floor(), bench.log.after(20).await.unwrap()), (None, None));
+    assert_eq!((bench.log.floor(50), bench.log.after(20).await.unwrap()), (None, Supply::Gone));
     bench.disk.trust();
-    assert_eq!(bench.log.floor(), Some(0));
+    assert_eq!(bench.log.floor(50), Some(0));
     // Until the copy is through, the disk still holds the older state.
     bench.note(Vec::new(), true);
-    let shown = bench.log.floor();
+    let shown = bench.log.floor(50);
     assert!(shown.is_none() || shown == Some(50), "{shown:?}");
     let log = bench.log.clone();
     bench.disk.end().await;
-    assert_eq!(log.floor(), Some(50));
+    assert_eq!(log.floor(50), Some(50));
     assert_eq!(bench.state.failures(), 0);
 }
 

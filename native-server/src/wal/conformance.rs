@@ -268,7 +268,7 @@ fn opening_fences_the_older_appender(harness: &dyn Harness) {
     assert!(matches!(error, AppendError::NotDone(AppendCause::Fenced)), "{error}");
     let next = newer.next_seq() + 5;
     append(&mut newer, &group(next, 1, None)).unwrap();
-    assert!(run(older.reader.read(1, 1 << 20)).unwrap().is_some_and(|chunk| chunk.last == 5));
+    assert!(run(older.reader.read(1, 1 << 20)).unwrap().is_some_and(|chunk| chunk.through == 5));
 }
 
 fn keeps_its_cluster_and_refuses_another(harness: &dyn Harness) {
@@ -313,9 +313,9 @@ fn reads_back_exactly_what_is_durable(harness: &dyn Harness) {
         let chunk = run(reader.read(from, 1 << 20)).unwrap().unwrap();
         let expected: Vec<u8> =
             (from..=23).flat_map(|seq| [line(seq, (seq == 1).then_some(1000)), b"\n".to_vec()].concat()).collect();
-        assert_eq!((chunk.first, chunk.last, &chunk.lines[..]), (from, 23, &expected[..]));
+        assert_eq!((&chunk.lines[..], chunk.through), (&expected[..], 23));
     }
-    assert_eq!(run(reader.read(24, 1 << 20)).unwrap(), None);
+    assert_eq!((run(reader.read(24, 1 << 20)).unwrap(), reader.through()), (None, 23));
     let error = run(reader.read(0, 1 << 20)).unwrap_err();
     assert!(matches!(error, ReadError::Trimmed { floor: 1 }), "{error}");
 }
@@ -326,9 +326,10 @@ fn chunks_keep_to_their_bound_but_hold_a_line(harness: &dyn Harness) {
     for bound in [0, 1, 50, 100, 300] {
         let mut next = 1;
         while let Some(chunk) = run(opened.reader.read(next, bound)).unwrap() {
-            assert_eq!(chunk.first, next);
-            assert!(chunk.last == chunk.first || chunk.lines.len() <= bound, "{bound}");
-            next = chunk.last + 1;
+            let lines = chunk.lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            assert_eq!(lines, chunk.through + 1 - next, "{bound}");
+            assert!(lines == 1 || chunk.lines.len() <= bound, "{bound}");
+            next = chunk.through + 1;
         }
         assert_eq!(next, 21, "{bound}");
     }

@@ -146,6 +146,10 @@ impl LogReader for Ring {
         self.held().trimmed + 1
     }
 
+    fn through(&self) -> u64 {
+        self.held().last()
+    }
+
     fn read(&self, from: u64, bytes_max: usize) -> BoxFuture<'_, Result<Option<Chunk>, ReadError>> {
         let held = self.held();
         let result = match from.checked_sub(held.trimmed + 1) {
@@ -162,7 +166,7 @@ impl LogReader for Ring {
                     lines.extend_from_slice(line);
                     last += 1;
                 }
-                Ok(Some(Chunk { first: from, last: last - 1, lines: lines.freeze() }))
+                Ok(Some(Chunk { lines: lines.freeze(), through: last - 1 }))
             }
         };
         Box::pin(std::future::ready(result))
@@ -192,7 +196,9 @@ impl Appender for MemoryAppender {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conformance::{TestDirectory, append, group, open, open_and_write, open_with, options, run};
+    use super::super::conformance::{
+        TestDirectory, append, group, line, open, open_and_write, open_with, options, run,
+    };
     use super::super::file::FileWal;
     use super::*;
 
@@ -208,7 +214,8 @@ mod tests {
                 let floor = opened.reader.floor();
                 assert!(first - floor <= 1, "{bounds:?}: {floor} after {first}");
                 let chunk = run(opened.reader.read(floor, 1 << 20)).unwrap().unwrap();
-                assert_eq!((chunk.first, chunk.last), (floor, first + 2));
+                assert_eq!(chunk.through, first + 2);
+                assert!(chunk.lines.starts_with(&line(floor, (floor == 1).then_some(opened.epoch))));
                 let error = run(opened.reader.read(floor - 1, 1 << 20)).unwrap_err();
                 assert!(matches!(error, ReadError::Trimmed { floor: held } if held == floor), "{error}");
             }

@@ -153,23 +153,26 @@ pub trait LogReader: Send + Sync {
     /// The lowest seq from which everything is still held; one above the head when nothing is.
     fn floor(&self) -> u64;
 
-    /// Reads lines from `from` on, until `bytes_max` bytes are reached or the durable end; at least one line however
-    /// long. `None`: nothing at or above `from` is durable yet.
+    /// The seq up to which everything is durable. In a replica's log it may lie beyond the last line: its scope leaves
+    /// some out.
+    fn through(&self) -> u64;
+
+    /// Reads lines from `from` on, until `bytes_max` bytes are reached or the durable end. `None`: the log does not reach
+    /// to `from` yet.
     ///
     /// # Errors
     /// See [`ReadError`].
     fn read(&self, from: u64, bytes_max: usize) -> BoxFuture<'_, Result<Option<Chunk>, ReadError>>;
 }
 
-/// Consecutive lines of the log.
+/// All that a log holds from the seq asked for up to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Seq of the first line.
-    pub first: u64,
-    /// Seq of the last line.
-    pub last: u64,
-    /// The lines, each ended by `\n`.
+    /// The lines, each ended by `\n`, at least one however long. None only in a replica's log, where there are none up
+    /// to its end.
     pub lines: Bytes,
+    /// The seq up to which they are all: the last line's, or at the end of the log what is durable.
+    pub through: u64,
 }
 
 /// Turns a URL into the log it names, without touching it yet.

@@ -132,8 +132,22 @@ fn commands_that_steer_a_stream() {
         r#"{"type":"PING","seq":830,"at":123,"digest":"xxh3:99aa06d3014798d86001c324468d497f"}"#,
     );
     spelled(
-        &Line::Steer(Steer::Ping(Some(Ping { seq: 830, at: 123, clock: None, proof: Proof::Lines(0) }))),
+        &Line::Steer(Steer::Ping(Some(Ping {
+            seq: 830,
+            at: 123,
+            clock: None,
+            proof: Proof::Lines { lines: 0, sent: None },
+        }))),
         r#"{"type":"PING","seq":830,"at":123,"lines":0}"#,
+    );
+    let proof = Proof::Lines { lines: 7, sent: Some(2) };
+    spelled(
+        &Line::Steer(Steer::Ping(Some(Ping { seq: 830, at: 123, clock: Some(124), proof }))),
+        r#"{"type":"PING","seq":830,"at":123,"clock":124,"lines":7,"sent":2}"#,
+    );
+    spelled(
+        &Line::Steer(Steer::Path(vec![Id::from_bytes([0xa1; 16])])),
+        r#"{"type":"PATH","path":["a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"]}"#,
     );
     let end =
         End { reason: EndReason::Retry, detail: "shutdown".into(), retry_ms: 500, parents: vec!["http://b".into()] };

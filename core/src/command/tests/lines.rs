@@ -214,7 +214,8 @@ fn hello() -> BoxedStrategy<Hello<'static>> {
 }
 
 fn steer() -> impl Strategy<Value = Steer<'static>> {
-    let proof = prop_oneof![digest().prop_map(Proof::Digest), number().prop_map(Proof::Lines)].boxed();
+    let lines = (number(), option::of(number())).prop_map(|(lines, sent)| Proof::Lines { lines, sent });
+    let proof = prop_oneof![digest().prop_map(Proof::Digest), lines].boxed();
     let ping = (ordinal(), number(), option::of(number()), proof);
     let ping = ping.prop_map(|(seq, at, clock, proof)| Ping { seq, at, clock, proof });
     let ready = (ordinal(), number(), digest(), epochs()).prop_map(|(seq, collections, digest, epochs)| Ready {
@@ -237,6 +238,7 @@ fn steer() -> impl Strategy<Value = Steer<'static>> {
         }),
         ready.prop_map(Steer::Ready),
         option::of(ping).prop_map(Steer::Ping),
+        vec(id(), 0..4).prop_map(Steer::Path),
         end.prop_map(Steer::End),
     ]
 }

@@ -181,10 +181,17 @@ fn put_steer(steer: &Steer<'_>, put: &mut impl FnMut(&str, Value)) {
                 }
                 match ping.proof {
                     Proof::Digest(digest) => put("digest", digest.to_wire().into()),
-                    Proof::Lines(lines) => put("lines", lines.into()),
+                    Proof::Lines { lines, sent } => {
+                        put("lines", lines.into());
+                        sent.into_iter().for_each(|sent| put("sent", sent.into()));
+                    }
                 }
             }
             "PING"
+        }
+        Steer::Path(path) => {
+            put("path", path.iter().map(crate::id::Id::to_string).collect());
+            "PATH"
         }
         Steer::End(end) => {
             put("reason", end.reason.word().into());

@@ -9,6 +9,7 @@ mod writer;
 
 use crate::random::Random;
 use bytes::Bytes;
+use headwater_core::apply::scope_digest;
 use headwater_core::clock::Now;
 use headwater_core::command::{End, EndReason};
 use headwater_core::node::Node;
@@ -16,7 +17,7 @@ use headwater_core::replica::Cause;
 use headwater_core::scope::Scope;
 use headwater_core::store::Store;
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::stream::{OpenError, Request, Step, Stream};
+use headwater_core::stream::{OpenError, Request, Step, Stream, Supply};
 use member::{Link, Member, Mischief, Peer, Seen};
 use std::sync::Arc;
 use truth::{Picture, Truth};
@@ -115,7 +116,7 @@ impl World {
         let mut open = true;
         for _ in 0..most {
             match stream.next(clock) {
-                Step::Chunk(chunk) => {
+                Step::Chunk { bytes: chunk, .. } => {
                     let (now, random) = (self.now, &mut self.random);
                     let link = self.members[index].link.as_mut().expect("it was there");
                     link.carry(chunk, now, random);
@@ -137,14 +138,17 @@ impl World {
     }
 
     /// What a parent's log holds after a seq: a few lines at a time.
-    fn history(&mut self, peer: Peer, after: u64) -> Option<(Bytes, u64)> {
+    fn history(&mut self, peer: Peer, after: u64) -> Supply {
+        if self.random.once_in(8) {
+            // It is stored behind the feed.
+            return Supply::NotYet;
+        }
         let most = 1 + self.random.below(20) as usize;
         let (lines, head): (Vec<(u64, Bytes)>, u64) = match peer {
             Peer::Writer(place) => {
-                let writer = self.writers[place].as_ref()?;
-                if after < writer.floor {
-                    return None;
-                }
+                let Some(writer) = self.writers[place].as_ref().filter(|writer| after >= writer.floor) else {
+                    return Supply::Gone;
+                };
                 let log = self.truth.log(writer.epoch);
                 let behind = log.iter().enumerate().skip(after as usize).take(most);
                 let line = |(index, written): (usize, &truth::Written)| {
@@ -154,14 +158,16 @@ impl World {
             }
             Peer::Member(parent) => {
                 let parent = &self.members[parent];
-                let log = parent.log.as_ref().filter(|_| after >= parent.log_floor)?;
+                let Some(log) = parent.log.as_ref().filter(|_| after >= parent.log_floor) else {
+                    return Supply::Gone;
+                };
                 let behind = log.iter().filter(|(seq, _)| *seq > after).take(most);
                 (behind.cloned().collect(), parent.node().store().position().seq)
             }
         };
         let last = if lines.len() < most { head } else { lines.last().map_or(head, |(seq, _)| *seq) };
         let lines: Vec<u8> = lines.iter().flat_map(|(_, line)| line.to_vec()).collect();
-        Some((lines.into(), last))
+        Supply::Lines { bytes: lines.into(), through: last }
     }
 
     /// Breaks every connection to `peer`.
@@ -312,6 +318,8 @@ impl World {
             let (expected, found) = (state.within(&progress.scope), Picture::of(node.store(), &progress.scope));
             assert!(found == expected, "m{index} at {position} of {}: {}", progress.scope, found.difference(&expected));
             assert!(progress.epochs.holds(position), "m{index} at {position} with {:?}", progress.epochs);
+            let counted = scope_digest(&node.store().collections().unwrap());
+            assert_eq!(node.digest(), Ok(counted), "m{index} at {position}: its digest was not followed rightly");
         }
     }
 
@@ -476,6 +484,8 @@ fn whatever_happens_each_replica_is_a_prefix_of_its_log_and_ends_at_the_writer()
         ("ends", sum(|seen| seen.ends)),
     ];
     println!("{counts:?}");
+    // Whatever is lost or comes twice, no two states of the same position differ.
+    assert_eq!(sum(|seen| seen.diverged), 0);
     // A world in which something never happens proves nothing about it.
     assert!(!every || counts.iter().all(|(_, count)| *count > 5), "{counts:?}");
 }

@@ -114,7 +114,8 @@ impl FileWal {
         manifest.segment = Some(SegmentPlace { number: place.number, start: found.end, synced: found.end });
         manifest.write(storage)?;
 
-        let durable = Durable { end: found.end, floor: found.floor, last: found.last, index: found.index };
+        let (through, index) = (found.through, found.index);
+        let durable = Durable { end: found.end, floor: found.floor, last: found.last, through, index };
         let shared = Arc::new(Shared::new(file, path, found.salt, durable));
         self.current = Some(shared.clone());
         self.known_synced = None;

@@ -129,7 +129,8 @@ impl ReplicaLog {
         manifest.write(&*storage)?;
         remove_others(&*storage, place.number)?;
 
-        let durable = Durable { end: found.end, floor: found.floor, last: found.last, index: found.index };
+        let (through, index) = (found.through, found.index);
+        let durable = Durable { end: found.end, floor: found.floor, last: found.last, through, index };
         let shared = Arc::new(Shared::new(file, path.clone(), found.salt, durable));
         let end = SegmentEnd { offset: found.end, sum: found.sum, opening: manifest.opening };
         let writer = SegmentWriter::new(shared, lock.clone(), end);
@@ -177,7 +178,7 @@ impl ReplicaLog {
         self.next_number = number.checked_add(1).ok_or_else(too_many)?;
         let (file, salt, sum) = create_segment(&*self.storage, number)?;
         let end = empty_end(sum, self.manifest.opening);
-        let durable = Durable { end: end.offset, floor: None, last: 0, index: Index::default() };
+        let durable = Durable { end: end.offset, floor: None, last: 0, through: 0, index: Index::default() };
         let shared = Shared::new(file, self.storage.path(&segment_name(number)), salt, durable);
         let writer = SegmentWriter::new(Arc::new(shared), self.lock.clone(), end);
         Ok(Rebase { log: self, writer, number, in_baseline: true, complete: false, offered: false, last: 0 })

@@ -57,6 +57,8 @@ pub(super) struct Found {
     pub(super) floor: Option<u64>,
     /// Seq of the last record, 0 when there is none.
     pub(super) last: u64,
+    /// The highest seq that a record or progress tells, 0 when none does.
+    pub(super) through: u64,
     pub(super) index: Index,
     pub(super) epochs: Vec<EpochStart>,
 }
@@ -85,6 +87,7 @@ pub(super) fn scan(
         group_start: begin,
         floor: None,
         last: 0,
+        through: 0,
         index: Index::default(),
         epochs: Vec::new(),
     };
@@ -171,6 +174,7 @@ impl Found {
         if let Some(floor) = kind.floor(seq) {
             self.floor.get_or_insert(floor);
         }
+        self.through = self.through.max(seq);
         if kind.is_record() {
             self.last = seq;
             self.index.add(seq, offset);

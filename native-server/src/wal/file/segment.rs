@@ -6,7 +6,7 @@ use super::super::{BoxFuture, Chunk, LogReader};
 use super::frame::{FrameContent, FramePlace, Kind, SEGMENT_HEADER_BYTES, encode, encode_segment_header};
 use super::index::Index;
 use super::walk::{Step, Walk, Window};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -55,6 +55,8 @@ pub(super) struct Durable {
     /// The lowest seq from which every record is held; `None` until a frame tells it.
     pub(super) floor: Option<u64>,
     pub(super) last: u64,
+    /// Seq up to which everything is held: the last record's, or the progress behind it.
+    pub(super) through: u64,
     pub(super) index: Index,
 }
 
@@ -92,38 +94,38 @@ impl Shared {
 
     /// [`LogReader::read`], on this thread.
     pub(super) fn read_now(&self, from: u64, bytes_max: usize) -> Result<Option<Chunk>, ReadError> {
-        let (end, offset) = {
+        let (end, through, offset) = {
             let durable = self.durable();
             if from < durable.floor() {
                 return Err(ReadError::Trimmed { floor: durable.floor() });
             }
+            if from > durable.through {
+                return Ok(None);
+            }
             match durable.index.offset(from) {
-                Some(offset) if from <= durable.last => (durable.end, offset),
-                _ => return Ok(None),
+                Some(offset) if from <= durable.last => (durable.end, durable.through, offset),
+                _ => return Ok(Some(Chunk { lines: Bytes::new(), through: durable.through })),
             }
         };
         let mut window = Window::new(&*self.file, end, READ_CHUNK_BYTES);
         let mut walk = Walk::new(self.salt, offset, None);
         let mut lines = BytesMut::new();
-        let (mut first, mut last) = (0, 0);
+        let mut last = 0;
         loop {
             let content = match walk.next(&mut window).map_err(ReadError::Io)? {
                 Step::Frame { content, .. } => content,
-                Step::End => break,
+                Step::End => return Ok(Some(Chunk { lines: lines.freeze(), through })),
                 Step::Bad(_) => return Err(ReadError::Damaged { file: self.path.clone(), offset: walk.offset() }),
             };
             if !content.kind.is_record() || content.seq < from {
                 continue;
             }
-            if lines.is_empty() {
-                first = content.seq;
-            } else if lines.len() + content.text.len() > bytes_max {
-                break;
+            if !lines.is_empty() && lines.len() + content.text.len() > bytes_max {
+                return Ok(Some(Chunk { lines: lines.freeze(), through: last }));
             }
             lines.extend_from_slice(content.text);
             last = content.seq;
         }
-        Ok((first > 0).then(|| Chunk { first, last, lines: lines.freeze() }))
     }
 }
 
@@ -133,6 +135,10 @@ pub(super) struct SegmentReader(pub(super) Arc<Shared>);
 impl LogReader for SegmentReader {
     fn floor(&self) -> u64 {
         self.0.durable().floor()
+    }
+
+    fn through(&self) -> u64 {
+        self.0.durable().through
     }
 
     fn read(&self, from: u64, bytes_max: usize) -> BoxFuture<'_, Result<Option<Chunk>, ReadError>> {
@@ -260,6 +266,7 @@ impl SegmentWriter {
             if let Some(floor) = kind.floor(seq) {
                 durable.floor.get_or_insert(floor);
             }
+            durable.through = durable.through.max(seq);
             if kind.is_record() {
                 durable.last = seq;
                 durable.index.add(seq, offset);

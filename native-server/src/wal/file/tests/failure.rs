@@ -108,7 +108,7 @@ fn a_full_disk_is_named_and_left_when_space_returns() {
     medium.fault(1, Fault::Full);
     let error = append(&mut opened, &group(6, 2, None)).unwrap_err();
     assert!(matches!(error, AppendError::NotDone(AppendCause::StorageFull(_))), "{error}");
-    assert!(run(opened.reader.read(1, 1 << 20)).unwrap().is_some_and(|chunk| chunk.last == 5));
+    assert!(run(opened.reader.read(1, 1 << 20)).unwrap().is_some_and(|chunk| chunk.through == 5));
     let error = open_with(&mut wal, &options(2000)).map(|_| ()).unwrap_err();
     assert!(error.is_transient() && error.is_storage_full(), "{error}");
     medium.heal();

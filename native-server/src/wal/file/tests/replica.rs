@@ -1,10 +1,12 @@
 //! A replica's disk gives back entries and progress that belong together, whatever happened.
 
+use super::super::super::Chunk;
 use super::super::super::conformance::{TestDirectory, run};
 use super::super::super::error::{AppendCause, AppendError, OpenError, ReadError};
 use super::super::replica::{ReplicaFrame, ReplicaLog, ReplicaOpened};
 use super::super::segment::segment_name;
 use super::medium::{Fault, Medium};
+use bytes::Bytes;
 
 /// What a replica makes of its disk: the lines in force, and the progress last found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -290,7 +292,34 @@ fn reads_back_the_lines_behind_the_baseline_holes_and_all() {
         assert_eq!(reader.floor(), 21);
         assert!(matches!(run(reader.read(20, 100)), Err(ReadError::Trimmed { floor: 21 })));
         let chunk = run(reader.read(32, 1 << 20)).unwrap().unwrap();
-        assert_eq!((chunk.first, chunk.last, &chunk.lines[..]), (33, 35, &b"{\"seq\":33}\n{\"seq\":35}\n"[..]));
-        assert_eq!(run(reader.read(36, 100)).unwrap(), None);
+        assert_eq!((&chunk.lines[..], chunk.through), (&b"{\"seq\":33}\n{\"seq\":35}\n"[..], 37));
+        let chunk = run(reader.read(32, 1)).unwrap().unwrap();
+        assert_eq!((&chunk.lines[..], chunk.through), (&b"{\"seq\":33}\n"[..], 33));
+    }
+}
+
+#[test]
+fn holds_everything_up_to_its_progress_though_no_line_reaches_so_far() {
+    let medium = Medium::new(1);
+    let (mut opened, _) = open(&medium).unwrap();
+    let mut state = rebase(&mut opened.log, 20, 3).unwrap();
+    let nothing = |through| Some(Chunk { lines: Bytes::new(), through });
+    let before = opened.log.reader();
+    assert_eq!((before.through(), run(before.read(21, 100)).unwrap()), (20, None));
+    append(&mut opened.log, &mut state, 31, 1).unwrap();
+    for progress in [40, 60] {
+        opened.log.append(&[ReplicaFrame::Progress { seq: progress, text: b"{}" }]).unwrap();
+    }
+    for reader in [opened.log.reader(), {
+        drop(opened);
+        open(&medium).unwrap().0.log.reader()
+    }] {
+        assert_eq!(reader.through(), 60);
+        for from in [32, 45, 60] {
+            assert_eq!(run(reader.read(from, 100)).unwrap(), nothing(60), "from {from}");
+        }
+        assert_eq!(run(reader.read(61, 100)).unwrap(), None);
+        let chunk = run(reader.read(21, 100)).unwrap().unwrap();
+        assert_eq!((&chunk.lines[..], chunk.through), (&b"{\"seq\":31}\n"[..], 60));
     }
 }

@@ -1,0 +1,237 @@
+//! Those who follow a node, and what their streams ask of it.
+
+use super::publication::term;
+use super::{Node, Shared};
+use crate::clock::Now;
+use crate::command::{End, EndReason, Ping, Proof};
+use crate::digest::Digest;
+use crate::feed::{Lines, RingId, Tail};
+use crate::id::Id;
+use crate::position::Position;
+use crate::scope::Scope;
+use crate::store::{Snapshot, SnapshotError, Store, StoreError};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A child as status shows it.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// Its label.
+    pub node: String,
+    /// Its instance; `None` for one that named none.
+    pub instance: Option<Id>,
+    /// The credential it came with.
+    pub credential: String,
+    /// What it follows.
+    pub scope: Arc<Scope>,
+    /// Seq up to which everything was handed to its connection.
+    pub sent_seq: u64,
+    /// Whether it is being sent a baseline.
+    pub in_baseline: bool,
+    /// How its stream ends, with its next step; `None` while it goes on.
+    pub ending: Option<End>,
+    pub(super) ring: RingId,
+}
+
+/// Who wants to become a child.
+pub(crate) struct Newcomer {
+    pub(crate) node: String,
+    pub(crate) instance: Option<Id>,
+    pub(crate) credential: String,
+    pub(crate) scope: Scope,
+}
+
+/// What a child is asked to wait after an END that is not its fault, in ms; it adds jitter.
+const RETRY_MS: u64 = 500;
+
+/// An END with the usual wait.
+pub(crate) fn end_for(reason: EndReason, detail: &str) -> End {
+    End { reason, detail: detail.into(), retry_ms: RETRY_MS, parents: Vec::new() }
+}
+
+pub(super) fn retry(detail: &str) -> End {
+    end_for(EndReason::Retry, detail)
+}
+
+/// Why a child cannot join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinError {
+    TooManyChildren,
+    TooManyScopes,
+}
+
+/// Bytes of lines behind an open snapshot up to which newcomers share it.
+const SHARED_TAIL_BYTES_MAX: usize = 1 << 20;
+
+/// A snapshot and the newest proof there was of it.
+pub(crate) struct Proven<P> {
+    pub(crate) snapshot: Arc<P>,
+    pub(crate) at: u64,
+}
+
+/// A child's registration.
+pub(crate) struct Joined {
+    pub(crate) id: u64,
+    pub(crate) scope: Arc<Scope>,
+    ring: RingId,
+    /// Which of the node's paths the child was told.
+    path_version: u64,
+}
+
+/// What a stream does with its next step.
+pub(crate) enum Turn {
+    /// It goes on.
+    Go,
+    /// It tells this path, by which the state comes now.
+    Path(Vec<Id>),
+    /// It ends.
+    End(End),
+}
+
+/// What a stream in the tail does next.
+pub(crate) enum Follow {
+    /// It hands out these lines.
+    Lines(Lines),
+    /// It has handed out everything up to this head.
+    CaughtUp(Position),
+    /// The next lines are not in memory any more.
+    Fallen,
+    /// It ends.
+    End(End),
+}
+
+impl<S: Store> Node<S> {
+    pub(crate) fn join(&self, newcomer: Newcomer) -> Result<Joined, JoinError> {
+        let mut shared = self.lock();
+        if shared.children.len() >= self.options.children_max {
+            return Err(JoinError::TooManyChildren);
+        }
+        let Newcomer { node, instance, credential, scope } = newcomer;
+        let (ring, scope) = shared.feed.join(scope).ok_or(JoinError::TooManyScopes)?;
+        let id = shared.next_child;
+        shared.next_child += 1;
+        let ending = shared.closing.clone();
+        let joined = Joined { id, ring, scope: Arc::clone(&scope), path_version: shared.path_version };
+        let child = Child { node, instance, credential, scope, sent_seq: 0, in_baseline: false, ending, ring };
+        shared.children.insert(id, child);
+        Ok(joined)
+    }
+
+    /// The stream is open: it takes the place of older ones of the same instance and credential.
+    pub(crate) fn supersede(&self, joined: &Joined) {
+        let mut shared = self.lock();
+        let newer = shared.attended(joined);
+        let (Some(instance), credential) = (newer.instance, newer.credential.clone()) else { return };
+        let same = |child: &Child| child.instance == Some(instance) && child.credential == credential;
+        for (_, older) in shared.children.range_mut(..joined.id).filter(|(_, child)| same(child)) {
+            older.ending.get_or_insert_with(|| end_for(EndReason::Superseded, ""));
+        }
+    }
+
+    pub(crate) fn leave(&self, id: u64) {
+        let mut shared = self.lock();
+        if let Some(child) = shared.children.remove(&id) {
+            shared.feed.leave(child.ring);
+        }
+    }
+
+    /// What a stream needs to know before its next step.
+    pub(crate) fn attend(&self, joined: &mut Joined, sent_seq: u64) -> Turn {
+        let mut shared = self.lock();
+        if let Some(end) = shared.attended(joined).ending.clone() {
+            return Turn::End(end);
+        }
+        shared.attended(joined).sent_seq = sent_seq;
+        if shared.path_version != joined.path_version {
+            joined.path_version = shared.path_version;
+            return Turn::Path(shared.full_path());
+        }
+        Turn::Go
+    }
+
+    /// What follows after `seq` for a stream in the tail.
+    pub(crate) fn tail(&self, joined: &Joined, seq: u64) -> Follow {
+        loop {
+            let unsorted = {
+                let mut shared = self.lock();
+                // Under the same lock: what is in the feed now may be another history than the stream began with.
+                if let Some(end) = &shared.attended(joined).ending {
+                    return Follow::End(end.clone());
+                }
+                match shared.feed.after(joined.ring, seq) {
+                    Tail::Lines(lines) => return Follow::Lines(lines),
+                    Tail::Empty => return Follow::CaughtUp(shared.feed.head),
+                    Tail::Fallen => return Follow::Fallen,
+                    Tail::Unsorted(unsorted) => unsorted,
+                }
+            };
+            let sorted = unsorted.sort();
+            match sorted.apart(seq) {
+                Some(lines) => return Follow::Lines(lines),
+                None => self.lock().feed.fill(sorted),
+            }
+        }
+    }
+
+    /// A place among those who are sent a baseline, with the snapshot they share; `None` when all places are taken.
+    pub(crate) fn begin_baseline(&self, id: u64, now: Now) -> Result<Option<Proven<S::Snapshot>>, SnapshotError> {
+        let mut shared = self.lock();
+        if shared.children.values().filter(|child| child.in_baseline).count() >= self.options.baselines_max {
+            return Ok(None);
+        }
+        let snapshot = match shared.snapshot.upgrade() {
+            // Shared while what came since is a small tail; beyond, a new copy is cheaper for the child.
+            Some(open) if shared.feed.bytes_after(open.progress().position.seq) <= SHARED_TAIL_BYTES_MAX => open,
+            _ => {
+                shared.snapshot_at = shared.at(self.options.role, now);
+                Arc::new(self.store.snapshot()?)
+            }
+        };
+        shared.snapshot = Arc::downgrade(&snapshot);
+        if let Some(child) = shared.children.get_mut(&id) {
+            child.in_baseline = true;
+        }
+        Ok(Some(Proven { snapshot, at: shared.snapshot_at }))
+    }
+
+    pub(crate) fn end_baseline(&self, id: u64) {
+        if let Some(child) = self.lock().children.get_mut(&id) {
+            child.in_baseline = false;
+        }
+    }
+
+    /// A full PING as of the head, and which count its lines are of; `None` when a reader at `seq` has not been handed
+    /// everything yet.
+    pub(crate) fn ping(&self, joined: &Joined, seq: u64, now: Now) -> Result<Option<(Ping, u64)>, StoreError> {
+        let mut shared = self.lock();
+        if shared.attended(joined).ending.is_some() || !matches!(shared.feed.after(joined.ring, seq), Tail::Empty) {
+            return Ok(None);
+        }
+        let (lines, count) = shared.feed.lines(joined.ring);
+        let proof = if joined.scope.is_narrowed_by_prefix() {
+            Proof::Lines { lines, sent: None }
+        } else {
+            Proof::Digest(self.scope_digest(&mut shared, joined)?)
+        };
+        let at = shared.at(self.options.role, now);
+        let clock = shared.writer_clock(self.options.role, now).filter(|&clock| clock != at);
+        Ok(Some((Ping { seq: shared.feed.head.seq, at, clock, proof }, count)))
+    }
+
+    fn scope_digest(&self, shared: &mut Shared<S>, joined: &Joined) -> Result<Digest, StoreError> {
+        Ok(match (shared.feed.digest(joined.ring), &*joined.scope) {
+            (Some(digest), _) => digest,
+            (None, Scope::Everything) => self.totals(shared)?.everything,
+            (None, Scope::Public) => self.totals(shared)?.public,
+            (None, Scope::Only(collections)) => {
+                let mut digest = Digest::EMPTY;
+                for (name, _) in collections.iter() {
+                    digest.add(term(&self.store, name)?);
+                }
+                shared.feed.set_digest(joined.ring, digest);
+                digest
+            }
+        })
+    }
+}
