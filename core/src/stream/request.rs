@@ -54,6 +54,8 @@ impl core::error::Error for InvalidRequest {}
 impl Request {
     /// Reads the body; an empty one asks for everything public, from the start.
     ///
+    /// The label and both scopes keep to [`crate::limits`]: a parent holds on to them for as long as the stream is open.
+    ///
     /// # Errors
     /// Names the field that is wrong: answer 400.
     pub fn from_body(body: &[u8]) -> Result<Self, InvalidRequest> {

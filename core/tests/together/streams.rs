@@ -6,10 +6,11 @@ use headwater_core::apply::scope_digest;
 use headwater_core::command::{End, EndReason};
 use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
+use headwater_core::limits::{NODE_BYTES_MAX, SCOPE_BYTES_MAX, SCOPE_PREFIXES_MAX};
 use headwater_core::node::{Child, Node, NodeOptions, Role};
 use headwater_core::scope::Scope;
 use headwater_core::store::{Progress, Store};
-use headwater_core::stream::{OpenError, Request, Step, Stream, Supply};
+use headwater_core::stream::{InvalidRequest, OpenError, Request, Step, Stream, Supply};
 use headwater_core::writer::WriteAction;
 use std::sync::Arc;
 
@@ -105,6 +106,40 @@ fn a_credential_cuts_the_scope_or_refuses() {
     assert_eq!(field(&said(&mut stream, at(0)), "scope"), "{c:[eu:]}");
     let refused = Stream::open(&parent.node, request(r#"{"e":[""]}"#, None), "k", &granted, None, at(0));
     assert_eq!(refused.err(), Some(OpenError::Forbidden));
+}
+
+#[test]
+fn what_a_parent_would_have_to_hold_for_a_child_is_bounded() {
+    let body = |node: &str, asked: &str, cursor: &str| {
+        format!(r#"{{"node":"{node}","scope":{asked},"cursor":{{"epoch":1,"seq":1,"scope":{cursor}}}}}"#)
+    };
+    let prefixes = |count: usize| {
+        let prefixes: Vec<_> = (0..count).map(|number| format!("\"{number:04}\"")).collect();
+        format!("{{\"c\":[{}]}}", prefixes.join(","))
+    };
+    let long = |bytes: usize| format!("{{\"c\":[\"{}\"]}}", "x".repeat(bytes - 10));
+    let (most, longest) = (prefixes(SCOPE_PREFIXES_MAX), long(SCOPE_BYTES_MAX));
+    let (more, longer) = (prefixes(SCOPE_PREFIXES_MAX + 1), long(SCOPE_BYTES_MAX + 1));
+    let label = "n".repeat(NODE_BYTES_MAX);
+    for scope in [&most, &longest] {
+        Request::from_body(body(&label, scope, scope).as_bytes()).unwrap();
+    }
+    for (field, refused) in [
+        ("node", body(&format!("{label}n"), "\"*\"", "\"*\"")),
+        ("scope", body("n", &more, "\"*\"")),
+        ("scope", body("n", &longer, "\"*\"")),
+        ("scope", body("n", "\"*\"", &more)),
+        ("scope", body("n", "\"*\"", &longer)),
+        ("scope", body("n", &format!("\"{}\"", "*".repeat(60_000)), "\"*\"")),
+    ] {
+        let error = Request::from_body(refused.as_bytes()).unwrap_err();
+        assert!(matches!(error, InvalidRequest::Field(found, _) if found == field), "{field}: {error}");
+        assert!(error.to_string().len() < 400, "what is too long is not sent back");
+    }
+    // A node with a longer label than its parent takes is shortened, not shut out.
+    let named = Request { node: format!("{}é", "n".repeat(NODE_BYTES_MAX - 1)), ..request("\"*\"", None) };
+    let read = Request::from_body(named.to_body().as_bytes()).unwrap();
+    assert_eq!(read.node, "n".repeat(NODE_BYTES_MAX - 1));
 }
 
 #[test]

@@ -25,8 +25,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Longest request: two scopes and a label, with room for what is not known yet.
-const REQUEST_BYTES_MAX: usize = 256 << 10;
+/// Longest request that is read. What of it is kept has narrower bounds, see [`Request::from_body`].
+const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// Opens a stream.
 ///

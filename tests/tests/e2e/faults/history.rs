@@ -1,6 +1,6 @@
 //! Cursors that do not lead on: another history, a rewound disk, a log that has forgotten, a place nobody has reached.
 
-use super::{build_writer, replica, write, writer};
+use super::{build_replica, build_writer, replica, write, writer};
 use headwater_tests::disk::{copy, restore};
 use headwater_tests::wire::{place, resume};
 use headwater_tests::{Client, Lines, Node, Relay, Replication, converge};
@@ -122,6 +122,35 @@ async fn lines_fallen_from_memory_come_from_the_log() {
     let found = Replication::of(&near.client()).await;
     assert_eq!((found.baselines, found.gaps), (0, 0), "{found:?}");
     assert!(found.commands >= 200, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_relay_that_restarted_answers_a_child_that_lacks_no_line_of_its_scope() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = writer(directory.path()).await;
+    let client = writer.client();
+    write(&client, 0..3).await;
+    let scope = r#"{"c":[""]}"#;
+    let mut middle = build_replica("middle", directory.path(), &writer.url).option("--scope", scope).start().await;
+    middle.ready().await;
+    let mut near = build_replica("near", directory.path(), &middle.url).option("--scope", scope).start().await;
+    near.ready().await;
+    let before = Replication::until(&near.client(), "all of it", |found| found.position.ends_with(".5")).await;
+    near.stop().await;
+    // All of this lies outside, and moves the relay's position by PINGs alone.
+    client.create("other").await;
+    for key in ["a", "b", "c"] {
+        assert_eq!(client.set("other", key, "1").await.status, 200);
+    }
+    let head = client.position().await;
+    Replication::until(&middle.client(), "the head", |found| found.position == head).await;
+    middle.stop().await;
+    middle.start_again().await;
+    middle.ready().await;
+    assert_ne!(before.position, head);
+    near.start_again().await;
+    let found = Replication::until(&near.client(), "the head", |found| found.position == head).await;
+    assert_eq!((found.connections, found.baselines), (1, 0), "{found:?}");
 }
 
 #[tokio::test]
