@@ -121,7 +121,7 @@ pub fn list<S: Store>(
     if !progress.scope.covers_prefix(collection, &query.prefix) {
         return Err(not_covered(collection));
     }
-    let snapshot = node.store().snapshot().map_err(|error| match error {
+    let snapshot = node.store().snapshot_for_reader(now.mono_ms).map_err(|error| match error {
         SnapshotError::TooMany | SnapshotError::Gone => {
             ApiError::new(Code::Overloaded, "too many lists are being read at this time: come back")
         }

@@ -29,6 +29,8 @@ pub struct Child {
     pub sent_seq: u64,
     /// Whether it is being sent a baseline.
     pub in_baseline: bool,
+    /// Since when, on the monotonic clock.
+    baseline_mono_ms: u64,
     /// How its stream ends, with its next step; `None` while it goes on.
     pub ending: Option<End>,
     pub(super) ring: RingId,
@@ -61,6 +63,8 @@ pub(crate) enum JoinError {
     TooManyScopes,
 }
 
+/// How long a child may take for a baseline, in ms, while others wait for its place.
+const BASELINE_AGE_MS_MAX: u64 = 3_600_000;
 /// Bytes of lines behind an open snapshot up to which newcomers share it.
 const SHARED_TAIL_BYTES_MAX: usize = 1 << 20;
 
@@ -101,6 +105,14 @@ pub(crate) enum Follow {
     End(End),
 }
 
+impl<S: Store> Shared<S> {
+    /// How many children are being sent a baseline. One that is to end does not count, though it may be so slow that it
+    /// has not heard of that.
+    fn baselines(&self) -> usize {
+        self.children.values().filter(|child| child.in_baseline && child.ending.is_none()).count()
+    }
+}
+
 impl<S: Store> Node<S> {
     pub(crate) fn join(&self, newcomer: Newcomer) -> Result<Joined, JoinError> {
         let mut shared = self.lock();
@@ -113,7 +125,17 @@ impl<S: Store> Node<S> {
         shared.next_child += 1;
         let ending = shared.closing.clone();
         let joined = Joined { id, ring, scope: Arc::clone(&scope), path_version: shared.path_version };
-        let child = Child { node, instance, credential, scope, sent_seq: 0, in_baseline: false, ending, ring };
+        let child = Child {
+            node,
+            instance,
+            credential,
+            scope,
+            sent_seq: 0,
+            in_baseline: false,
+            baseline_mono_ms: 0,
+            ending,
+            ring,
+        };
         shared.children.insert(id, child);
         Ok(joined)
     }
@@ -177,8 +199,12 @@ impl<S: Store> Node<S> {
     /// A place among those who are sent a baseline, with the snapshot they share; `None` when all places are taken.
     pub(crate) fn begin_baseline(&self, id: u64, now: Now) -> Result<Option<Proven<S::Snapshot>>, SnapshotError> {
         let mut shared = self.lock();
-        if shared.children.values().filter(|child| child.in_baseline).count() >= self.options.baselines_max {
-            return Ok(None);
+        if shared.baselines() >= self.options.baselines_max {
+            let is_old = |child: &Child| now.mono_ms.saturating_sub(child.baseline_mono_ms) >= BASELINE_AGE_MS_MAX;
+            shared.end(|child| (child.in_baseline && is_old(child)).then(|| retry("baseline_too_slow")));
+            if shared.baselines() >= self.options.baselines_max {
+                return Ok(None);
+            }
         }
         let snapshot = match shared.snapshot.upgrade() {
             // Shared while what came since is a small tail; beyond, a new copy is cheaper for the child.
@@ -190,7 +216,7 @@ impl<S: Store> Node<S> {
         };
         shared.snapshot = Arc::downgrade(&snapshot);
         if let Some(child) = shared.children.get_mut(&id) {
-            child.in_baseline = true;
+            (child.in_baseline, child.baseline_mono_ms) = (true, now.mono_ms);
         }
         Ok(Some(Proven { snapshot, at: shared.snapshot_at }))
     }

@@ -108,11 +108,18 @@ pub trait Store {
     /// One entry.
     fn record(&self, collection: &str, key: &str) -> Result<Option<Record>, StoreError>;
 
-    /// Takes an exact picture of the present state.
+    /// Takes an exact picture of the present state, for the node itself: a baseline, a copy on its disk.
     ///
     /// # Errors
     /// [`SnapshotError::TooMany`] when the cap of open snapshots is reached: answer 503 and let the client come back.
     fn snapshot(&self) -> Result<Self::Snapshot, SnapshotError>;
+
+    /// As [`Store::snapshot`], for a client that may read it as slowly as it likes: out of a share of its own, and not
+    /// for ever ([`snapshot::READER_AGE_MS_MAX`]). `mono_ms` is the time now on the monotonic clock.
+    ///
+    /// # Errors
+    /// The same.
+    fn snapshot_for_reader(&self, mono_ms: u64) -> Result<Self::Snapshot, SnapshotError>;
 
     /// Carries out one command's effect and moves to `position`, as one step: no snapshot shows half of it.
     fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError>;

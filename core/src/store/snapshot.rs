@@ -4,9 +4,11 @@
 //! [`Overlays::replacing`], and every open overlay keeps what that key held when it was opened. Reading a snapshot is
 //! reading the present state and putting the overlay on top ([`Overlay::merge`]).
 //!
-//! What is collected is bounded in number, per snapshot and in sum; a snapshot that goes beyond is given up. There is no
-//! clock here: a host that bounds the age of snapshots calls [`Overlay::close`]. Which collections a snapshot shows, and
-//! facts about them, are the store's business: it copies them when it opens one.
+//! What is collected is bounded in number, per snapshot and in sum; a snapshot that goes beyond is given up. Readers, who
+//! may be as slow as they like, and the node itself, which copies its state for children and to its disk, have shares of
+//! their own, so that no number of readers stands in a copy's way. A reader's snapshot is bounded in time as well: when it
+//! is old, it is given up as soon as another reader wants one. Which collections a snapshot shows, and facts about them,
+//! are the store's business: it copies them when it opens one.
 
 use super::lock::lock;
 use super::{Collection, Page, SnapshotError, Write};
@@ -20,21 +22,34 @@ use core::ops::Bound;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-/// How much open snapshots may cost.
+/// How much open snapshots may cost, readers' and the node's own each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotLimits {
-    /// Most snapshots open at one time.
+    /// Most snapshots of one share open at one time.
     pub open_max: usize,
     /// Most bytes that one snapshot may collect.
     pub bytes_max: usize,
-    /// Most bytes that all snapshots may collect together; beyond it, the oldest is given up first.
+    /// Most bytes that all snapshots of one share may collect together; beyond it, the oldest is given up first.
     pub bytes_total_max: usize,
 }
 
 impl Default for SnapshotLimits {
     fn default() -> Self {
-        Self { open_max: 256, bytes_max: 64 * 1024 * 1024, bytes_total_max: 256 * 1024 * 1024 }
+        Self { open_max: 256, bytes_max: 64 * 1024 * 1024, bytes_total_max: 128 * 1024 * 1024 }
     }
+}
+
+/// How long a reader's snapshot may be open, in ms, while others want one.
+pub const READER_AGE_MS_MAX: u64 = 600_000;
+
+/// Whose snapshot it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// A client's, opened at this moment of the monotonic clock.
+    Reader {
+        opened_mono_ms: u64,
+    },
+    Own,
 }
 
 /// What a collected key costs beside its record: its place in a tree, a count and an allocation's rounding.
@@ -44,12 +59,28 @@ const COLLECTED_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct Overlays {
     limits: SnapshotLimits,
-    sums: Arc<Sums>,
-    /// Those that follow the present state, oldest first. Weak, so that a snapshot nobody holds is freed.
-    following: Mutex<Vec<Weak<Overlay>>>,
+    readers: Arc<Sums>,
+    own: Arc<Sums>,
+    opened: Mutex<Opened>,
 }
 
-/// What the limits bound, counted where both [`Overlays`] and each [`Overlay`] reach it.
+/// Weak, so that a snapshot nobody holds is freed. Oldest first.
+#[derive(Debug, Default)]
+struct Opened {
+    /// Those that follow the present state.
+    following: Vec<Weak<Overlay>>,
+    /// Those of states before.
+    detached: Vec<Weak<Overlay>>,
+}
+
+impl Opened {
+    fn forget_dropped(&mut self) {
+        self.following.retain(|overlay| overlay.strong_count() > 0);
+        self.detached.retain(|overlay| overlay.strong_count() > 0);
+    }
+}
+
+/// What the limits bound of one share, counted where both [`Overlays`] and each [`Overlay`] reach it.
 #[derive(Debug, Default)]
 struct Sums {
     /// Overlays that exist and are not given up. They hand over no data, only a hint and a cap: relaxed is enough.
@@ -60,10 +91,10 @@ struct Sums {
 impl Overlays {
     /// Keeps to `limits`.
     pub fn new(limits: SnapshotLimits) -> Self {
-        Self { limits, sums: Arc::default(), following: Mutex::default() }
+        Self { limits, readers: Arc::default(), own: Arc::default(), opened: Mutex::default() }
     }
 
-    /// Opens an overlay of the present state, which is as of `position`.
+    /// Opens an overlay of the present state, which is as of `position`, for the node itself.
     ///
     /// The caller makes sure that no command is half applied meanwhile, and that what [`Self::replacing`] is told of
     /// happens either before or after.
@@ -71,33 +102,59 @@ impl Overlays {
     /// # Errors
     /// [`SnapshotError::TooMany`] when as many are open as may be.
     pub fn open(&self, position: Position) -> Result<Arc<Overlay>, SnapshotError> {
+        self.open_in(Share::Own, position)
+    }
+
+    /// As [`Self::open`], for a client. `mono_ms` is the time now: readers' snapshots that have been open for
+    /// [`READER_AGE_MS_MAX`] are given up.
+    ///
+    /// # Errors
+    /// The same, and of readers alone.
+    pub fn open_for_reader(&self, position: Position, mono_ms: u64) -> Result<Arc<Overlay>, SnapshotError> {
+        let opened = lock(&self.opened);
+        let all = opened.following.iter().chain(&opened.detached).filter_map(Weak::upgrade);
+        let is_old = |overlay: &Arc<Overlay>| match overlay.share {
+            Share::Reader { opened_mono_ms } => mono_ms.saturating_sub(opened_mono_ms) >= READER_AGE_MS_MAX,
+            Share::Own => false,
+        };
+        let old: Vec<_> = all.filter(is_old).collect();
+        drop(opened);
+        old.iter().for_each(|overlay| overlay.close());
+        self.open_in(Share::Reader { opened_mono_ms: mono_ms }, position)
+    }
+
+    fn open_in(&self, share: Share, position: Position) -> Result<Arc<Overlay>, SnapshotError> {
         // Under the lock, so that two callers cannot both take the last place.
-        let mut following = lock(&self.following);
-        following.retain(|overlay| overlay.strong_count() > 0);
-        if self.sums.open.load(Ordering::Relaxed) >= self.limits.open_max {
+        let mut opened = lock(&self.opened);
+        opened.forget_dropped();
+        let sums = match share {
+            Share::Reader { .. } => &self.readers,
+            Share::Own => &self.own,
+        };
+        if sums.open.load(Ordering::Relaxed) >= self.limits.open_max {
             return Err(SnapshotError::TooMany);
         }
-        self.sums.open.fetch_add(1, Ordering::Relaxed);
+        sums.open.fetch_add(1, Ordering::Relaxed);
         let collected = Mutex::new(Some(Collected::default()));
-        let overlay = Arc::new(Overlay { position, sums: self.sums.clone(), collected });
-        following.push(Arc::downgrade(&overlay));
+        let overlay = Arc::new(Overlay { position, share, sums: Arc::clone(sums), collected });
+        opened.following.push(Arc::downgrade(&overlay));
         Ok(overlay)
     }
 
     /// Whether a snapshot is open, so that a store may spare itself reading what [`Self::replacing`] would be told.
     pub fn any_open(&self) -> bool {
-        self.sums.open.load(Ordering::Relaxed) > 0
+        [&self.readers, &self.own].iter().any(|sums| sums.open.load(Ordering::Relaxed) > 0)
     }
 
     /// Tells that `writes` are about to change entries of `collection`, as its facts are before. Call it before the state
-    /// changes. Costs one atomic load when no snapshot is open.
+    /// changes. Costs two atomic loads when no snapshot is open.
     ///
     /// A store whose DROP destroys entries that open snapshots show tells of each of them as a deletion first.
     pub fn replacing(&self, collection: &Collection, writes: &[Write<'_>]) {
         if !self.any_open() {
             return;
         }
-        lock(&self.following).retain(|overlay| match overlay.upgrade() {
+        lock(&self.opened).following.retain(|overlay| match overlay.upgrade() {
             Some(overlay) => overlay.collect(collection, writes, &self.limits),
             None => false,
         });
@@ -106,12 +163,14 @@ impl Overlays {
     /// Tells that what the open overlays lie on changes no more, because the store goes on with another state and keeps
     /// the old one for them. They stay readable and count as open.
     pub fn detach_all(&self) {
-        lock(&self.following).clear();
+        let opened = &mut *lock(&self.opened);
+        opened.detached.append(&mut opened.following);
+        opened.forget_dropped();
     }
 
     /// Gives up every snapshot that follows the present state.
     pub fn close_all(&self) {
-        let following = core::mem::take(&mut *lock(&self.following));
+        let following = core::mem::take(&mut lock(&self.opened).following);
         following.iter().filter_map(Weak::upgrade).for_each(|overlay| overlay.close());
     }
 }
@@ -120,6 +179,7 @@ impl Overlays {
 #[derive(Debug)]
 pub struct Overlay {
     position: Position,
+    share: Share,
     sums: Arc<Sums>,
     /// `None` once given up.
     collected: Mutex<Option<Collected>>,

@@ -109,6 +109,21 @@ fn a_credential_cuts_the_scope_or_refuses() {
 }
 
 #[test]
+fn whoever_reads_slowly_does_not_keep_children_from_their_baselines() {
+    let parent = Parent::new(NodeOptions { baselines_max: 1, ..options(Role::Primary) });
+    let lists: Vec<_> = std::iter::from_fn(|| parent.node.store().snapshot_for_reader(0).ok()).take(1_000).collect();
+    assert!(lists.len() < 1_000, "there are only so many lists at one time");
+    let mut slow = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    let hour = 3_600_000;
+    let refused = open(&parent.node, request("\"**\"", None), None, at(hour - 1)).err();
+    assert_eq!(refused, Some(OpenError::Overloaded("baselines")));
+    let mut next = open(&parent.node, request("\"**\"", None), None, at(hour)).unwrap();
+    assert!(said(&mut next, at(hour)).contains("\"READY\""));
+    let text = said(&mut slow, at(hour));
+    assert!(text.lines().nth(1).unwrap().contains(r#""reason":"retry","detail":"baseline_too_slow""#), "{text}");
+}
+
+#[test]
 fn what_a_parent_would_have_to_hold_for_a_child_is_bounded() {
     let body = |node: &str, asked: &str, cursor: &str| {
         format!(r#"{{"node":"{node}","scope":{asked},"cursor":{{"epoch":1,"seq":1,"scope":{cursor}}}}}"#)

@@ -58,6 +58,10 @@ impl Store for Busy {
         self.store.snapshot()
     }
 
+    fn snapshot_for_reader(&self, mono_ms: u64) -> Result<Self::Snapshot, SnapshotError> {
+        self.store.snapshot_for_reader(mono_ms)
+    }
+
     fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {
         self.work()?;
         self.store.apply(effect, position)

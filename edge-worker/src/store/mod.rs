@@ -40,7 +40,7 @@ const CACHE_BYTES_MAX: usize = 16 << 20;
 const FLUSH_BYTES: usize = 512 << 10;
 
 /// An object has 128 MB for everything.
-const SNAPSHOT_LIMITS: SnapshotLimits = SnapshotLimits { open_max: 64, bytes_max: 8 << 20, bytes_total_max: 24 << 20 };
+const SNAPSHOT_LIMITS: SnapshotLimits = SnapshotLimits { open_max: 64, bytes_max: 8 << 20, bytes_total_max: 12 << 20 };
 
 /// See the module. Clones share one store.
 #[derive(Clone)]
@@ -291,7 +291,11 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Self::Snapshot, SnapshotError> {
-        SqliteSnapshot::open(&self.0)
+        SqliteSnapshot::open(&self.0, |overlays, position| overlays.open(position))
+    }
+
+    fn snapshot_for_reader(&self, mono_ms: u64) -> Result<Self::Snapshot, SnapshotError> {
+        SqliteSnapshot::open(&self.0, |overlays, position| overlays.open_for_reader(position, mono_ms))
     }
 
     fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {

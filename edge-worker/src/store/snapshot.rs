@@ -1,8 +1,9 @@
 //! An exact picture of the store, read while lines are applied: the present state, with what was replaced since on top.
 
 use super::{Inner, Parts};
+use headwater_core::position::Position;
 use headwater_core::record::Record;
-use headwater_core::store::snapshot::Overlay;
+use headwater_core::store::snapshot::{Overlay, Overlays};
 use headwater_core::store::{Collection, Page, Progress, Snapshot, SnapshotError};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -19,12 +20,15 @@ pub(crate) struct SqliteSnapshot {
 }
 
 impl SqliteSnapshot {
-    pub(super) fn open(store: &Rc<Inner>) -> Result<Self, SnapshotError> {
+    pub(super) fn open(
+        store: &Rc<Inner>,
+        overlay: impl FnOnce(&Overlays, Position) -> Result<Arc<Overlay>, SnapshotError>,
+    ) -> Result<Self, SnapshotError> {
         let mut state = store.state.borrow_mut();
         store.know_all(&mut state).map_err(SnapshotError::Store)?;
         Ok(Self {
             store: Rc::clone(store),
-            overlay: store.overlays.open(state.progress.position)?,
+            overlay: overlay(&store.overlays, state.progress.position)?,
             progress: state.progress.clone(),
             collections: state.known.values().map(|held| held.facts.clone()).collect(),
             parts: state.known.iter().map(|(name, held)| (name.clone(), held.parts)).collect(),

@@ -55,6 +55,10 @@ impl Store for FailingStore {
         self.inner.snapshot()
     }
 
+    fn snapshot_for_reader(&self, mono_ms: u64) -> Result<MemorySnapshot, SnapshotError> {
+        self.inner.snapshot_for_reader(mono_ms)
+    }
+
     fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {
         self.works()?.apply(effect, position)
     }

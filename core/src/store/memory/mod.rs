@@ -112,6 +112,18 @@ impl MemoryStore {
         !step.is_empty()
     }
 
+    fn snapshot_by(
+        &self,
+        open: impl FnOnce(Position) -> Result<Arc<Overlay>, SnapshotError>,
+    ) -> Result<MemorySnapshot, SnapshotError> {
+        let _step = lock(&self.step);
+        let progress = self.progress();
+        let overlay = open(progress.position)?;
+        let tables: Vec<_> = read(&self.tables).values().cloned().collect();
+        let collections = tables.iter().map(|table| table.facts()).collect();
+        Ok(MemorySnapshot { progress, collections, tables, overlay })
+    }
+
     fn table(&self, facts: Collection) -> Table {
         Table::new(facts, self.options.shards, self.options.hash_seed)
     }
@@ -170,12 +182,11 @@ impl Store for MemoryStore {
     }
 
     fn snapshot(&self) -> Result<MemorySnapshot, SnapshotError> {
-        let _step = lock(&self.step);
-        let progress = self.progress();
-        let overlay = self.overlays.open(progress.position)?;
-        let tables: Vec<_> = read(&self.tables).values().cloned().collect();
-        let collections = tables.iter().map(|table| table.facts()).collect();
-        Ok(MemorySnapshot { progress, collections, tables, overlay })
+        self.snapshot_by(|position| self.overlays.open(position))
+    }
+
+    fn snapshot_for_reader(&self, mono_ms: u64) -> Result<MemorySnapshot, SnapshotError> {
+        self.snapshot_by(|position| self.overlays.open_for_reader(position, mono_ms))
     }
 
     fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {
@@ -279,13 +290,6 @@ pub struct MemorySnapshot {
     /// In the order of `collections`. Dropped and replaced ones live on here.
     tables: Vec<Arc<Table>>,
     overlay: Arc<Overlay>,
-}
-
-impl MemorySnapshot {
-    /// Gives the snapshot up, so that reading on is [`SnapshotError::Gone`]: for hosts that bound the age of snapshots.
-    pub fn close(&self) {
-        self.overlay.close();
-    }
 }
 
 impl Snapshot for MemorySnapshot {

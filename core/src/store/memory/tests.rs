@@ -80,7 +80,7 @@ fn a_snapshot_outlives_the_collection_it_shows() {
 fn a_closed_snapshot_is_gone() {
     let (store, _) = filled(1);
     let snapshot = store.snapshot().unwrap();
-    snapshot.close();
+    snapshot.overlay.close();
     assert_eq!(snapshot.scan("c", Bound::Unbounded, 1), Err(SnapshotError::Gone));
 }
 

@@ -110,10 +110,10 @@ fn gives_up_what_outgrows_its_share_and_frees_it() {
     replace(&overlays, "k", Some(2));
     replace(&overlays, "k", Some(7));
     assert!(!is_gone(&overlay));
-    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), COLLECTED_BYTES);
+    assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), COLLECTED_BYTES);
     replace(&overlays, "l", None);
     assert!(is_gone(&overlay));
-    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), 0);
     assert!(!overlays.any_open());
 }
 
@@ -127,7 +127,7 @@ fn gives_up_the_oldest_when_all_together_outgrow_the_total() {
     assert!(!is_gone(&oldest) && !is_gone(&newer));
     replace(&overlays, "m", Some(2));
     assert!(is_gone(&oldest) && !is_gone(&newer));
-    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), 2 * COLLECTED_BYTES);
+    assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), 2 * COLLECTED_BYTES);
 }
 
 #[test]
@@ -157,5 +157,35 @@ fn what_it_collected_is_freed_with_the_last_holder() {
     assert_eq!(old.holders(), 2);
     drop(overlay);
     assert_eq!(old.holders(), 1);
-    assert_eq!(overlays.sums.bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn readers_and_the_node_do_not_take_each_others_place() {
+    let overlays = Overlays::new(limits(1, 1000, 2 * COLLECTED_BYTES));
+    let reader = overlays.open_for_reader(at(1), 0).unwrap();
+    assert_eq!(overlays.open_for_reader(at(1), 0).unwrap_err(), SnapshotError::TooMany);
+    let own = overlays.open(at(1)).unwrap();
+    assert_eq!(overlays.open(at(1)).unwrap_err(), SnapshotError::TooMany);
+    for key in ["k", "l"] {
+        replace(&overlays, key, Some(0));
+    }
+    assert!(!is_gone(&reader) && !is_gone(&own), "each has the whole of its bytes");
+    drop((reader, own));
+    assert!(!overlays.any_open());
+}
+
+#[test]
+fn an_old_readers_snapshot_is_given_up_when_another_reader_comes() {
+    let overlays = Overlays::new(limits(2, 1000, 1000));
+    let detached = overlays.open_for_reader(at(1), 5).unwrap();
+    overlays.detach_all();
+    let (following, own) = (overlays.open_for_reader(at(1), 1_000).unwrap(), overlays.open(at(1)).unwrap());
+    let soon = READER_AGE_MS_MAX + 4;
+    assert_eq!(overlays.open_for_reader(at(1), soon).unwrap_err(), SnapshotError::TooMany);
+    assert!(!is_gone(&detached));
+    let next = overlays.open_for_reader(at(1), soon + 1).unwrap();
+    assert!(is_gone(&detached) && !is_gone(&following) && !is_gone(&own));
+    drop(overlays.open_for_reader(at(1), READER_AGE_MS_MAX + 1_000).unwrap());
+    assert!(is_gone(&following) && !is_gone(&own) && !is_gone(&next));
 }
