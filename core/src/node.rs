@@ -7,6 +7,9 @@
 mod children;
 mod publication;
 mod steady;
+#[cfg(test)]
+#[cfg(not(target_family = "wasm"))]
+mod threads;
 
 pub use children::Child;
 pub(crate) use children::{Follow, JoinError, Joined, Newcomer, Turn, end_for};
