@@ -338,3 +338,6 @@ impl Feed {
         self.all.push(Arc::new(chunk), self.limits.bytes_max);
     }
 }
+
+#[cfg(test)]
+mod tests;
