@@ -50,6 +50,7 @@ fn read(stream: &mut Stream<MemoryStore>, found: &mut Vec<u64>) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "what threads are handed is what is tested")]
 fn every_reader_is_handed_every_line_of_its_scope_once() {
     let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::threaded(1));
     let cluster = Some(Id::from_bytes([1; 16]));
@@ -85,7 +86,7 @@ fn every_reader_is_handed_every_line_of_its_scope_once() {
         let mut next = 3;
         while next <= LAST {
             let end = (next + next % 7).min(LAST);
-            publish(&node, (next..=end).map(set).collect());
+            publish(node, (next..=end).map(set).collect());
             next = end + 1;
         }
         readers.map(|reader| reader.join().unwrap())
