@@ -43,11 +43,16 @@ impl LogView {
         !shown.reader.as_ref().is_some_and(|reader| shown.is_unreadable(reader))
     }
 
-    /// The seq after which every line is held, up to the feed that begins behind `feed_floor`; `None` where there is no
-    /// log to read from, or one that does not reach to the feed, as it is stored too far behind.
-    pub(crate) fn floor(&self, feed_floor: u64) -> Option<u64> {
-        let reader = self.reader().filter(|reader| reader.through() >= feed_floor)?;
-        Some(reader.floor().saturating_sub(1))
+    /// The seq after which every line is held; `None` where there is no log to read from.
+    pub(crate) fn floor(&self) -> Option<u64> {
+        self.reader().map(|reader| reader.floor().saturating_sub(1))
+    }
+
+    /// [`LogView::floor`], if what is held leads on to the feed that begins behind `feed_floor`. Not where it is stored so
+    /// far behind that there is a hole.
+    pub(crate) fn floor_up_to(&self, feed_floor: u64) -> Option<u64> {
+        let reaches = self.reader().is_some_and(|reader| reader.through() >= feed_floor);
+        self.floor().filter(|_| reaches)
     }
 
     /// The next lines after `seq`.

@@ -37,7 +37,7 @@ pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> R
     let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
     let body = body::read(body, REQUEST_BYTES_MAX).await?;
     let request = Request::from_body(&body)?;
-    let floor = server.log.floor(server.node.feed_floor());
+    let floor = server.log.floor_up_to(server.node.feed_floor());
     let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;
     server.metrics.replication_streams_total.one();
     let answer: Answer<MemorySnapshot> = server.as_of(Answer::json(Bytes::new()));

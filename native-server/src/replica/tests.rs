@@ -199,18 +199,22 @@ async fn streams_read_from_the_disk_only_while_it_leads_on_to_the_state() {
     let held = history(21, 50);
     assert_eq!(bench.log.after(20).await.unwrap(), Supply::Lines { bytes: held, through: 50 });
     assert_eq!(bench.log.after(50).await.unwrap(), Supply::NotYet);
-    assert_eq!((bench.log.floor(50), bench.log.floor(51)), (Some(0), None), "only while it reaches to the feed");
+    assert_eq!(
+        (bench.log.floor_up_to(50), bench.log.floor_up_to(51)),
+        (Some(0), None),
+        "only while it reaches to the feed"
+    );
     bench.disk.doubt();
-    assert_eq!((bench.log.floor(50), bench.log.after(20).await.unwrap()), (None, Supply::Gone));
+    assert_eq!((bench.log.floor_up_to(50), bench.log.after(20).await.unwrap()), (None, Supply::Gone));
     bench.disk.trust();
-    assert_eq!(bench.log.floor(50), Some(0));
+    assert_eq!(bench.log.floor_up_to(50), Some(0));
     // Until the copy is through, the disk still holds the older state.
     bench.note(Vec::new(), true);
-    let shown = bench.log.floor(50);
+    let shown = bench.log.floor_up_to(50);
     assert!(shown.is_none() || shown == Some(50), "{shown:?}");
     let log = bench.log.clone();
     bench.disk.end().await;
-    assert_eq!(log.floor(50), Some(50));
+    assert_eq!(log.floor_up_to(50), Some(50));
     assert_eq!(bench.state.failures(), 0);
 }
 
