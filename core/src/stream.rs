@@ -296,14 +296,14 @@ impl<S: Store> Stream<S> {
     }
 
     /// Asks the log, but not all the time for what it does not have yet. Meanwhile the child hears that the stream
-    /// lives, and no proof of anything.
+    /// lives, and no proof of anything: also while much is read in which nothing is for it.
     fn history_or_wait(&self, now: Now) -> Step {
-        let until = self.behind_log.map_or(0, |(_, until)| until);
-        if now.mono_ms >= until {
-            return Step::History(self.sent_seq);
-        }
         let silent = self.spoke_mono_ms + self.node.options().ping_ms;
-        if now.mono_ms >= silent { steering(&Steer::Ping(None)) } else { Step::Wait(until.min(silent)) }
+        if now.mono_ms >= silent {
+            return steering(&Steer::Ping(None));
+        }
+        let until = self.behind_log.map_or(0, |(_, until)| until);
+        if now.mono_ms >= until { Step::History(self.sent_seq) } else { Step::Wait(until.min(silent)) }
     }
 
     fn ping_or_wait(&mut self, head: Position, now: Now) -> Step {
