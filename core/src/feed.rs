@@ -4,7 +4,7 @@
 //! into a ring ([`crate::stream::Stream`]), not a queue of its own.
 //!
 //! Who publishes adds to the ring of everything and looks at no other scope. The rings of narrower scopes are filled by
-//! the first of their readers who gets there, from the shared chunks and outside the lock ([`Unsorted::sort`]), so that
+//! the first of their readers who gets there, from the shared chunks and outside the lock (`Unsorted::sort`), so that
 //! no scope, however wide, and no number of scopes holds up a write.
 
 mod chunk;
