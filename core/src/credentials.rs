@@ -22,9 +22,9 @@ pub enum Role {
     Read,
     /// Change entries and create collections.
     Write,
-    /// Drop collections and see the node's inside.
+    /// Drop collections and see the node's inside: status and metrics.
     Admin,
-    /// Follow and read system collections, as nodes do.
+    /// Follow and read system collections and see the inside of other nodes, as nodes do.
     Node,
 }
 

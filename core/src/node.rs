@@ -29,6 +29,7 @@ use alloc::string::String;
 use alloc::sync::Weak;
 use alloc::vec::Vec;
 use children::retry;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steady::SteadyClock;
 
@@ -90,6 +91,10 @@ pub struct Node<S: Store> {
     store: S,
     options: NodeOptions,
     shared: Mutex<Shared<S>>,
+    /// On a primary, the highest epoch beyond its own that a node came with; 0 for none.
+    met_epoch: AtomicU64,
+    /// The highest of those that was told of.
+    told_epoch: AtomicU64,
 }
 
 struct Shared<S: Store> {
@@ -180,7 +185,8 @@ impl<S: Store> Node<S> {
             snapshot_at: 0,
             scratch: Vec::new(),
         };
-        Self { store, options, shared: Mutex::new(shared) }
+        let shared = Mutex::new(shared);
+        Self { store, options, shared, met_epoch: AtomicU64::new(0), told_epoch: AtomicU64::new(0) }
     }
 
     /// What the node holds.
@@ -347,6 +353,29 @@ impl<S: Store> Node<S> {
     /// Whether the node is ending its streams.
     pub fn closing(&self) -> Option<End> {
         self.lock().closing.clone()
+    }
+
+    /// On a primary: a node that follows has accepted this epoch, which another writer opened after this one.
+    pub(crate) fn meet_epoch(&self, epoch: u64) {
+        self.met_epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// The epoch of a writer that took over from this one, as far as nodes that follow tell; `None` while this one's own
+    /// epoch is the newest.
+    pub fn deposed_by(&self) -> Option<u64> {
+        let met = self.met_epoch.load(Ordering::Relaxed);
+        (met > self.store.position().epoch).then_some(met)
+    }
+
+    /// As [`Node::deposed_by`], once for each such epoch: for the shell to tell of.
+    pub fn deposed_news(&self) -> Option<u64> {
+        let epoch = self.deposed_by()?;
+        (self.told_epoch.fetch_max(epoch, Ordering::Relaxed) < epoch).then_some(epoch)
+    }
+
+    /// How many follow this node.
+    pub fn children_count(&self) -> usize {
+        self.lock().children.len()
     }
 
     /// Those who follow this node.

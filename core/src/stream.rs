@@ -145,6 +145,10 @@ impl<S: Store> Stream<S> {
             skipped_since: None,
             spoke_mono_ms: now.mono_ms,
         };
+        // Only nodes hold everything, and a node takes its cursor from a writer it accepted.
+        if let (Role::Primary, Scope::Everything, Some(cursor)) = (node.options().role, granted, &request.cursor) {
+            node.meet_epoch(cursor.position.epoch);
+        }
         let floor = log_floor.unwrap_or(u64::MAX).min(node.feed_floor());
         stream.start(request.cursor, floor, now)?;
         Ok(stream)

@@ -62,21 +62,13 @@ pub(crate) fn response<N: Snapshot + 'static>(answer: Answer<N>, is_head: bool) 
         Body::List(list) => list,
     };
     // Most lists are one piece: those are sent with their length.
-    let (first, second) = match list.next_piece().and_then(|first| Ok((first, list.next_piece()?))) {
-        Ok(pieces) => pieces,
-        Err(_) => {
-            return error(ApiError::new(headwater_core::api::Code::InternalError, "the list could not be read"), false);
-        }
-    };
-    let first = first.unwrap_or_default().to_vec();
-    let Some(second) = second else { return Ok(builder.fixed(first)) };
-    let mut begun = vec![second.to_vec(), first];
+    if let Some(whole) = list.whole() {
+        return Ok(builder.fixed(whole.to_vec()));
+    }
     builder.from_stream(stream::poll_fn(move |_| {
-        let piece =
-            begun.pop().map_or_else(|| Ok(list.next_piece()?.map(|piece| piece.to_vec())), |piece| Ok(Some(piece)));
         // An error breaks the connection off, so that half a list is never taken for a whole one.
-        let piece = piece.map_err(|error: headwater_core::store::SnapshotError| worker::Error::from(error.to_string()));
-        std::task::Poll::Ready(piece.transpose())
+        let piece = list.next_piece().map(|piece| piece.map(|piece| piece.to_vec()));
+        std::task::Poll::Ready(piece.map_err(|error| worker::Error::from(error.to_string())).transpose())
     }))
 }
 
@@ -105,10 +97,4 @@ impl Snapshot for Nothing {
     ) -> std::result::Result<headwater_core::store::Page, headwater_core::store::SnapshotError> {
         match *self {}
     }
-}
-
-/// What `Retry-After` asks for in ms, 0 when it says nothing that is understood.
-pub(crate) fn retry_after_ms(headers: &Headers) -> u64 {
-    let seconds = headers.get("retry-after").ok().flatten().and_then(|text| text.trim().parse::<u64>().ok());
-    seconds.map_or(0, |seconds| seconds.saturating_mul(1_000))
 }

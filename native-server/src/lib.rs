@@ -10,7 +10,6 @@ mod clock;
 mod http;
 mod log_view;
 pub mod logging;
-mod metrics;
 pub mod parent;
 mod random;
 mod reclaim;

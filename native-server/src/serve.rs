@@ -2,7 +2,6 @@
 
 use crate::bell::Bell;
 use crate::log_view::LogView;
-use crate::metrics::Metrics;
 use crate::replica;
 use crate::server::{Server, Work};
 use crate::settings::{Part, Settings, log_directory};
@@ -11,6 +10,7 @@ use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings};
 use crate::{bootstrap, clock, http, random, reclaim};
 use anyhow::Context as _;
+use headwater_core::api::Counts;
 use headwater_core::id::Id;
 use headwater_core::name;
 use headwater_core::node::{Node, NodeOptions, Role};
@@ -42,7 +42,7 @@ const CLOSING_LEAST: Duration = Duration::from_secs(2);
 struct Parts {
     bell: Arc<Bell>,
     log: Arc<LogView>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<Counts>,
     instance: Id,
 }
 

@@ -3,11 +3,10 @@
 use crate::bell::Bell;
 use crate::clock;
 use crate::log_view::LogView;
-use crate::metrics::Metrics;
 use crate::replica::Upstream;
 use crate::settings::Settings;
 use crate::writer::{LogState, Writes};
-use headwater_core::api::Answer;
+use headwater_core::api::{Answer, Counts};
 use headwater_core::credentials::Grant;
 use headwater_core::node::{Node, Role};
 use headwater_core::store::Store;
@@ -22,7 +21,7 @@ pub(crate) struct Server {
     pub(crate) node: Arc<Node<MemoryStore>>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) log: Arc<LogView>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Counts>,
     pub(crate) work: Work,
     pub(crate) started: Instant,
     /// Reads that wait for a position.
@@ -51,7 +50,7 @@ impl Server {
         node: Arc<Node<MemoryStore>>,
         bell: Arc<Bell>,
         log: Arc<LogView>,
-        metrics: Arc<Metrics>,
+        metrics: Arc<Counts>,
         work: Work,
     ) -> Self {
         Self {

@@ -45,6 +45,18 @@ impl<N> Answer<N> {
         Self { status: 200, headers, body: Body::Full(body.into()) }
     }
 
+    /// The head of a stream of lines; the shell makes the body.
+    pub fn stream() -> Self {
+        let headers = [
+            ("content-type", CONTENT_NDJSON),
+            // Nothing on the way may keep lines back, to pack them or to store them.
+            ("cache-control", "no-store, no-transform"),
+            ("x-accel-buffering", "no"),
+        ];
+        let headers = headers.map(|(name, value)| (name, String::from(value))).into();
+        Self { status: 200, headers, body: Body::Full(Bytes::new()) }
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -108,6 +120,8 @@ pub struct ListBody<N> {
     remaining: usize,
     lines: bool,
     state: ListState,
+    /// The first piece, until it is handed out.
+    first: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,15 +133,27 @@ enum ListState {
 }
 
 impl<N: Snapshot> ListBody<N> {
-    pub(super) fn new(snapshot: N, collection: String, scan: Scan, limit: Option<usize>, lines: bool) -> Self {
-        Self {
-            snapshot,
-            collection,
-            walk: scan.into(),
-            remaining: limit.unwrap_or(usize::MAX),
-            lines,
-            state: ListState::Begin,
-        }
+    /// Makes the first piece at once: what fails by then is still answered by its status.
+    ///
+    /// # Errors
+    /// As [`ListBody::next_piece`].
+    pub(super) fn begin(
+        snapshot: N,
+        collection: String,
+        scan: Scan,
+        limit: Option<usize>,
+        lines: bool,
+    ) -> Result<Self, SnapshotError> {
+        let (walk, remaining, state) = (scan.into(), limit.unwrap_or(usize::MAX), ListState::Begin);
+        let mut body = Self { snapshot, collection, walk, remaining, lines, state, first: None };
+        body.first = body.next_piece()?;
+        Ok(body)
+    }
+
+    /// The whole body, where its first piece is all of it and was not taken yet.
+    pub fn whole(&mut self) -> Option<Bytes> {
+        // Lines without an entry are no piece at all.
+        (self.state == ListState::Done).then(|| self.first.take().unwrap_or_default())
     }
 
     /// The next piece, `None` at the end.
@@ -135,6 +161,9 @@ impl<N: Snapshot> ListBody<N> {
     /// # Errors
     /// When the snapshot was given up or the store failed: break the connection off.
     pub fn next_piece(&mut self) -> Result<Option<Bytes>, SnapshotError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         if self.state == ListState::Done {
             return Ok(None);
         }
@@ -195,7 +224,9 @@ mod tests {
             let Ok(Line::Log(command)) = decode(line.as_bytes(), Trust::Checked) else { panic!("{line}") };
             crate::apply::apply(&store, &command, &mut Vec::new()).unwrap();
         }
-        let list = |limit| ListBody::new(store.snapshot().unwrap(), "c".into(), Scan::under("", None), limit, false);
+        let list = |limit| {
+            ListBody::begin(store.snapshot().unwrap(), "c".into(), Scan::under("", None), limit, false).unwrap()
+        };
         let mut body = list(None);
         let mut whole = Vec::new();
         while let Some(piece) = body.next_piece().unwrap() {

@@ -36,10 +36,14 @@ pub fn authorize<'g, S: Store>(
     }
 }
 
-/// The grant, if it has the role.
+/// The roles that see a node's inside, status and metrics: it names parents' addresses, instances and children, and who
+/// may read or write entries has no part in those.
+pub const INSIGHT: &[Role] = &[Role::Admin, Role::Node];
+
+/// The grant, if it has one of the roles.
 ///
 /// # Errors
 /// 403 `forbidden`, as for a wrong pair.
-pub fn require<'g>(grant: Cow<'g, Grant>, role: Role) -> Result<Cow<'g, Grant>, ApiError> {
-    if grant.has(role) { Ok(grant) } else { Err(ApiError::forbidden()) }
+pub fn require<'g>(grant: Cow<'g, Grant>, roles: &[Role]) -> Result<Cow<'g, Grant>, ApiError> {
+    if roles.iter().any(|role| grant.has(*role)) { Ok(grant) } else { Err(ApiError::forbidden()) }
 }

@@ -1,6 +1,7 @@
 //! The API's errors: one table of codes and statuses, one body.
 
 use crate::json;
+use crate::store::SnapshotError;
 use crate::stream::{InvalidRequest, OpenError};
 use crate::writer::Refusal;
 use alloc::boxed::Box;
@@ -153,6 +154,18 @@ impl From<Refusal> for ApiError {
         };
         error.retry_after_s = None;
         error
+    }
+}
+
+impl From<SnapshotError> for ApiError {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::TooMany => {
+                Self::new(Code::Overloaded, "too many lists are being read at this time: come back")
+            }
+            SnapshotError::Gone => Self::new(Code::Overloaded, "too much changed while the list was read: come back"),
+            SnapshotError::Store(error) => Self::store_failed(error),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::credentials::{Grant, Role as CredentialRole};
 use crate::json::write_string;
 use crate::name;
 use crate::node::{Node, Role};
+use crate::scope::Scope;
 use crate::store::scan::Scan;
 use crate::store::{Progress, Snapshot, SnapshotError, Store};
 use alloc::format;
@@ -16,10 +17,17 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
+/// What becomes of a read.
+pub enum Answered<N> {
+    /// This is the answer.
+    Here(Answer<N>),
+    /// This node's state does not cover what was asked for: hand the request to the parent as it came.
+    AskParent,
+}
+
 /// Why a read is not answered from this node's state, as far as its scope goes.
-fn not_covered(collection: &str) -> ApiError {
-    let message = format!("this node does not hold all of what was asked for in the collection {collection:?}");
-    ApiError::new(Code::Misdirected, message)
+fn not_covered(what: &str) -> ApiError {
+    ApiError::new(Code::Misdirected, format!("this node does not hold all of {what}"))
 }
 
 /// What must hold before any entry is read. Loads the progress, which must happen before the entry is loaded.
@@ -46,8 +54,7 @@ fn missing(collection: &str) -> ApiError {
     ApiError::new(Code::MissingCollection, format!("the collection {collection:?} does not exist"))
 }
 
-/// Answers a read. An error [`Code::Misdirected`] means that this node does not hold what was asked for: forward the read,
-/// or answer it so.
+/// Answers a read, or sends it on to the parent of a node that has one and can ask it.
 ///
 /// # Errors
 /// The answer to give instead; [`Answer::as_of`] still applies to it.
@@ -57,19 +64,26 @@ pub fn read<S: Store>(
     asked: &Read<'_>,
     conditions: &Conditions,
     now: Now,
-) -> Result<Answer<S::Snapshot>, ApiError> {
-    match asked {
+) -> Result<Answered<S::Snapshot>, ApiError> {
+    let answer = match asked {
         Read::Collections => collections(node, grant, now),
         Read::List { collection, query } => list(node, grant, collection, query, conditions, now),
         Read::Entry { collection, key } => entry(node, grant, collection, key, conditions, now),
+    };
+    match answer {
+        Ok(answer) => Ok(Answered::Here(answer)),
+        Err(error) if error.code == Code::Misdirected && node.options().role == Role::Replica => {
+            Ok(Answered::AskParent)
+        }
+        Err(error) => Err(error),
     }
 }
 
-/// `GET` of one entry. An error [`Code::Misdirected`] means that this node does not hold what was asked for: forward the
-/// read, or answer it so.
+/// `GET` of one entry, from this node's state alone.
 ///
 /// # Errors
-/// The answer to give instead; [`Answer::as_of`] still applies to it.
+/// The answer to give instead, 421 `misdirected` where the state does not cover the key; [`Answer::as_of`] still applies
+/// to it.
 pub fn entry<S: Store>(
     node: &Node<S>,
     grant: &Grant,
@@ -80,7 +94,7 @@ pub fn entry<S: Store>(
 ) -> Result<Answer<S::Snapshot>, ApiError> {
     let progress = admit(node, grant, collection)?;
     if !progress.scope.covers_key(collection, key) {
-        return Err(not_covered(collection));
+        return Err(not_covered(&format!("the collection {collection:?}, nor this key of it")));
     }
     let record = node.store().record(collection, key).map_err(ApiError::store_failed)?;
     let Some(record) = record else {
@@ -105,10 +119,11 @@ fn not_modified<N>() -> Answer<N> {
     Answer { status: 304, headers: alloc::vec![("cache-control", "no-store".into())], body: Body::Full(Bytes::new()) }
 }
 
-/// `GET` of a list.
+/// `GET` of a list, from this node's state alone.
 ///
 /// # Errors
-/// As [`entry`]; 503 `overloaded` when too many lists are being read.
+/// As [`entry`]; 503 `overloaded` when too many lists are being read, or too much changed under this one before its first
+/// piece was made.
 pub fn list<S: Store>(
     node: &Node<S>,
     grant: &Grant,
@@ -119,14 +134,9 @@ pub fn list<S: Store>(
 ) -> Result<Answer<S::Snapshot>, ApiError> {
     let progress = admit(node, grant, collection)?;
     if !progress.scope.covers_prefix(collection, &query.prefix) {
-        return Err(not_covered(collection));
+        return Err(not_covered(&format!("what was asked for of the collection {collection:?}")));
     }
-    let snapshot = node.store().snapshot_for_reader(now.mono_ms).map_err(|error| match error {
-        SnapshotError::TooMany | SnapshotError::Gone => {
-            ApiError::new(Code::Overloaded, "too many lists are being read at this time: come back")
-        }
-        SnapshotError::Store(error) => ApiError::store_failed(error),
-    })?;
+    let snapshot = node.store().snapshot_for_reader(now.mono_ms)?;
     let position = snapshot.progress().position;
     let facts = snapshot.collections().iter().find(|facts| *facts.name == *collection);
     let tag = format!("{}", facts.ok_or_else(|| missing(collection))?.digest);
@@ -136,9 +146,9 @@ pub fn list<S: Store>(
     } else {
         let next = match query.limit {
             None => None,
-            Some(limit) => next_after(&snapshot, collection, scan.clone(), limit).map_err(ApiError::store_failed)?,
+            Some(limit) => next_after(&snapshot, collection, scan.clone(), limit)?,
         };
-        let body = ListBody::new(snapshot, collection.into(), scan, query.limit, conditions.lines);
+        let body = ListBody::begin(snapshot, collection.into(), scan, query.limit, conditions.lines)?;
         let mut answer = Answer { body: Body::List(body), ..Answer::json(Bytes::new()) };
         if conditions.lines {
             answer.headers[0].1 = CONTENT_NDJSON.into();
@@ -187,15 +197,19 @@ fn next_link(collection: &str, query: &ListQuery, after: &str) -> String {
     link
 }
 
-/// `GET /v1/collections`: names in order, the system's left out.
+/// `GET /v1/collections`: names in order, the system's left out, from this node's state alone.
 ///
 /// # Errors
-/// As [`entry`].
+/// As [`entry`]; 421 `misdirected` where the state does not cover every public collection, as a part of the names would
+/// pass for all of them.
 pub fn collections<S: Store>(node: &Node<S>, grant: &Grant, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
     let progress = admit(node, grant, "")?;
+    if !progress.scope.contains(&Scope::Public) {
+        return Err(not_covered("the collections"));
+    }
     let names = node.store().collections().map_err(ApiError::store_failed)?;
     let mut body = Vec::from(&b"{\"collections\":["[..]);
-    let shown = names.iter().filter(|facts| !name::is_system(&facts.name) && progress.scope.touches(&facts.name));
+    let shown = names.iter().filter(|facts| !name::is_system(&facts.name));
     for (index, facts) in shown.enumerate() {
         if index > 0 {
             body.push(b',');

@@ -93,7 +93,7 @@ impl Read<'_> {
     /// Whether a node of this scope answers from its own state; if not, its parent may.
     pub fn is_covered_by(&self, scope: &Scope) -> bool {
         match self {
-            Self::Collections => true,
+            Self::Collections => scope.contains(&Scope::Public),
             Self::List { collection, query } => scope.covers_prefix(collection, &query.prefix),
             Self::Entry { collection, key } => scope.covers_key(collection, key),
         }

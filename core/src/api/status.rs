@@ -5,7 +5,7 @@ use super::error::ApiError;
 use crate::clock::Now;
 use crate::json::write_string;
 use crate::name;
-use crate::node::{Child, Node};
+use crate::node::{Child, Node, Role};
 use crate::position::Position;
 use crate::replica::Stats;
 use crate::store::Store;
@@ -96,7 +96,15 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     if let Some(parent) = &facts.parent {
         write_parent(&mut body, parent);
     }
-    text(&mut body, "}}");
+    text(&mut body, "}");
+    if node.options().role == Role::Primary {
+        let epoch = node.deposed_by();
+        text(&mut body, &format!(",\"deposed\":{}", epoch.is_some()));
+        if let Some(epoch) = epoch {
+            text(&mut body, &format!(",\"deposedBy\":{epoch}"));
+        }
+    }
+    text(&mut body, "}");
     Ok(Answer::json(body).as_of(progress.position, enabled.then_some(lag_ms).flatten()))
 }
 
@@ -114,15 +122,17 @@ fn write_child(body: &mut Vec<u8>, child: &Child, head_seq: u64) {
 }
 
 fn write_parent(body: &mut Vec<u8>, parent: &ParentStatus<'_>) {
-    let Stats { commands, repeated, baselines, gaps, divergences, connections, faults, unknown_lines } = parent.stats;
     let stored = parent.stored.map_or_else(|| String::from("null"), |position| format!("\"{position}\""));
-    body.extend_from_slice(
-        format!(
-            ",\"storedPosition\":{stored},\"commands\":{commands},\"repeated\":{repeated},\"baselines\":{baselines},\"gaps\":{gaps},\
-             \"divergences\":{divergences},\"connections\":{connections},\"faults\":{faults},\"unknownLines\":{unknown_lines}"
-        )
-        .as_bytes(),
-    );
+    body.extend_from_slice(format!(",\"storedPosition\":{stored}").as_bytes());
+    for (name, count) in parent.stats.fields() {
+        body.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
+    }
+    body.extend_from_slice(b",\"baselinesByReason\":{");
+    for (index, (reason, count)) in parent.stats.baselines.by_reason().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        body.extend_from_slice(format!("{comma}\"{}\":{count}", reason.as_str()).as_bytes());
+    }
+    body.push(b'}');
     if let Some((code, words)) = &parent.last_offence {
         body.extend_from_slice(format!(",\"lastOffence\":{{\"code\":\"{code}\",\"message\":").as_bytes());
         write_string(body, words);

@@ -331,6 +331,9 @@ impl Word for EndReason {
 }
 
 impl BaselineReason {
+    /// Every reason, in the order in which they apply.
+    pub const ALL: [Self; 4] = [Self::New, Self::ScopeChanged, Self::NotOnHistory, Self::Trimmed];
+
     /// The reason as HELLO, logs and metrics spell it.
     pub fn as_str(self) -> &'static str {
         self.word()

@@ -89,7 +89,7 @@ pub struct Stats {
     /// Commands that were held already and passed over.
     pub repeated: u64,
     /// Baselines taken in.
-    pub baselines: u64,
+    pub baselines: Baselines,
     /// Missing commands noticed.
     pub gaps: u64,
     /// Differing digests noticed.
@@ -100,6 +100,44 @@ pub struct Stats {
     pub faults: u64,
     /// Lines in the tail the parent sent that this release does not know.
     pub unknown_lines: u64,
+}
+
+impl Stats {
+    /// Every count with its name in status.
+    pub fn fields(&self) -> [(&'static str, u64); 8] {
+        let Self { commands, repeated, baselines, gaps, divergences, connections, faults, unknown_lines } = *self;
+        [
+            ("commands", commands),
+            ("repeated", repeated),
+            ("baselines", baselines.total()),
+            ("gaps", gaps),
+            ("divergences", divergences),
+            ("connections", connections),
+            ("faults", faults),
+            ("unknownLines", unknown_lines),
+        ]
+    }
+}
+
+/// Baselines taken in, by why the parent sent them: one that is [`BaselineReason::NotOnHistory`] replaced a history that
+/// the parent's does not contain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Baselines([u64; BaselineReason::ALL.len()]);
+
+impl Baselines {
+    pub(crate) fn one(&mut self, reason: BaselineReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// How many for each reason.
+    pub fn by_reason(&self) -> impl Iterator<Item = (BaselineReason, u64)> {
+        BaselineReason::ALL.into_iter().zip(self.0)
+    }
 }
 
 /// Why a connection is over, as the shell saw it.

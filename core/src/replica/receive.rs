@@ -288,7 +288,7 @@ impl<S: Store> Replica<S> {
         connection.progressed = true;
         self.without_cursor = false;
         self.gap_at = None;
-        self.stats.baselines += 1;
+        self.stats.baselines.one(reason);
         self.stored_mono_ms = now.mono_ms;
         events.push(Event::Rebased { position, before, reason });
         Ok(())

@@ -157,12 +157,8 @@ fn join(items: &[String], indent: &str) -> String {
 }
 
 fn stats(stats: Stats) -> String {
-    let Stats { commands, repeated, baselines, gaps, divergences, connections, faults, unknown_lines } = stats;
-    format!(
-        "{{\"commands\":{commands},\"repeated\":{repeated},\"baselines\":{baselines},\"gaps\":{gaps},\
-         \"divergences\":{divergences},\"connections\":{connections},\"faults\":{faults},\
-         \"unknownLines\":{unknown_lines}}}"
-    )
+    let fields = stats.fields().map(|(name, count)| format!("\"{name}\":{count}"));
+    format!("{{{}}}", fields.join(","))
 }
 
 /// All collections with their entries, whatever the scope hides: what must be gone is seen to be gone.
@@ -173,8 +169,16 @@ fn held<S: Store>(store: &S) -> String {
     for facts in snapshot.collections() {
         let mut scan = Scan::under("", None);
         let mut entries: Vec<String> = Vec::new();
-        while let Ok(Some(records)) = scan.next_page(&snapshot, &facts.name, PAGE_RECORDS) {
-            entries.extend(records.iter().map(entry));
+        loop {
+            match scan.next_page(&snapshot, &facts.name, PAGE_RECORDS) {
+                Ok(Some(records)) => entries.extend(records.iter().map(entry)),
+                Ok(None) => break,
+                // Told, or what is unreadable would look like what is not there.
+                Err(error) => {
+                    entries.push(string(&format!("unreadable: {error}")));
+                    break;
+                }
+            }
         }
         collections.push(format!(
             "{}:{{\n      \"covered\":{},\"created\":{},\"lastSeq\":{},\"keys\":{},\"digest\":\"{}\",\n      \

@@ -4,7 +4,7 @@ use super::Object;
 use crate::signal::NextWithin;
 use crate::store::SqliteStore;
 use futures_util::stream;
-use headwater_core::api::{ApiError, CONTENT_NDJSON};
+use headwater_core::api::ApiError;
 use headwater_core::credentials::Grant;
 use headwater_core::stream::{Request, Step, Stream, Supply};
 use std::pin::Pin;
@@ -26,15 +26,12 @@ pub(super) fn open(object: &Object, grant: &Grant, body: &[u8]) -> std::result::
 pub(super) fn response(
     object: &Rc<Object>,
     stream: Stream<SqliteStore>,
-    more: &[(&'static str, String)],
+    head: &[(&'static str, String)],
 ) -> Result<Response> {
     let headers = Headers::new();
-    for (name, value) in more {
+    for (name, value) in head {
         headers.set(name, value)?;
     }
-    headers.set("content-type", CONTENT_NDJSON)?;
-    headers.set("cache-control", "no-store, no-transform")?;
-    headers.set("x-accel-buffering", "no")?;
     let mut child = Child { object: Rc::clone(object), stream, rest: None };
     let chunks = stream::poll_fn(move |context| child.poll(context).map(|chunk| chunk.map(Ok::<_, worker::Error>)));
     ResponseBuilder::new().with_status(200).with_headers(headers).from_stream(chunks)

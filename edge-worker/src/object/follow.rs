@@ -3,12 +3,11 @@
 //! Runs inside `wait_until`, never inside the alarm, whose next run would wait for it.
 
 use super::{Object, random_id, random_u64};
-use crate::http;
 use crate::log::log;
 use crate::signal::delay;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
-use headwater_core::api::CONTENT_NDJSON;
+use headwater_core::api::{CONTENT_NDJSON, retry_after_ms};
 use headwater_core::replica::{Cause, Event};
 use std::pin::pin;
 use std::rc::Rc;
@@ -124,7 +123,7 @@ impl Object {
 
     async fn read_stream(self: &Rc<Self>, mut answer: worker::Response, number: u64) -> Cause {
         if answer.status_code() != 200 {
-            let retry_ms = http::retry_after_ms(answer.headers());
+            let retry_ms = retry_after_ms(answer.headers().get("retry-after").ok().flatten().as_deref());
             log("warn", "parent_refused", &[("status", &answer.status_code()), ("retryMs", &retry_ms)]);
             return Cause::Refused { retry_ms };
         }

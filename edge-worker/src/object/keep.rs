@@ -91,7 +91,7 @@ impl Object {
     /// Stores what was applied.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.store.flush().inspect_err(|error| {
-            self.counts.flush_failures.one();
+            self.flush_failures.one();
             log("error", "flush_failed", &[("why", error)]);
         })
     }

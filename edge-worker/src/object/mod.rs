@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::signal::Signal;
 use crate::sql::Sql;
 use crate::store::SqliteStore;
-use headwater_core::api::{ApiError, Code};
+use headwater_core::api::{ApiError, Code, Count, Counts};
 use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
 use headwater_core::node::{Node, NodeOptions, Role};
@@ -64,9 +64,13 @@ struct Object {
     follower_due_mono_ms: Cell<u64>,
     /// A task that stores and folds is running.
     keeper_runs: Cell<bool>,
+    /// The log says that `DEV` is set where it is of no use.
+    told_of_dev: Cell<bool>,
     /// Reads that wait for a position.
     waiting_reads: Cell<usize>,
-    counts: inside::Counts,
+    counts: Counts,
+    /// How often the database refused what was to be stored.
+    flush_failures: Count,
 }
 
 impl DurableObject for Replica {
@@ -129,8 +133,10 @@ impl Object {
             follower: Cell::new(0),
             follower_due_mono_ms: Cell::new(0),
             keeper_runs: Cell::new(false),
+            told_of_dev: Cell::new(false),
             waiting_reads: Cell::new(0),
-            counts: inside::Counts::default(),
+            counts: Counts::default(),
+            flush_failures: Count::default(),
         })
     }
 }

@@ -7,7 +7,8 @@ use crate::log::log;
 use crate::store::SqliteSnapshot;
 use futures_util::StreamExt as _;
 use headwater_core::api::{
-    self, Answer, ApiError, Code, Conditions, DEV, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT, Read, Route, Wait,
+    self, Answer, Answered, ApiError, Code, Conditions, DEV, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT,
+    INSIGHT, Read, Route, Wait,
 };
 use headwater_core::credentials::{Grant, Role};
 use headwater_core::store::Store as _;
@@ -22,7 +23,12 @@ const BODY_BYTES_MAX: usize = 9 << 20;
 /// Reads that wait for a position at one time.
 const WAITING_READS_MAX: usize = 1_000;
 
-type Answered = std::result::Result<Answer<SqliteSnapshot>, ApiError>;
+/// Who asks, and how.
+struct Caller<'a> {
+    head: &'a Head,
+    /// The development pair is accepted from it.
+    may_be_dev: bool,
+}
 
 /// Answers a request.
 pub(super) async fn answer(object: &Rc<Object>, mut request: Request) -> Result<Response> {
@@ -31,12 +37,18 @@ pub(super) async fn answer(object: &Rc<Object>, mut request: Request) -> Result<
     if !object.settings.answers_to(&host) {
         return http::error(api::host::misnamed(&host), head.is_head());
     }
-    object.counts.requests.one();
+    object.counts.requests_total.one();
+    let came_by_provider = request.cf().is_some();
+    if object.settings.dev && came_by_provider && !object.told_of_dev.replace(true) {
+        log("error", "dev_in_deployment", &[("why", &"DEV is set, its pair is not accepted here: remove it")]);
+    }
+    let may_be_dev = object.settings.takes_dev_pair(&host, came_by_provider);
+    let caller = Caller { head: &head, may_be_dev };
     let route = match api::route(&head.method, head.path(), head.query()) {
         Ok(route) => route,
         Err(error) => return respond(object, Err(error), &head),
     };
-    match object.answer_route(&route, &head, &host, &mut request).await {
+    match object.answer_route(&route, &caller, &mut request).await {
         Ok(response) => Ok(response),
         Err(Failed::Api(error)) => respond(object, Err(error), &head),
         Err(Failed::Runtime(error)) => Err(error),
@@ -44,10 +56,14 @@ pub(super) async fn answer(object: &Rc<Object>, mut request: Request) -> Result<
 }
 
 /// Every answer says where the state is.
-fn respond(object: &Object, answered: Answered, head: &Head) -> Result<Response> {
+fn respond(
+    object: &Object,
+    answered: std::result::Result<Answer<SqliteSnapshot>, ApiError>,
+    head: &Head,
+) -> Result<Response> {
     let mut answer = answered.unwrap_or_else(|error| {
         if error.code == Code::Forbidden {
-            object.counts.forbidden.one();
+            object.counts.requests_forbidden_total.one();
         }
         if let Some(cause) = &error.cause {
             log("error", "request_failed", &[("code", &error.code.word()), ("why", cause)]);
@@ -106,75 +122,76 @@ impl Object {
     async fn answer_route(
         self: &Rc<Self>,
         route: &Route<'_>,
-        head: &Head,
-        host: &str,
+        caller: &Caller<'_>,
         request: &mut Request,
     ) -> std::result::Result<Response, Failed> {
         let answer = match route {
             Route::Health => api::health(&self.node),
             Route::Ready => self.readiness(),
             Route::Status => {
-                self.grant(head, host)?;
+                self.grant_with(caller, INSIGHT)?;
                 self.status()?
             }
             Route::Metrics => {
-                self.grant(head, host)?;
-                Answer::json(self.metrics().into_bytes())
+                self.grant_with(caller, INSIGHT)?;
+                self.metrics()
             }
-            Route::Read(asked) => match self.read(asked, head, host).await {
-                Ok(answer) => {
-                    self.counts.reads.one();
+            Route::Read(asked) => match self.read(asked, caller).await? {
+                Answered::Here(answer) => {
+                    self.counts.reads_total.one();
                     answer
                 }
-                // What this object does not hold, its parent may.
-                Err(error) if error.code == Code::Misdirected => {
-                    self.counts.reads_forwarded.one();
-                    return self.forward(head, request).await;
+                Answered::AskParent => {
+                    self.counts.reads_forwarded_total.one();
+                    return self.forward(caller.head, request).await;
                 }
-                Err(error) => return Err(error.into()),
             },
             Route::CreateCollection | Route::Set { .. } | Route::Delete { .. } => {
-                self.grant_with(head, host, Role::Write)?;
-                self.counts.writes_forwarded.one();
-                return self.forward(head, request).await;
+                self.grant_with(caller, &[Role::Write])?;
+                self.counts.writes_forwarded_total.one();
+                return self.forward(caller.head, request).await;
             }
             Route::DropCollection(_) => {
-                self.grant_with(head, host, Role::Admin)?;
-                self.counts.writes_forwarded.one();
-                return self.forward(head, request).await;
+                self.grant_with(caller, &[Role::Admin])?;
+                self.counts.writes_forwarded_total.one();
+                return self.forward(caller.head, request).await;
             }
             Route::Replicate => {
-                let grant = self.grant(head, host)?;
-                let stream = children::open(self, &grant, &body(request, head).await?)?;
-                self.counts.streams.one();
-                let answer = self.as_of(Answer::json(Vec::new()));
+                let grant = self.grant(caller)?;
+                let stream = children::open(self, &grant, &body(request, caller.head).await?)?;
+                self.counts.replication_streams_total.one();
+                let answer = self.as_of(Answer::stream());
                 return Ok(children::response(self, stream, &answer.headers)?);
             }
             Route::File(path) => {
                 return Err(ApiError::new(Code::NotFound, format!("there is nothing at {path:?}")).into());
             }
         };
-        Ok(respond(self, Ok(answer), head)?)
+        Ok(respond(self, Ok(answer), caller.head)?)
     }
 
     /// What the request's credentials grant, decided from the state held here alone.
-    fn grant(&self, head: &Head, host: &str) -> std::result::Result<Grant, ApiError> {
-        let (apikey, secret) = (head.header("apikey"), head.header("secret"));
-        let dev = self.settings.takes_dev_pair(host).then(|| Grant::all(DEV));
+    fn grant(&self, caller: &Caller<'_>) -> std::result::Result<Grant, ApiError> {
+        let (apikey, secret) = (caller.head.header("apikey"), caller.head.header("secret"));
+        let dev = caller.may_be_dev.then(|| Grant::all(DEV));
         Ok(api::authorize(&self.node, dev.as_ref(), &apikey, &secret)?.into_owned())
     }
 
-    fn grant_with(&self, head: &Head, host: &str, role: Role) -> std::result::Result<Grant, ApiError> {
-        Ok(api::require(Cow::Owned(self.grant(head, host)?), role)?.into_owned())
+    fn grant_with(&self, caller: &Caller<'_>, roles: &[Role]) -> std::result::Result<Grant, ApiError> {
+        Ok(api::require(Cow::Owned(self.grant(caller)?), roles)?.into_owned())
     }
 
-    async fn read(&self, asked: &Read<'_>, head: &Head, host: &str) -> Answered {
-        let grant = self.grant(head, host)?;
-        let accept = head.header("accept");
-        let conditions = Conditions::read(head.header_if_any("if-none-match").as_deref(), [&*accept])?;
+    async fn read(
+        &self,
+        asked: &Read<'_>,
+        caller: &Caller<'_>,
+    ) -> std::result::Result<Answered<SqliteSnapshot>, ApiError> {
+        let grant = self.grant(caller)?;
+        let accept = caller.head.header("accept");
+        let conditions = Conditions::read(caller.head.header_if_any("if-none-match").as_deref(), [&*accept])?;
         // What this object does not hold, the parent answers, and waits for.
         if asked.is_covered_by(&self.store.progress().scope) {
-            self.await_position(head).await?;
+            self.await_position(caller.head).await?;
         }
         api::read(&self.node, &grant, asked, &conditions, self.clock.now())
     }
@@ -213,8 +230,12 @@ impl Object {
         };
         let parent = parent.ok_or_else(|| ApiError::new(Code::ParentUnavailable, "this node has no parent"))?;
         let body = if request.inner().body().is_some() { Some(body(request, head).await?) } else { None };
-        let instance = Some(self.node.instance().to_string());
-        Ok(Forward { parent: &parent, head, body, instance, probe: !connected }.send().await?)
+        let instance = Some(self.node.instance());
+        let mut answer = Forward { parent: &parent, head, body, instance, probe: !connected }.send().await?;
+        if !answer.headers().has(HEADER_POSITION)? {
+            answer.headers_mut().set(HEADER_POSITION, &self.store.position().to_string())?;
+        }
+        Ok(answer)
     }
 }
 

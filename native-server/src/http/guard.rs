@@ -55,12 +55,16 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
     }
 }
 
-/// As [`grant`], with a role.
+/// As [`grant`], with one of these roles.
 ///
 /// # Errors
-/// As [`grant`]; 403 without the role.
-pub(super) fn grant_with<'s>(server: &'s Server, headers: &HeaderMap, role: Role) -> Result<Cow<'s, Grant>, ApiError> {
-    api::require(grant(server, headers)?, role)
+/// As [`grant`]; 403 without any of them.
+pub(super) fn grant_with<'s>(
+    server: &'s Server,
+    headers: &HeaderMap,
+    roles: &[Role],
+) -> Result<Cow<'s, Grant>, ApiError> {
+    api::require(grant(server, headers)?, roles)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::server::{Server, Work};
 use axum::http::request::Parts;
 use axum::response::Response;
-use headwater_core::api::{self, Answer, ApiError, ParentStatus, StatusFacts};
+use headwater_core::api::{self, ApiError, DiskFacts, INSIGHT, MetricsFacts, ParentStatus, StatusFacts};
 use headwater_core::store::Store;
 
 /// `GET /healthz`, `/livez`, `/startupz`.
@@ -38,7 +38,7 @@ pub(super) fn ready(server: &Server) -> Response {
 
 /// `GET /v1/status`.
 pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiError> {
-    guard::grant(server, &parts.headers)?;
+    guard::grant_with(server, &parts.headers, INSIGHT)?;
     let uptime_s = server.started.elapsed().as_secs();
     let answer = match &server.work {
         Work::Writer { log, .. } => {
@@ -64,29 +64,19 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
 
 /// `GET /v1/metrics`.
 pub(super) fn metrics(server: &Server, parts: &Parts) -> Result<Response, ApiError> {
-    guard::grant(server, &parts.headers)?;
-    let mut more = vec![
-        ("children_connected", server.node.children().len().to_string()),
-        ("position_seq", server.node.store().position().seq.to_string()),
-        ("uptime_seconds", server.started.elapsed().as_secs().to_string()),
-    ];
-    let (mut received, mut connected) = (0, false);
-    if let Work::Replica(upstream) = &server.work {
-        let view = upstream.view();
-        (received, connected) = (view.stats.commands, view.connected);
-        more.extend([
-            ("replication_baselines_total", view.stats.baselines.to_string()),
-            ("replication_gaps_total", view.stats.gaps.to_string()),
-            ("replication_divergences_total", view.stats.divergences.to_string()),
-            ("replication_faults_total", view.stats.faults.to_string()),
-            ("replication_connections_total", view.stats.connections.to_string()),
-            ("replica_disk_failures_total", upstream.disk_failures().to_string()),
-        ]);
-        if let Some(lag_ms) = server.node.lag_ms(clock::now()) {
-            more.push(("lag_ms", lag_ms.to_string()));
+    guard::grant_with(server, &parts.headers, INSIGHT)?;
+    let (parent, disk) = match &server.work {
+        Work::Writer { .. } => (None, None),
+        Work::Replica(upstream) => {
+            let view = upstream.view();
+            let disk = DiskFacts {
+                failures: upstream.disk_failures(),
+                bytes: upstream.disk_bytes(),
+                behind: upstream.stored() != Some(server.node.store().position()),
+            };
+            (Some((view.connected, view.stats)), Some(disk))
         }
-    }
-    more.push(("replication_commands_received_total", received.to_string()));
-    more.push(("parent_connected", connected.to_string()));
-    Ok(reply::respond(server.as_of(Answer::json(server.metrics.to_json(&more)))))
+    };
+    let facts = MetricsFacts { counts: &server.metrics, uptime_s: server.started.elapsed().as_secs(), parent, disk };
+    Ok(reply::respond(server.as_of(api::metrics(&server.node, &facts, clock::now()))))
 }

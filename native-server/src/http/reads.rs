@@ -9,8 +9,9 @@ use axum::http::header::{ACCEPT, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{self, ApiError, Code, Conditions, Read};
+use headwater_core::api::{self, Answer, Answered, ApiError, Code, Conditions, Read};
 use headwater_core::store::Store;
+use headwater_core::store::memory::MemorySnapshot;
 use std::sync::Arc;
 
 fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
@@ -22,18 +23,20 @@ fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
 
 /// Answers a read of one entry; `None` when the parent must be asked.
 pub(super) fn entry_at_once(server: &Server, parts: &Parts, collection: &str, key: &str) -> Option<Response> {
-    let answer = guard::grant(server, &parts.headers).and_then(|grant| {
-        let conditions = conditions(&parts.headers)?;
-        api::entry(&server.node, &grant, collection, key, &conditions, clock::now())
+    let answered = guard::grant(server, &parts.headers).and_then(|grant| {
+        let asked = Read::Entry { collection: collection.into(), key: key.into() };
+        api::read(&server.node, &grant, &asked, &conditions(&parts.headers)?, clock::now())
     });
-    match answer {
-        Ok(answer) => {
-            server.metrics.reads_total.one();
-            Some(reply::respond(answer))
-        }
-        Err(error) if error.code == Code::Misdirected && matches!(server.work, Work::Replica(_)) => None,
+    match answered {
+        Ok(Answered::AskParent) => None,
+        Ok(Answered::Here(answer)) => Some(here(server, answer)),
         Err(error) => Some(reply::error(server, error)),
     }
+}
+
+fn here(server: &Server, answer: Answer<MemorySnapshot>) -> Response {
+    server.metrics.reads_total.one();
+    reply::respond(answer)
 }
 
 /// Hands a read to the parent.
@@ -48,22 +51,14 @@ pub(super) async fn elsewhere(server: Arc<Server>, parts: Parts) -> Response {
 
 /// Answers a read that may have to wait for a position first.
 pub(super) async fn read(server: Arc<Server>, found: Read<'static>, parts: Parts) -> Response {
-    let answer = match answer(&server, &found, &parts).await {
-        Ok(answer) => answer,
-        Err(error) if error.code == Code::Misdirected && matches!(server.work, Work::Replica(_)) => {
-            return elsewhere(server, parts).await;
-        }
-        Err(error) => return reply::error(&server, error),
-    };
-    server.metrics.reads_total.one();
-    reply::respond(answer)
+    match answer(&server, &found, &parts).await {
+        Ok(Answered::Here(answer)) => here(&server, answer),
+        Ok(Answered::AskParent) => elsewhere(server, parts).await,
+        Err(error) => reply::error(&server, error),
+    }
 }
 
-async fn answer(
-    server: &Server,
-    found: &Read<'static>,
-    parts: &Parts,
-) -> Result<api::Answer<headwater_core::store::memory::MemorySnapshot>, ApiError> {
+async fn answer(server: &Server, found: &Read<'static>, parts: &Parts) -> Result<Answered<MemorySnapshot>, ApiError> {
     let grant = guard::grant(server, &parts.headers)?;
     let conditions = conditions(&parts.headers)?;
     // What this node does not hold, the parent answers, and waits for.

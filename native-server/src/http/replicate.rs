@@ -9,12 +9,11 @@ use crate::clock;
 use crate::server::Server;
 use crate::wal::ReadError;
 use axum::body::{Body, HttpBody};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{Answer, ApiError, CONTENT_NDJSON};
-use headwater_core::store::memory::{MemorySnapshot, MemoryStore};
+use headwater_core::api::{Answer, ApiError};
+use headwater_core::store::memory::MemoryStore;
 use headwater_core::stream::{Request, Step, Stream, Supply};
 use http_body::Frame;
 use std::convert::Infallible;
@@ -40,16 +39,10 @@ pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> R
     let floor = server.log.floor_up_to(server.node.feed_floor());
     let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;
     server.metrics.replication_streams_total.one();
-    let answer: Answer<MemorySnapshot> = server.as_of(Answer::json(Bytes::new()));
-    let mut response = super::respond(answer);
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (CONTENT_TYPE, CONTENT_NDJSON),
-        (CACHE_CONTROL, "no-store, no-transform"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ] {
-        headers.insert(name, axum::http::HeaderValue::from_static(value));
+    if let Some(epoch) = server.node.deposed_news() {
+        tracing::error!(epoch, "deposed: a node that follows has met a later writer; what is written here may be lost");
     }
+    let mut response = super::respond(server.as_of(Answer::stream()));
     *response.body_mut() = Body::new(StreamBody::new(server, stream));
     Ok(response)
 }

@@ -24,7 +24,7 @@ const BODY_SLACK_BYTES: usize = 64 << 10;
 
 /// `POST /v1/collections`.
 pub(super) async fn create(server: &Server, parts: Parts, body: Body) -> Result<Response, ApiError> {
-    guard::grant_with(server, &parts.headers, Role::Write)?;
+    guard::grant_with(server, &parts.headers, &[Role::Write])?;
     let body = body::read(body, BODY_SLACK_BYTES).await?;
     let collection = collection_name(&body)?;
     let request = WriteRequest { collection: collection.clone(), action: RequestAction::Create };
@@ -38,7 +38,7 @@ pub(super) async fn drop_collection(
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    guard::grant_with(server, &parts.headers, Role::Admin)?;
+    guard::grant_with(server, &parts.headers, &[Role::Admin])?;
     let body = body::read(body, BODY_SLACK_BYTES).await?;
     let request = WriteRequest { collection: collection.clone().into_owned(), action: RequestAction::Drop };
     write(server, &parts, body, request, |_| about(&collection)).await
@@ -53,7 +53,7 @@ pub(super) async fn entry(
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    guard::grant_with(server, &parts.headers, Role::Write)?;
+    guard::grant_with(server, &parts.headers, &[Role::Write])?;
     let value_bytes_max = match &server.work {
         Work::Writer { .. } => server.settings.limits.value_bytes_max,
         // Its writer decides.

@@ -6,7 +6,7 @@ use crate::{bootstrap, clock, random};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
-use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON};
+use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON, retry_after_ms};
 use headwater_core::replica::{Cause, Event, Replica, ReplicaOptions};
 use headwater_core::store::memory::MemoryStore;
 use http_body_util::{BodyExt as _, Full};
@@ -207,9 +207,7 @@ async fn silence(replica: &Replica<MemoryStore>) {
 }
 
 fn retry_ms(headers: &HeaderMap) -> u64 {
-    let seconds =
-        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
-    seconds.map_or(0, |seconds| seconds.saturating_mul(1_000))
+    retry_after_ms(headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()))
 }
 
 /// The first bytes of a refusal, for the log.

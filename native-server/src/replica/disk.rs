@@ -34,6 +34,7 @@ pub(crate) struct DiskState {
     copying: Mutex<Copying>,
     waiting_bytes: AtomicUsize,
     failures: AtomicU64,
+    bytes_held: AtomicU64,
     stored: Mutex<Option<Position>>,
 }
 
@@ -57,6 +58,7 @@ impl DiskState {
             copying: Mutex::default(),
             waiting_bytes: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
+            bytes_held: AtomicU64::new(0),
             stored: Mutex::new(stored),
         }
     }
@@ -72,6 +74,15 @@ impl DiskState {
 
     pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the content.
+    pub(super) fn bytes_held(&self) -> u64 {
+        self.bytes_held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn holds_bytes(&self, bytes: u64) {
+        self.bytes_held.store(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn want_copy(&self) {

@@ -4,13 +4,15 @@ use super::Upstream;
 use super::client::with_sources;
 use crate::server::Server;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use axum::http::header::{CONTENT_LENGTH, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Request, Response as HttpResponse};
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{ApiError, Code, HEADER_POSITION, HEADER_VIA, HEADER_WAIT, HOPS_MAX, WAIT_MS_MAX};
+use headwater_core::api::{
+    self, ANSWER_HEADERS, ApiError, Code, HEADER_POSITION, HEADER_VIA, HEADER_WAIT, REQUEST_HEADERS, WAIT_MS_MAX,
+};
 use headwater_core::store::Store;
 use http_body_util::Full;
 use std::time::Duration;
@@ -20,23 +22,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Longest answer to a write. What a parent says of one is a few words.
 const WRITE_ANSWER_BYTES_MAX: usize = 1 << 20;
-
-/// Headers of one connection, which never go to the next (RFC 9110, section 7.6.1), and the identity that only a proxy
-/// beside this node may assert.
-const NOT_FORWARDED: [&str; 12] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-glue-authentication",
-];
 
 /// Why the parent has not answered.
 enum Failure {
@@ -104,8 +89,11 @@ async fn send(
     parts: &Parts,
     body: Bytes,
 ) -> Result<Result<Response, Failure>, ApiError> {
-    let mut headers = without_hop_headers(&parts.headers);
-    headers.insert(HEADER_VIA, via(&parts.headers, &server.node.instance().to_string())?);
+    let mut headers = only(&REQUEST_HEADERS, &parts.headers);
+    // What is no text is no list of instances either.
+    let received = parts.headers.get_all(HEADER_VIA).iter().map(|value| value.to_str().unwrap_or("?"));
+    let via = api::via(received, Some(server.node.instance()))?;
+    headers.insert(HEADER_VIA, HeaderValue::try_from(via).expect("instances are hex digits"));
     let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let parent = upstream.parent();
     let mut request = Request::new(Full::new(body));
@@ -131,7 +119,7 @@ where
 {
     let (mut parts, body) = response.into_parts();
     let length = parts.headers.get(CONTENT_LENGTH).cloned();
-    parts.headers = without_hop_headers(&parts.headers);
+    parts.headers = only(&ANSWER_HEADERS, &parts.headers);
     // An answer to HEAD has a length and no body.
     parts.headers.extend(length.map(|length| (CONTENT_LENGTH, length)));
     if !parts.headers.contains_key(HEADER_POSITION) {
@@ -143,78 +131,19 @@ where
     HttpResponse::from_parts(parts, Body::new(body))
 }
 
-fn without_hop_headers(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<&str> = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).collect();
-    let is_named = |name: &HeaderName| {
-        let mut options = named.iter().flat_map(|options| options.split(','));
-        options.any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
-    };
-    let kept = headers.iter().filter(|(name, _)| !NOT_FORWARDED.contains(&name.as_str()) && !is_named(name));
-    let mut out = HeaderMap::new();
-    for (name, value) in kept {
-        out.append(name, value.clone());
+/// The headers of these names, repeated ones as they came.
+fn only(names: &[&'static str], headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in names {
+        for value in headers.get_all(*name) {
+            kept.append(*name, value.clone());
+        }
     }
-    out
-}
-
-/// The way so far with this node added.
-fn via(headers: &HeaderMap, instance: &str) -> Result<HeaderValue, ApiError> {
-    let values = headers.get_all(HEADER_VIA).iter().filter_map(|value| value.to_str().ok());
-    let mut hops: Vec<&str> =
-        values.flat_map(|value| value.split(',')).map(str::trim).filter(|hop| !hop.is_empty()).collect();
-    if hops.contains(&instance) {
-        return Err(ApiError::new(Code::Loop, "the request came through this node before: parents form a circle"));
-    }
-    if hops.len() >= HOPS_MAX {
-        return Err(ApiError::new(Code::Loop, format!("the request came through {} nodes, the limit", hops.len())));
-    }
-    hops.push(instance);
-    let invalid = |_| ApiError::new(Code::InvalidRequest, "Headwater-Via is no list of instances");
-    HeaderValue::try_from(hops.join(", ")).map_err(invalid)
+    kept
 }
 
 fn asked_wait(headers: &HeaderMap) -> Duration {
     let asked =
         headers.get(HEADER_WAIT).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     Duration::from_millis(asked.unwrap_or(0).min(WAIT_MS_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, value.parse().unwrap());
-        }
-        headers
-    }
-
-    #[test]
-    fn a_circle_or_too_long_a_way_is_noticed() {
-        assert_eq!(via(&headers(&[]), "me").unwrap(), "me");
-        assert_eq!(via(&headers(&[("headwater-via", "a, b"), ("headwater-via", "c")]), "me").unwrap(), "a, b, c, me");
-        assert_eq!(via(&headers(&[("headwater-via", "a,me")]), "me").unwrap_err().code, Code::Loop);
-        let seven = "a,b,c,d,e,f,g";
-        assert!(via(&headers(&[("headwater-via", seven)]), "me").is_ok());
-        let eight = format!("{seven},h");
-        assert_eq!(via(&headers(&[("headwater-via", &eight)]), "me").unwrap_err().code, Code::Loop);
-    }
-
-    #[test]
-    fn credentials_go_on_and_what_belongs_to_one_connection_does_not() {
-        let given = headers(&[
-            ("apikey", "k"),
-            ("secret", "s"),
-            ("host", "a"),
-            ("connection", "close, x-mine"),
-            ("x-mine", "1"),
-            ("x-glue-authentication", "{}"),
-            ("if-match", "\"1-2\""),
-        ]);
-        let kept = without_hop_headers(&given);
-        let names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["apikey", "secret", "if-match"]);
-    }
 }

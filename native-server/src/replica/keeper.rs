@@ -50,6 +50,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(log: ReplicaLog, state: Arc<DiskState>) -> Self {
         let copied_bytes = log.bytes();
+        state.holds_bytes(copied_bytes);
         Self { log, state, stale: false, copied_bytes, epochs: None }
     }
 
@@ -112,6 +113,7 @@ impl Keeper {
                 }
             }
         }
+        self.state.holds_bytes(self.log.bytes());
         end
     }
 

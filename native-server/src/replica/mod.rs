@@ -92,6 +92,11 @@ impl Upstream {
         self.disk.failures()
     }
 
+    /// Bytes of the replica's own disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.disk.bytes_held()
+    }
+
     /// What a restart would find on the replica's own disk.
     pub(crate) fn stored(&self) -> Option<Position> {
         self.disk.stored()

@@ -17,9 +17,8 @@ pub(crate) use queue::{RequestAction, WriteRequest, Writes, Written};
 use crate::bell::Bell;
 use crate::clock::wall_ms;
 use crate::log_view::LogView;
-use crate::metrics::Metrics;
 use crate::wal::{Appender, Group, GroupBuilder, OpenOptions, Wal};
-use headwater_core::api::{ApiError, Code};
+use headwater_core::api::{ApiError, Code, Counts};
 use headwater_core::apply::ApplyError;
 use headwater_core::command::{Line, Trust, decode};
 use headwater_core::node::Node;
@@ -71,7 +70,7 @@ impl LogState {
 pub(crate) struct Surroundings {
     pub(crate) bell: Arc<Bell>,
     pub(crate) log: Arc<LogView>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Counts>,
     pub(crate) state: Arc<LogState>,
 }
 

@@ -27,15 +27,7 @@ pub(crate) fn of_replica<S: Store>(replica: &Replica<S>, now: Now) -> String {
     object.plain("connected", replica.is_connected());
     object.plain("staging", replica.is_staging());
     object.plain("caughtUp", replica.is_caught_up());
-    for (name, count) in [
-        ("commands", stats.commands),
-        ("repeated", stats.repeated),
-        ("baselines", stats.baselines),
-        ("gaps", stats.gaps),
-        ("divergences", stats.divergences),
-        ("connections", stats.connections),
-        ("faults", stats.faults),
-    ] {
+    for (name, count) in stats.fields() {
         object.plain(name, count);
     }
     match replica.last_offence() {
