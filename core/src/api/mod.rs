@@ -12,6 +12,8 @@ mod read;
 mod request;
 mod route;
 mod status;
+#[cfg(test)]
+mod tests;
 mod time;
 mod wait;
 
