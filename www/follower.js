@@ -118,8 +118,8 @@ export class Follower extends EventTarget {
   }
 
   /** Drops the stream and, unless asking again is useless, opens the next one after the replica's back-off. */
-  #fail({ why, code, isFinal = false, closing = Closing.Lost, retryMs = 0 }) {
-    const delay = this.#close(closing, retryMs);
+  #fail({ why, code, isFinal = false, closing = Closing.Lost, retryAfter }) {
+    const delay = this.#close(closing, retryAfter);
     if (isFinal) {
       this.#become({ phase: 'refused', code, why });
       return;
@@ -129,14 +129,14 @@ export class Follower extends EventTarget {
   }
 
   /** Drops whatever is open or about to open; returns the back-off in ms. */
-  #close(closing = Closing.Own, retryMs = 0) {
+  #close(closing = Closing.Own, retryAfter = undefined) {
     clearTimeout(this.#retry);
     clearInterval(this.#watch);
     const stream = this.#stream;
     if (stream === null) return 0;
     this.#stream = null;
     stream.abort();
-    return this.#replica.closed(closing, retryMs, randomBits(), randomHex(16));
+    return this.#replica.closed(closing, retryAfter, randomBits(), randomHex(16));
   }
 
   /** The replica trapped: its memory cannot be trusted any more, so it is not even asked for a back-off. */
@@ -156,13 +156,12 @@ export class Follower extends EventTarget {
 /** What an answer other than a stream means: its code, its message, and whether asking again can help. */
 async function refusal(response) {
   const body = await response.json().catch(() => ({}));
-  const retryAfterS = Number(response.headers.get('retry-after'));
   return {
     closing: Closing.Refused,
     isFinal: FINAL.has(response.status),
     code: body.error ?? `http_${response.status}`,
     why: body.message ?? `the node answered ${response.status}`,
-    retryMs: Number.isFinite(retryAfterS) ? retryAfterS * 1000 : 0,
+    retryAfter: response.headers.get('retry-after') ?? undefined,
   };
 }
 

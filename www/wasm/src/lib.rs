@@ -117,7 +117,7 @@ impl Replica {
     }
 
     /// The connection is over, and why as far as the caller knows; returns the ms to wait before the next one.
-    /// `retryMs` is what a refusal asked for. `random` is 64 random bits and `freshInstance` 32 random hex digits, taken
+    /// `retryAfter` is the header of a refusal, if it has one. `random` is 64 random bits and `freshInstance` 32 random hex digits, taken
     /// on when another tab turns out to use this replica's instance.
     ///
     /// # Errors
@@ -125,14 +125,14 @@ impl Replica {
     pub fn closed(
         &mut self,
         closing: Closing,
-        #[wasm_bindgen(js_name = retryMs)] retry_ms: f64,
+        #[wasm_bindgen(js_name = retryAfter)] retry_after: Option<String>,
         random: u64,
         #[wasm_bindgen(js_name = freshInstance)] fresh_instance: &str,
     ) -> Result<f64, Error> {
         let fresh_instance = fresh_instance.parse().map_err(|error| Error::new(&format!("{error}")))?;
         let cause = self.verdict.take().unwrap_or(match closing {
             Closing::Lost => Cause::Lost,
-            Closing::Refused => Cause::Refused { retry_ms: whole(retry_ms) },
+            Closing::Refused => Cause::Refused { retry_ms: api::retry_after_ms(retry_after.as_deref()) },
             Closing::Silent => Cause::Silent,
             Closing::Own => Cause::Own,
         });

@@ -65,6 +65,8 @@ async fn a_pair_does_what_its_roles_allow_and_no_more() {
             ("GET", &*entry, "", has(Role::Read) || has(Role::Node)),
             ("GET", "/v1/collections/c/keys", "", has(Role::Read) || has(Role::Node)),
             ("GET", "/v1/collections", "", has(Role::Read) || has(Role::Node)),
+            ("GET", "/v1/status", "", has(Role::Admin) || has(Role::Node)),
+            ("GET", "/v1/metrics", "", has(Role::Admin) || has(Role::Node)),
             ("PUT", &entry, "{\"value\":2}", has(Role::Write)),
             ("DELETE", &entry, "", has(Role::Write)),
             ("POST", "/v1/collections", "{\"name\":\"d\"}", has(Role::Write)),

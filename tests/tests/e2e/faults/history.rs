@@ -34,6 +34,10 @@ async fn after_a_restore_the_same_numbers_mean_something_else_and_nobody_goes_on
     assert!(hello.contains("\"reason\":\"not_on_history\""), "{hello}");
     let log = near.log();
     assert!(log.contains("not_on_history"), "it is announced: {log}");
+    let by_reason = near.client().status().await["replication"]["baselinesByReason"].clone();
+    assert_eq!(by_reason, json!({"new": 1, "scope_changed": 0, "not_on_history": 1, "trimmed": 0}));
+    let metrics = near.client().get("/v1/metrics").await.json();
+    assert_eq!(metrics["replication_baselines_not_on_history_total"], json!(1), "{metrics}");
 
     let body = resume(&lost.position, &json!("**"));
     let mut stream = Lines::open(&client, &body).await.unwrap();
@@ -180,6 +184,12 @@ async fn a_cursor_beyond_the_head_is_answered_by_what_it_can_mean() {
             (&json!("END"), &json!("elsewhere"), &json!("behind"))
         );
     }
+    // A node that says so knows a writer that took over.
+    let status = writer.client().status().await;
+    assert_eq!((&status["deposed"], &status["deposedBy"]), (&json!(true), &json!(epoch + 1)), "{status}");
+    assert_eq!(writer.client().get("/v1/metrics").await.json()["deposed"], json!(true));
+    let log = writer.log();
+    assert_eq!(log.matches("deposed").count(), 1, "{log}");
 }
 
 #[tokio::test]
