@@ -3,6 +3,7 @@
 use futures_util::stream;
 use headwater_core::api::{Answer, ApiError, Body};
 use headwater_core::store::Snapshot;
+use js_sys::Reflect;
 use worker::{Headers, Request, Response, ResponseBuilder, Result};
 
 /// What a request says before its body.
@@ -47,6 +48,14 @@ impl Head {
     pub(crate) fn is_head(&self) -> bool {
         self.method == "HEAD"
     }
+}
+
+/// Address and port of the client as the runtime tells them, of which nothing comes from the request itself; `None` on the
+/// provider's network, which tells other things there (where the request came in, for example).
+pub(crate) fn client(request: &Request) -> Option<String> {
+    let told = Reflect::get(request.inner(), &"cf".into()).ok()?;
+    // Of what is no object there is nothing to get.
+    Reflect::get(&told, &"clientIp".into()).ok()?.as_string()
 }
 
 /// Turns core's answer into a response.

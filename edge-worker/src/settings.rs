@@ -16,8 +16,7 @@ pub(crate) struct Settings {
     /// `PARENT_APIKEY` and `PARENT_SECRET`: the pair of role `node` shown to the parent. Secrets, never variables.
     pub(crate) apikey: String,
     pub(crate) secret: String,
-    /// `DEV`: whether the pair `dev` / `dev` is accepted on a developer's machine, and shown to the parent unless another
-    /// is set.
+    /// `DEV`: whether the pair `dev` / `dev` is accepted from loopback, and shown to the parent unless another is set.
     pub(crate) dev: bool,
     /// `HOSTS`: names this deployment is called by, separated by commas. Empty: those that the provider routes to it.
     pub(crate) hosts: Vec<String>,
@@ -68,12 +67,11 @@ impl Settings {
         self.hosts.is_empty() || host::answers_to(host, &self.hosts)
     }
 
-    /// Whether a request that calls this deployment by `host` may use the development pair. A Worker sees no socket, and
-    /// a client sends what `Host` it likes: what tells a developer's machine is that nobody says where in the world the
-    /// request came in, which the provider says of every request. The name is looked at besides, so that no web page
-    /// reaches it.
-    pub(crate) fn takes_dev_pair(&self, host: &str, came_by_provider: bool) -> bool {
-        self.dev && !came_by_provider && host::is_loopback(host)
+    /// Whether a request that calls this deployment by `host` may use the development pair. `client` is who the runtime
+    /// says is at the other end of the connection: workerd by itself says it of every request, the provider's network of
+    /// none, and what a client sends has no say in it. The name is looked at besides, so that no web page gets in.
+    pub(crate) fn takes_dev_pair(&self, host: &str, client: Option<&str>) -> bool {
+        self.dev && host::is_loopback(host) && client.is_some_and(host::is_loopback)
     }
 }
 
@@ -102,10 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_development_pair_on_a_developers_machine_only() {
-        assert!(settings(&[], true).takes_dev_pair("127.0.0.1:80", false));
-        assert!(!settings(&[], false).takes_dev_pair("127.0.0.1:80", false));
-        assert!(!settings(&[], true).takes_dev_pair("edge.example.com", false));
-        assert!(!settings(&[], true).takes_dev_pair("127.0.0.1:80", true));
+    fn takes_the_development_pair_from_this_very_machine_only() {
+        let (near, far) = (Some("127.0.0.1:49904"), Some("192.168.1.7:49904"));
+        assert!(settings(&[], true).takes_dev_pair("127.0.0.1:80", near));
+        assert!(settings(&[], true).takes_dev_pair("localhost", Some("[::1]:49904")));
+        assert!(!settings(&[], false).takes_dev_pair("127.0.0.1:80", near));
+        assert!(!settings(&[], true).takes_dev_pair("edge.example.com", near));
+        assert!(!settings(&[], true).takes_dev_pair("127.0.0.1:80", far));
+        assert!(!settings(&[], true).takes_dev_pair("127.0.0.1:80", None));
     }
 }

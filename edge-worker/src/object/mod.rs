@@ -64,7 +64,7 @@ struct Object {
     follower_due_mono_ms: Cell<u64>,
     /// A task that stores and folds is running.
     keeper_runs: Cell<bool>,
-    /// The log says that `DEV` is set where it is of no use.
+    /// The log says that `DEV` is set where others reach the node.
     told_of_dev: Cell<bool>,
     /// Reads that wait for a position.
     waiting_reads: Cell<usize>,

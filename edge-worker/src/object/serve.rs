@@ -38,11 +38,10 @@ pub(super) async fn answer(object: &Rc<Object>, mut request: Request) -> Result<
         return http::error(api::host::misnamed(&host), head.is_head());
     }
     object.counts.requests_total.one();
-    let came_by_provider = request.cf().is_some();
-    if object.settings.dev && came_by_provider && !object.told_of_dev.replace(true) {
-        log("error", "dev_in_deployment", &[("why", &"DEV is set, its pair is not accepted here: remove it")]);
+    let may_be_dev = object.settings.takes_dev_pair(&host, http::client(&request).as_deref());
+    if object.settings.dev && !may_be_dev && !object.told_of_dev.replace(true) {
+        log("error", "dev_refused", &[("why", &"DEV is set, and requests come from elsewhere than this machine")]);
     }
-    let may_be_dev = object.settings.takes_dev_pair(&host, came_by_provider);
     let caller = Caller { head: &head, may_be_dev };
     let route = match api::route(&head.method, head.path(), head.query()) {
         Ok(route) => route,

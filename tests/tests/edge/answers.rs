@@ -123,3 +123,17 @@ async fn without_its_parent_it_serves_reads_and_says_that_a_write_was_not_sent()
     assert_eq!((refused.status, &*refused.code()), (502, "parent_unavailable"), "{}", refused.text());
     assert!(refused.header("headwater-lag-ms").is_some());
 }
+
+#[tokio::test]
+async fn what_it_says_of_itself_has_the_members_of_every_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    let near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    near.ready().await;
+    let names = |json: serde_json::Value| json.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let metrics = async |client: &Client| names(client.get("/v1/metrics").await.json());
+    assert_eq!(metrics(&edge.client()).await, metrics(&writer.client()).await);
+    let (here, there) = (edge.client().status().await, near.client().status().await);
+    assert_eq!(names(here["replication"].clone()), names(there["replication"].clone()));
+    assert_eq!(names(here), names(there));
+}

@@ -4,4 +4,5 @@ mod answers;
 mod bulk;
 mod faults;
 mod kills;
+mod provider;
 mod store;

@@ -176,6 +176,7 @@ async fn a_cursor_beyond_the_head_is_answered_by_what_it_can_mean() {
         (&near, format!("{epoch}.{}", seq + 10)),
         (&near, format!("{}.{seq}", epoch + 1)),
         (&writer, format!("{}.{seq}", epoch + 1)),
+        (&writer, format!("{}.{seq}", epoch + 1)),
     ] {
         let (resumed, _, end) = hello(node, position.clone()).await;
         assert_eq!(resumed, "none", "{position}: somebody else may know it");
