@@ -18,7 +18,8 @@ Examples:
   headwater status
   headwater status --url http://127.0.0.1:4078 | jq .replication.lagMs
 
-A lag is how far the node is behind the writer: never less than is true, and never shown rounded down.
+Needs a pair of role admin or node. A lag is how far the node is behind the writer: never less than is true, and never
+shown rounded down.
 
 JSON: what GET /v1/status answers";
 
@@ -38,6 +39,8 @@ struct Facts<'a> {
     #[serde(rename = "uptimeSeconds")]
     uptime_s: u64,
     cluster: Option<String>,
+    #[serde(rename = "deposedBy")]
+    deposed_by: Option<u64>,
     collections: BTreeMap<String, Collection>,
     #[serde(default)]
     children: Vec<Child>,
@@ -110,6 +113,9 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
             lines.push(("trouble", format!("{message} [{code}]")));
         }
     }
+    if let Some(epoch) = facts.deposed_by {
+        lines.push(("trouble", format!("deposed: nodes follow a later writer, of epoch {epoch}")));
+    }
     if !replication.complete {
         lines.push(("state", "incomplete: reads are not answered yet".into()));
     }
@@ -167,5 +173,13 @@ mod tests {
         let facts: Facts<'_> = serde_json::from_str(text).unwrap();
         let names: Vec<_> = summary(&facts).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["node", "position", "up for"]);
+    }
+
+    #[test]
+    fn a_writer_that_was_deposed_says_so() {
+        let text = r#"{"node":"w","role":"primary","parent":null,"collections":{},"children":[],"uptimeSeconds":0,"replication":{"enabled":false,"parent_connected":false,"complete":true,"position":"5.9","scope":"**","lagMs":0},"deposed":true,"deposedBy":7}"#;
+        let facts: Facts<'_> = serde_json::from_str(text).unwrap();
+        let trouble = summary(&facts).into_iter().find(|(name, _)| *name == "trouble");
+        assert!(trouble.is_some_and(|(_, text)| text.contains("epoch 7")));
     }
 }
