@@ -5,25 +5,29 @@ use headwater_local::program::Program;
 use headwater_local::{edge, tools::Tools};
 use headwater_tests::{Client, NodeBuilder, eventually};
 use reqwest::Method;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Stands for the provider's network: what a request says in this header, the runtime tells the worker of it.
 const TOLD: &str = "x-told";
 
-/// Starts the worker as it is built, behind a socket that tells of each request what the test says.
-async fn behind_a_provider(directory: &Path, parent: &str) -> (Program, String) {
-    let mut tools = Tools::load().expect("./dev test writes the tools file");
+/// A copy of the built worker in `directory`, behind a socket that tells of each request what the test says.
+fn copy_of_build(built: &Path, directory: &Path) -> io::Result<PathBuf> {
     let build = directory.join("build");
-    fs::create_dir(&build).unwrap();
+    fs::create_dir(&build)?;
     for name in ["index.js", "index_bg.wasm"] {
-        fs::copy(tools.edge.join(name), build.join(name)).unwrap();
+        fs::copy(built.join(name), build.join(name))?;
     }
-    let config = fs::read_to_string(tools.edge.join("workerd.capnp")).unwrap();
+    let config = fs::read_to_string(built.join("workerd.capnp"))?;
     let told = config.replace("http = (),", &format!("http = (cfBlobHeader = \"{TOLD}\"),"));
     assert_ne!(told, config, "the socket is where it was");
-    fs::write(build.join("workerd.capnp"), told).unwrap();
-    tools.edge = build;
+    fs::write(build.join("workerd.capnp"), told)?;
+    Ok(build)
+}
+
+async fn behind_a_provider(directory: &Path, parent: &str) -> (Program, String) {
+    let mut tools = Tools::load().expect("./dev test writes the tools file");
+    tools.edge = copy_of_build(&tools.edge, directory).expect("the build can be copied");
     let data = directory.join("edge");
     let settings =
         edge::Settings { node: "edge", parent, apikey: "dev", secret: "dev", dev: true, data: &data, more: &[] };
