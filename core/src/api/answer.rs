@@ -64,9 +64,12 @@ impl<N> Answer<N> {
         self
     }
 
-    /// Adds the position the answer is as of and, on a replica, the lag.
+    /// Adds the position the answer is as of and, on a replica, the lag; an answer that says it already is left as it is.
     #[must_use]
     pub fn as_of(self, position: Position, lag_ms: Option<u64>) -> Self {
+        if self.headers.iter().any(|(name, _)| *name == super::HEADER_POSITION) {
+            return self;
+        }
         let mut text = Vec::with_capacity(32);
         write_u64(&mut text, position.epoch);
         text.push(b'.');
@@ -92,7 +95,10 @@ impl<N> From<ApiError> for Answer<N> {
         if let Some((_, tag)) = &error.current {
             answer = answer.with("etag", format!("\"{tag}\""));
         }
-        answer
+        match error.as_of.as_deref() {
+            Some(&(position, lag_ms)) => answer.as_of(position, lag_ms),
+            None => answer,
+        }
     }
 }
 

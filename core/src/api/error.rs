@@ -1,6 +1,7 @@
 //! The API's errors: one table of codes and statuses, one body.
 
 use crate::json;
+use crate::position::Position;
 use crate::store::SnapshotError;
 use crate::stream::{InvalidRequest, OpenError};
 use crate::writer::Refusal;
@@ -82,7 +83,7 @@ pub struct ApiError {
     /// What went wrong.
     pub code: Code,
     /// In words: names the value and the limit, and what to do. Never anything internal.
-    pub message: String,
+    pub message: Box<str>,
     /// The entry's version and tag, for a guard that does not hold.
     pub current: Option<(u64, String)>,
     /// The command of a batch that was refused.
@@ -91,6 +92,8 @@ pub struct ApiError {
     pub allow: Option<&'static str>,
     /// After how many seconds to come back, for `Retry-After`.
     pub retry_after_s: Option<u32>,
+    /// The position and, on a replica, the lag of what it was decided on, where that is known.
+    pub as_of: Option<Box<(Position, Option<u64>)>>,
     /// What failed inside, for the node's own log; never sent.
     pub cause: Option<Box<str>>,
 }
@@ -99,7 +102,15 @@ impl ApiError {
     /// An error of this code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let retry_after_s = matches!(code, Code::Overloaded | Code::NotReady).then_some(1);
-        Self { code, message: message.into(), current: None, index: None, allow: None, retry_after_s, cause: None }
+        let message = message.into().into_boxed_str();
+        Self { code, message, current: None, index: None, allow: None, retry_after_s, as_of: None, cause: None }
+    }
+
+    /// The same, decided on what was held at this position.
+    #[must_use]
+    pub fn as_of(mut self, position: Position, lag_ms: Option<u64>) -> Self {
+        self.as_of = Some(Box::new((position, lag_ms)));
+        self
     }
 
     /// 500 for a store that failed.
@@ -147,7 +158,9 @@ impl From<Refusal> for ApiError {
             Refusal::InBatch { .. } | Refusal::Exhausted | Refusal::Store(_) => Code::InternalError,
         };
         let mut error = match refusal {
-            Refusal::InBatch { index, refusal } => Self { index: Some(index), message, ..Self::from(*refusal) },
+            Refusal::InBatch { index, refusal } => {
+                Self { index: Some(index), message: message.into(), ..Self::from(*refusal) }
+            }
             Refusal::Precondition(current) => Self { current, ..Self::new(code, message) },
             Refusal::Store(error) => Self::store_failed(error),
             _ => Self::new(code, message),

@@ -98,10 +98,12 @@ pub fn entry<S: Store>(
     }
     let record = node.store().record(collection, key).map_err(ApiError::store_failed)?;
     let Some(record) = record else {
-        return Err(match node.store().collection(collection).map_err(ApiError::store_failed)? {
+        let error = match node.store().collection(collection).map_err(ApiError::store_failed)? {
             None => missing(collection),
             Some(_) => ApiError::new(Code::NotFound, format!("the key {key:?} does not exist")),
-        });
+        };
+        // What came since may have made the entry.
+        return Err(error.as_of(progress.position, lag(node, now)));
     };
     let tag = record.tag();
     let unchanged = conditions.none_match.as_ref().is_some_and(|tags| tags.contain(&tag));
@@ -139,7 +141,8 @@ pub fn list<S: Store>(
     let snapshot = node.store().snapshot_for_reader(now.mono_ms)?;
     let position = snapshot.progress().position;
     let facts = snapshot.collections().iter().find(|facts| *facts.name == *collection);
-    let tag = format!("{}", facts.ok_or_else(|| missing(collection))?.digest);
+    let facts = facts.ok_or_else(|| missing(collection).as_of(position, lag(node, now)))?;
+    let tag = format!("{}", facts.digest);
     let scan = Scan::under(&query.prefix, query.after.as_deref());
     let mut answer = if conditions.none_match.as_ref().is_some_and(|tags| tags.contain(&tag)) {
         not_modified()

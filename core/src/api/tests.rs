@@ -112,6 +112,25 @@ fn a_list_is_whole_when_its_first_piece_is_all_of_it() {
     assert_eq!(keys, ["eu:1", "eu:2", "eu:3", "eu:4", "eu:5", "eu:6", "eu:7", "eu:8"]);
 }
 
+#[test]
+fn a_refused_read_is_as_of_what_it_was_decided_on() {
+    let node = node(Role::Replica, "\"**\"");
+    let position = |answer: Answer<MemorySnapshot>| {
+        let mut found = answer.headers.into_iter().filter(|(name, _)| *name == HEADER_POSITION);
+        let position = found.next().map(|(_, text)| text);
+        assert_eq!(found.next(), None, "said once");
+        position
+    };
+    for target in
+        ["/v1/collections/a/entry?key=none", "/v1/collections/b/entry?key=none", "/v1/collections/b/keys?limit=1"]
+    {
+        let Err(error) = asked(&node, target) else { panic!("{target}") };
+        // By the time it is sent, the node is further.
+        let answer = Answer::from(error).as_of(Position { epoch: EPOCH, seq: 99 }, None);
+        assert_eq!(position(answer).as_deref(), Some("7.9"), "{target}");
+    }
+}
+
 /// A snapshot that was given up.
 struct Outgrown(Progress);
 

@@ -60,7 +60,7 @@ fn respond(
     answered: std::result::Result<Answer<SqliteSnapshot>, ApiError>,
     head: &Head,
 ) -> Result<Response> {
-    let mut answer = answered.unwrap_or_else(|error| {
+    let answer = answered.unwrap_or_else(|error| {
         if error.code == Code::Forbidden {
             object.counts.requests_forbidden_total.one();
         }
@@ -69,10 +69,7 @@ fn respond(
         }
         Answer::from(error)
     });
-    if !answer.headers.iter().any(|(name, _)| *name == HEADER_POSITION) {
-        answer = object.as_of(answer);
-    }
-    http::response(answer, head.is_head())
+    http::response(object.as_of(answer), head.is_head())
 }
 
 /// Why there is no response yet.

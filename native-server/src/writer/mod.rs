@@ -22,6 +22,7 @@ use headwater_core::api::{ApiError, Code, Counts};
 use headwater_core::apply::ApplyError;
 use headwater_core::command::{Line, Trust, decode};
 use headwater_core::node::Node;
+use headwater_core::position::Position;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::writer::{Accepted, Refusal, Sequencer};
 use log_bytes::LogBytes;
@@ -141,35 +142,33 @@ impl Writer {
             if let Ok(Accepted::Written { seq, .. }) = &decision {
                 group.push(*seq, None, b"", |lines| lines.extend_from_slice(&self.scratch));
             }
-            decided.push((pending, decision));
+            decided.push((pending, decision, self.sequencer.position()));
         }
         let group = group.finish();
         if let Err(failure) = self.append(&group) {
             self.around.metrics.writes_failed_total.add(decided.len() as u64);
-            for (pending, _) in decided {
+            for (pending, ..) in decided {
                 pending.answer(Err(failure.answer()));
             }
             return Some(failure);
         }
-        for (pending, decision) in decided {
-            pending.answer(self.outcome(decision));
+        for (pending, decision, decided_at) in decided {
+            pending.answer(self.outcome(decision, decided_at));
         }
         None
     }
 
-    fn outcome(&self, decision: Result<Accepted, Refusal>) -> Outcome {
+    /// The answer to a decision, as of the position it was decided at: writes behind it in the group may undo what it
+    /// says.
+    fn outcome(&self, decision: Result<Accepted, Refusal>, decided_at: Position) -> Outcome {
         match decision {
             Ok(accepted) => {
                 self.around.metrics.writes_total.one();
-                let mut position = self.sequencer.position();
-                if let Accepted::Written { seq, .. } = &accepted {
-                    position.seq = *seq;
-                }
-                Ok(Written { accepted, position })
+                Ok(Written { accepted, position: decided_at })
             }
             Err(refusal) => {
                 self.around.metrics.writes_refused_total.one();
-                Err(refusal.into())
+                Err(ApiError::from(refusal).as_of(decided_at, None))
             }
         }
     }

@@ -6,7 +6,6 @@ use crate::wal::file::FileWal;
 use crate::wal::memory::{MemoryWal, RingBounds};
 use crate::wal::{AppendCause, AppendError, BoxFuture, OpenError, Opened, Replay};
 use headwater_core::node::{NodeOptions, Role};
-use headwater_core::position::Position;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::MemoryOptions;
 use headwater_core::store::{Progress, Store as _};
@@ -252,6 +251,22 @@ async fn a_refusal_waits_for_the_write_it_was_decided_on() {
     bench.order(None);
     assert!(second.await.is_ok());
     assert_eq!(refused(third.await), Code::PreconditionFailed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_as_of_what_it_was_decided_on() {
+    let data = data();
+    let mut bench = Bench::start(data.path()).await;
+    let first = bench.queue("first", false).await;
+    assert_eq!(bench.arrivals.recv().await, Some(1));
+    let (k, again) = (bench.queue("k", true).await, bench.queue("k", true).await);
+    let behind = bench.queue("behind", false).await;
+    bench.order(None);
+    bench.order(None);
+    assert!(first.await.is_ok());
+    let (k, refusal, behind) = (k.await.unwrap(), again.await.unwrap_err(), behind.await.unwrap());
+    assert_eq!(refusal.as_of.as_deref(), Some(&(k.position, None)), "not as of what came behind it in the same group");
+    assert_eq!(behind.position.seq, k.position.seq + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
