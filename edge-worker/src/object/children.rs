@@ -55,7 +55,10 @@ impl Child {
             }
             let now = self.object.clock.now();
             match self.stream.next(now) {
-                Step::Chunk { bytes, .. } => return Poll::Ready(Some(bytes.to_vec())),
+                Step::Chunk { bytes, commands } => {
+                    self.object.counts.replication_commands_sent_total.add(commands);
+                    return Poll::Ready(Some(bytes.to_vec()));
+                }
                 Step::Wait(until) => {
                     let ms = until.saturating_sub(now.mono_ms).max(1);
                     self.rest = Some(self.object.published.next_within(ms));

@@ -1,6 +1,6 @@
 //! What the edge worker answers: the writer's own bytes, or the writer's own word on a write.
 
-use headwater_tests::{Client, Edge, Node, NodeBuilder, Reply, eventually};
+use headwater_tests::{Client, Edge, Lines, Node, NodeBuilder, Reply, eventually};
 use std::path::Path;
 
 async fn pair(directory: &Path) -> (Node, Edge) {
@@ -136,4 +136,29 @@ async fn what_it_says_of_itself_has_the_members_of_every_node() {
     let (here, there) = (edge.client().status().await, near.client().status().await);
     assert_eq!(names(here["replication"].clone()), names(there["replication"].clone()));
     assert_eq!(names(here), names(there));
+}
+
+#[tokio::test]
+async fn what_it_hands_to_its_children_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    writer.client().create("flags").await;
+    for key in ["a", "b", "c"] {
+        set(&writer.client(), key, "1").await;
+    }
+    let position = writer.client().position().await;
+    let client = edge.client();
+    eventually("the edge has it", || async {
+        let held = client.position().await;
+        if held == position { Ok(()) } else { Err(held) }
+    })
+    .await;
+    let sent = async || client.get("/v1/metrics").await.json()["replication_commands_sent_total"].as_u64().unwrap();
+    assert_eq!(sent().await, 0);
+    let mut lines = Lines::open(&client, r#"{"node":"visitor"}"#).await.unwrap();
+    lines.until("READY").await;
+    assert_eq!(sent().await, 3, "entries of the baseline, and no line that steers");
+    set(&writer.client(), "d", "1").await;
+    lines.until("SET").await;
+    assert_eq!(sent().await, 4);
 }
