@@ -1,5 +1,6 @@
 //! A replica with its disk, its list of parents and its one connection.
 
+use super::heard::{Heard, Witness};
 use super::writer::options;
 use crate::random::{Random, pieces};
 use bytes::Bytes;
@@ -30,6 +31,7 @@ pub(crate) enum Peer {
 struct Disk {
     progress: Progress,
     collections: Vec<(Collection, Vec<Record>)>,
+    heard: Heard,
 }
 
 pub(crate) struct Link {
@@ -40,6 +42,7 @@ pub(crate) struct Link {
     flight: VecDeque<(u64, Vec<u8>)>,
     /// Chunks as the parent sent them.
     recorded: Vec<Bytes>,
+    witness: Witness,
     last_arrival: u64,
     /// Nothing arrives before.
     pub(crate) stalled_until: u64,
@@ -57,12 +60,14 @@ pub(crate) enum Mischief {
 }
 
 impl Link {
-    pub(crate) fn new(to: Peer, stream: Stream<MemoryStore>) -> Self {
+    /// A connection of a replica that holds everything up to `seq`, asked for at `now`.
+    pub(crate) fn new(to: Peer, stream: Stream<MemoryStore>, seq: u64, now: u64) -> Self {
         Self {
             to,
             stream: Some(stream),
             flight: VecDeque::new(),
             recorded: Vec::new(),
+            witness: Witness::new(seq, now),
             last_arrival: 0,
             stalled_until: 0,
             mischief: None,
@@ -149,6 +154,9 @@ pub(crate) struct Member {
     pub(crate) next_try: u64,
     /// What its wall clock is ahead of the writers'.
     pub(crate) skew: i64,
+    pub(crate) heard: Heard,
+    /// The newest proof that the store has with its cursor, and what had been heard by then.
+    stored: (u64, Heard),
     disk: Disk,
     /// Lines applied since the last baseline or restart, with their seq; `None` when it keeps none.
     pub(crate) log: Option<Vec<(u64, Bytes)>>,
@@ -189,7 +197,9 @@ impl Member {
             link: None,
             next_try: 0,
             skew: random.below(20_000) as i64 - 10_000,
-            disk: Disk { progress, collections: Vec::new() },
+            heard: Heard::default(),
+            stored: Default::default(),
+            disk: Disk { progress, collections: Vec::new(), heard: Heard::default() },
             log: random.once_in(2).then(Vec::new),
             log_floor: 0,
             last: Position::START,
@@ -214,7 +224,8 @@ impl Member {
             .collections()
             .iter()
             .map(|facts| (facts.clone(), snapshot.scan(&facts.name, Bound::Unbounded, usize::MAX).unwrap().records));
-        self.disk = Disk { progress: snapshot.progress().clone(), collections: collections.collect() };
+        let collections = collections.collect();
+        self.disk = Disk { progress: snapshot.progress().clone(), collections, heard: self.stored.1 };
     }
 
     /// Starts again from its disk.
@@ -230,6 +241,8 @@ impl Member {
         self.seen.repeated += stats.repeated;
         self.replica = replica(&self.label, self.instance, store, &self.scope, self.parents.len(), random);
         self.link = None;
+        self.heard = self.disk.heard;
+        self.stored = (self.disk.progress.at, self.heard);
         self.next_try = now + random.below(300);
         self.last = self.disk.progress.position;
         if let Some(log) = &mut self.log {
@@ -259,6 +272,7 @@ impl Member {
             let complete = self.node().is_complete();
             let outcome = self.replica.receive(&piece, clock, &mut events);
             self.dirty = true;
+            self.hear(&piece, outcome.is_ok(), now);
             let mut ended = None;
             for event in events {
                 match event {
@@ -299,6 +313,20 @@ impl Member {
         }
         if self.link.as_ref().is_some_and(Link::is_drained) {
             self.closed(Cause::Lost, now, random);
+        }
+    }
+
+    fn hear(&mut self, piece: &[u8], taken: bool, now: u64) {
+        let link = self.link.as_mut().expect("the piece came by it");
+        let mut heard = self.heard;
+        link.witness.read(piece, now, &mut heard);
+        if taken {
+            // Of a piece with an offence in it nothing counts: fewer words only excuse more.
+            self.heard = heard;
+        }
+        let at = self.node().store().progress().at;
+        if at != self.stored.0 {
+            self.stored = (at, self.heard);
         }
     }
 

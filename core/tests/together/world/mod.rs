@@ -3,6 +3,7 @@
 //!
 //! A failure names its seed; `HEADWATER_SEED=<seed>` repeats that run alone, `HEADWATER_SEEDS=<n>` tries n of them.
 
+mod heard;
 mod member;
 mod truth;
 mod writer;
@@ -96,7 +97,9 @@ impl World {
         let opened = self.node(to).map(|node| Stream::open(node, request, "node", &Scope::Everything, floor, clock));
         let cause = match opened {
             Some(Ok(stream)) => {
-                self.members[index].link = Some(Link::new(to, stream));
+                let member = &mut self.members[index];
+                let seq = member.node().store().position().seq;
+                member.link = Some(Link::new(to, stream, seq, self.now));
                 return;
             }
             Some(Err(OpenError::NotReady | OpenError::Overloaded(_))) => Cause::Refused { retry_ms: 200 },
@@ -333,10 +336,9 @@ impl World {
         let Some(lag) = node.lag_ms(member.clock(self.now)) else { return };
         let since = self.truth.stale_since(progress.position, self.truth.newest(), &progress.scope);
         let truth = since.map_or(0, |since| self.now.saturating_sub(since));
-        // The shortest way that a proof took cannot be told from a clock that is behind.
-        let unknowable = node.freshness().offset().map_or(0, |offset| offset.ms) - member.skew;
+        let unknowable = member.heard.unknowable();
         assert!(
-            lag + unknowable.max(0) as u64 >= truth,
+            lag + unknowable >= truth,
             "m{index} at {} says {lag} ms, misses something for {truth} ms, {unknowable} ms cannot be known",
             progress.position
         );
