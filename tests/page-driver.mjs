@@ -7,15 +7,34 @@ import { launchBrowser } from "../tools/browser.mjs";
 const ELEMENT_MS = 20_000;
 
 const browser = await launchBrowser();
-const page = await (await browser.newContext()).newPage();
-page.setDefaultTimeout(ELEMENT_MS);
+const context = await browser.newContext();
 const complaints = [];
 let loads = 0;
-page.on("pageerror", (error) => complaints.push(`uncaught: ${error}`));
-page.on("console", (message) => {
-  if (message.type() === "error") complaints.push(message.text());
-});
-page.on("domcontentloaded", () => loads++);
+let page = await newPage();
+
+async function newPage() {
+  const page = await context.newPage();
+  page.setDefaultTimeout(ELEMENT_MS);
+  page.on("pageerror", (error) => complaints.push(`uncaught: ${error}`));
+  page.on("console", (message) => {
+    if (message.type() === "error") complaints.push(message.text());
+  });
+  page.on("domcontentloaded", () => loads++);
+  return page;
+}
+
+// By its process id, as the system does when memory is short. Only this browser's own processes are asked for.
+async function kill() {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  const gone = page.waitForEvent("crash");
+  for (const { type, id } of processInfo) {
+    if (type === "renderer") process.kill(id, "SIGKILL");
+  }
+  await Promise.all([gone, session.detach()]);
+  await page.close();
+  page = await newPage();
+}
 
 // Headless Chromium keeps every page visible, and gives no way to hide one. So the page is told what the browser would tell it.
 async function show(visible) {
@@ -45,6 +64,7 @@ const orders = {
   click: (selector) => page.click(selector),
   text: (selector) => page.locator(selector).first().innerText(),
   show,
+  kill: () => kill().then(() => null),
   complaints: () => complaints,
   loads: () => loads,
   close: () => browser.close(),

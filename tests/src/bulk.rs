@@ -1,12 +1,49 @@
-//! A writer's directory with many keys, made faster than through the API: by the log's own code, as a writer would.
+//! A writer's directory with many keys, made faster than through the API: by the log's own code, as a writer would. And
+//! the test that needs it.
 
+use crate::follower::Follower;
+use crate::load::Load;
 use crate::node::Node;
+use crate::random::Random;
+use crate::scene::build_writer;
 use headwater::wal::{GroupBuilder, OpenOptions, WalUrl, connect};
 use headwater_core::command::{Action, Line, Trust, decode};
 use std::path::Path;
+use std::time::Instant;
 
+/// Keys of a large baseline.
+const KEYS: usize = 100_000;
 /// Keys in one group of the log, that is, for one sync.
 const KEYS_A_GROUP: usize = 2_000;
+
+/// Makes a test of the large baseline for one kind of replica.
+#[macro_export]
+macro_rules! bulk_tests {
+    ($follower:ty) => {
+        $crate::follower_tests! { $follower, bulk: a_hundred_thousand_keys_arrive_complete_while_writes_go_on }
+    };
+}
+
+/// A baseline of 100,000 keys while writes go on.
+pub async fn a_hundred_thousand_keys_arrive_complete_while_writes_go_on<F: Follower>() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut random = Random::announced("a large baseline");
+    let mut writer = build_writer(directory.path()).start().await;
+    fill(&mut writer, "bulk", KEYS).await;
+    let client = writer.client();
+    let load = Load::start(&client, "load", 2, &mut random).await;
+    load.acknowledges(20).await;
+    let start = Instant::now();
+    let mut near = F::start(directory.path(), &writer.url).await;
+    let ready = start.elapsed();
+    load.acknowledges(20).await;
+    load.finish().await;
+    let state = near.converges(&client).await;
+    println!("{KEYS} keys: ready after {ready:?}, equal after {:?}", start.elapsed());
+    assert_eq!(state.collections["bulk"].1.len(), KEYS);
+    let found = near.replication().await.expect("it answers");
+    assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
+}
 
 /// Stops `writer`, adds a collection with `count` keys to its log, and starts it again.
 pub async fn fill(writer: &mut Node, collection: &str, count: usize) {

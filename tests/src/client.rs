@@ -1,11 +1,15 @@
 //! A client that shows everything of an answer and hides no status.
 
+use crate::eventually::eventually_within;
 use reqwest::Method;
 use serde_json::Value;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The pair that `--dev` accepts.
 pub const DEV: (&str, &str) = ("dev", "dev");
+/// How long a replica may take to its first complete copy, however large it is and whatever else the machine does.
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Talks to one node with one pair of credentials.
 #[derive(Clone, Debug)]
@@ -135,6 +139,25 @@ impl Client {
     /// Deletes an entry.
     pub async fn delete(&self, collection: &str, key: &str) -> Reply {
         self.call(Method::DELETE, &Self::entry_path(collection, key), "").await
+    }
+
+    /// Writes `key-N` with `{"n":N}` for each number.
+    pub async fn fill(&self, collection: &str, numbers: Range<u32>) {
+        for number in numbers {
+            let reply = self.set(collection, &format!("key-{number}"), &format!("{{\"n\":{number}}}")).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+    }
+
+    /// Waits until the node says that it is ready.
+    pub async fn ready(&self) {
+        eventually_within(READY_WITHIN, &format!("{} is ready", self.url), || async {
+            match self.try_get("/readyz").await {
+                Ok(reply) if reply.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
     }
 
     /// `/v1/status` as JSON.

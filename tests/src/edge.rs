@@ -1,7 +1,6 @@
 //! The edge worker in workerd.
 
 use crate::client::Client;
-use crate::eventually::eventually;
 use headwater_local::edge;
 use headwater_local::program::Program;
 use headwater_local::tools::Tools;
@@ -76,13 +75,6 @@ impl Edge {
 
     /// Waits until it says that it is ready.
     pub async fn ready(&self) {
-        let client = Client::with_pair(&self.url, None);
-        eventually("the edge is ready", || async {
-            match client.try_get("/readyz").await {
-                Ok(reply) if reply.status == 200 => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
+        Client::with_pair(&self.url, None).ready().await;
     }
 }

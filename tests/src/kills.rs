@@ -1,11 +1,13 @@
-//! The campaign of kill -9 against a writer under load: what it does, apart from who follows that writer.
+//! Campaigns of kill -9 under load: against a writer, and against a replica of any kind.
 
 use crate::client::Client;
+use crate::follower::Follower;
 use crate::lines::Lines;
 use crate::load::{Load, Record};
-use crate::node::Node;
+use crate::node::{Node, NodeBuilder};
 use crate::random::Random;
-use crate::replication::converge;
+use crate::replication::{Replication, converge};
+use crate::scene::build_writer;
 use crate::state::State;
 use crate::wire;
 use reqwest::Method;
@@ -18,25 +20,106 @@ use tokio::task::JoinHandle;
 const CLIENTS: u64 = 6;
 /// Writes between two kills, at most.
 const WRITES_MAX: u64 = 120;
+/// Kills in the gate, of a writer as of each kind of replica.
+const KILLS: u64 = 25;
 
-/// How many kills a campaign makes: `HEADWATER_KILLS` (set by `./dev campaign kills`), else `in_gate`.
-pub fn rounds(in_gate: u64) -> u64 {
+/// How many kills a campaign makes: `HEADWATER_KILLS` (set by `./dev campaign`), else what the gate asks for.
+pub fn rounds() -> u64 {
     match env::var("HEADWATER_KILLS") {
         Ok(text) => text.parse().expect("HEADWATER_KILLS is a number"),
-        Err(_) => in_gate,
+        Err(_) => KILLS,
     }
 }
 
-/// As [`kill_writer_with`], followed by nobody but `replicas`.
-pub async fn kill_writer(writer: &mut Node, replicas: &[Client], rounds: u64, random: &mut Random) -> State {
-    kill_writer_with(writer, replicas, rounds, random, async |_| {}).await
+/// Makes a test of each campaign here for one kind of replica.
+#[macro_export]
+macro_rules! kill_tests {
+    ($follower:ty) => {
+        $crate::follower_tests! { $follower, kills:
+            no_acknowledged_write_is_lost_by_killing_the_writer,
+            a_killed_replica_goes_on_from_what_it_kept,
+        }
+    };
+}
+
+/// The writer is killed again and again; a replica, and a native replica of that where it may have one, follow it all
+/// the time without a new baseline.
+pub async fn no_acknowledged_write_is_lost_by_killing_the_writer<F: Follower>() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut random = Random::announced("kill -9 of the writer");
+    let mut writer = build_writer(directory.path()).start().await;
+    let mut near = F::start(directory.path(), &writer.url).await;
+    let mut clients: Vec<Client> = near.client().into_iter().collect();
+    let mut far = None;
+    if let Some(client) = near.client() {
+        let node = NodeBuilder::replica("far", directory.path(), &client.url).start().await;
+        node.ready().await;
+        clients.push(node.client());
+        far = Some(node);
+    }
+    let rounds = rounds();
+    kill_writer(&mut writer, &clients, rounds, &mut random, async |epoch| {
+        near.until("it follows the new epoch", |found| wire::place(&found.position).0 == epoch).await;
+    })
+    .await;
+    near.converges(&writer.client()).await;
+    let found = near.replication().await.expect("it answers");
+    assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
+    assert!(found.connections > rounds, "it has lived through all of them: {found:?}");
+    if let Some(far) = &far {
+        let found = Replication::of(&far.client()).await;
+        assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "two hops away: {found:?}");
+    }
+}
+
+/// A replica is killed again and again. One that keeps its state goes on from it, also with nobody to ask.
+pub async fn a_killed_replica_goes_on_from_what_it_kept<F: Follower>() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut random = Random::announced("kill -9 of a replica");
+    let mut writer = build_writer(directory.path()).start().await;
+    let mut near = F::start(directory.path(), &writer.url).await;
+    if F::KEEPS_ITS_STATE {
+        near.until("its first copy is stored", |found| !found.stored.is_empty()).await;
+    }
+    let client = writer.client();
+    let first = client.position().await;
+    let load = Load::start(&client, "load", 4, &mut random).await;
+    let rounds = rounds();
+    for round in 0..rounds {
+        // Now and then so many that one that gathers for long has stored some of them.
+        let most = if random.below(5) == 0 { 500 } else { 60 };
+        load.acknowledges(1 + random.below(most)).await;
+        tokio::time::sleep(Duration::from_micros(random.below(5_000))).await;
+        // Every third time both go, and the replica comes back first, with nobody to ask.
+        let alone = F::KEEPS_ITS_STATE && round % 3 == 2;
+        if alone {
+            writer.kill().await;
+        }
+        near.kill().await;
+        near.start_again().await;
+        if alone {
+            let found = near.replication().await.expect("it answers");
+            assert!(!found.connected && found.connections == 0, "{found:?}");
+            assert_eq!(near.client().expect("it has an address").get("/v1/collections").await.status, 200);
+            writer.start_again().await;
+        }
+        let found = near.until("it follows again", |found| found.connections == 1).await;
+        assert_eq!(found.baselines, u64::from(!F::KEEPS_ITS_STATE), "round {round}: it has what it kept: {found:?}");
+    }
+    load.acknowledges(1).await;
+    let record = load.finish().await;
+    let state = near.converges(&client).await;
+    check(&client, &first, &state, &record).await;
+    let found = near.replication().await.expect("it answers");
+    assert_eq!((found.gaps, found.divergences), (0, 0), "{found:?}");
+    println!("{rounds} kills, {} writes acknowledged, position {}", record.acknowledged.len(), state.position);
 }
 
 /// Kills and restarts `writer` under load, `rounds` times at moments drawn from `random`, and each time waits until every
 /// replica at `replicas` has followed it into the new epoch and `followed` returns for it. At the end the load stops, each
 /// replica must hold exactly what the writer holds, and the writer's log all that was ever acknowledged. Returns that
 /// state.
-pub async fn kill_writer_with(
+pub async fn kill_writer(
     writer: &mut Node,
     replicas: &[Client],
     rounds: u64,

@@ -1,7 +1,6 @@
 //! A native node that can be killed, stopped, stalled and started again at the same address.
 
 use crate::client::Client;
-use crate::eventually::eventually;
 use headwater_local::program::{Program, Stopped};
 use headwater_local::server;
 use headwater_local::tools::Tools;
@@ -94,14 +93,7 @@ impl Node {
 
     /// Waits until it says that it is ready.
     pub async fn ready(&self) {
-        let client = Client::with_pair(&self.url, None);
-        eventually("ready", || async {
-            match client.try_get("/readyz").await {
-                Ok(reply) if reply.status == 200 => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
+        Client::with_pair(&self.url, None).ready().await;
     }
 
     /// Kills it (SIGKILL).

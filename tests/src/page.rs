@@ -1,6 +1,6 @@
 //! The console page in headless Chromium, driven line by line through Node.js and Playwright (`page-driver.mjs`).
 
-use crate::eventually::eventually;
+use crate::eventually::eventually_within;
 use crate::state::State;
 use headwater_local::tools::Tools;
 use serde_json::{Value, json};
@@ -14,8 +14,12 @@ use tokio::time::timeout;
 /// How long one order may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the first copy may take, however large it is and whatever else the machine does.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
 /// A browser with one page. Killed when dropped.
 pub struct Page {
+    url: String,
     child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
@@ -25,8 +29,20 @@ impl Page {
     /// Starts a browser and opens the console of the node at `url`.
     pub async fn open(url: &str) -> Self {
         let mut page = Self::start();
+        page.url = url.into();
         page.order("open", json!(url)).await;
         page
+    }
+
+    /// Kills (SIGKILL) the process in which the page lives.
+    pub async fn kill(&mut self) {
+        self.order("kill", Value::Null).await;
+    }
+
+    /// Opens the console again after [`Page::kill`], in a process of its own.
+    pub async fn open_again(&mut self) {
+        let url = json!(self.url);
+        self.order("open", url).await;
     }
 
     /// Starts a browser with an empty page whose origin has the files of this directory.
@@ -50,7 +66,7 @@ impl Page {
             .expect("Node.js starts");
         let orders = child.stdin.take().expect("stdin was asked to be a pipe");
         let answers = BufReader::new(child.stdout.take().expect("stdout was asked to be a pipe")).lines();
-        Self { child, orders, answers }
+        Self { url: String::new(), child, orders, answers }
     }
 
     async fn order(&mut self, name: &str, argument: Value) -> Value {
@@ -80,7 +96,7 @@ impl Page {
         self.fill("#apikey", "dev").await;
         self.fill("#secret", "dev").await;
         self.click("#sign-in-button:enabled").await;
-        self.until("ready", "window.headwater?.status().ready === true").await;
+        self.until_within(READY_WITHIN, "ready", "window.headwater?.status().ready === true").await;
     }
 
     /// Types a text into a field.
@@ -122,9 +138,13 @@ impl Page {
 
     /// Waits until an expression is true.
     pub async fn until(&mut self, what: &str, expression: &str) {
+        self.until_within(PATIENCE, what, expression).await;
+    }
+
+    async fn until_within(&mut self, deadline: Duration, what: &str, expression: &str) {
         let page = tokio::sync::Mutex::new(self);
         let page = &page;
-        eventually(&format!("the page: {what}"), || async move {
+        eventually_within(deadline, &format!("the page: {what}"), || async move {
             match page.lock().await.try_order("evaluate", json!(expression)).await {
                 Ok(Value::Bool(true)) => Ok(()),
                 other => Err(format!("{other:?}")),
@@ -143,17 +163,6 @@ impl Page {
         State {
             position: text(&found["position"]),
             collections: collections.map(|c| (text(&c[0]), (text(&c[1]), entries(&c[2])))).collect(),
-        }
-    }
-
-    /// Waits until the page holds what `right` says, entry by entry and by digest.
-    pub async fn converges(&mut self, right: &State) {
-        let position = &right.position;
-        let expression = format!("window.headwater.status().position === {}", json!(position));
-        self.until(&format!("at {position}"), &expression).await;
-        let found = self.state().await;
-        if let Some(difference) = right.difference(&found) {
-            panic!("the page differs from the writer: {difference}");
         }
     }
 

@@ -44,12 +44,22 @@ impl Replication {
     /// Reads it out of `/v1/status`.
     pub fn from_status(status: &Value) -> Self {
         let replication = &status["replication"];
-        let count = |name: &str| replication[name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}"));
+        let offence = replication["lastOffence"]["code"].as_str().unwrap_or_default();
+        Self::read(replication, &replication["parent_connected"], offence)
+    }
+
+    /// Reads it out of a page's `window.headwater.status()`.
+    pub fn from_page(status: &Value) -> Self {
+        Self::read(status, &status["connected"], status["lastOffence"].as_str().unwrap_or_default())
+    }
+
+    fn read(found: &Value, connected: &Value, offence: &str) -> Self {
+        let count = |name: &str| found[name].as_u64().unwrap_or_else(|| panic!("no {name} in {found}"));
         Self {
-            connected: replication["parent_connected"].as_bool().expect("status says whether a parent is connected"),
-            position: replication["position"].as_str().expect("status has a position").to_owned(),
-            stored: replication["storedPosition"].as_str().unwrap_or_default().to_owned(),
-            lag_ms: replication["lagMs"].as_u64(),
+            connected: connected.as_bool().expect("status says whether a parent is connected"),
+            position: found["position"].as_str().unwrap_or("0.0").to_owned(),
+            stored: found["storedPosition"].as_str().unwrap_or_default().to_owned(),
+            lag_ms: found["lagMs"].as_u64(),
             commands: count("commands"),
             repeated: count("repeated"),
             baselines: count("baselines"),
@@ -57,18 +67,23 @@ impl Replication {
             divergences: count("divergences"),
             connections: count("connections"),
             faults: count("faults"),
-            offence: replication["lastOffence"]["code"].as_str().unwrap_or_default().to_owned(),
+            offence: offence.to_owned(),
         }
+    }
+
+    /// Asks a node.
+    ///
+    /// # Errors
+    /// It does not answer, or not that; says what it does.
+    pub async fn try_of(client: &Client) -> Result<Self, String> {
+        let reply = client.try_get("/v1/status").await.map_err(|error| format!("{error:?}"))?;
+        if reply.status == 200 { Ok(Self::from_status(&reply.json())) } else { Err(reply.text().to_owned()) }
     }
 
     /// Waits until `holds` does of it.
     pub async fn until(client: &Client, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
         eventually(what, || async {
-            let reply = client.try_get("/v1/status").await.map_err(|error| format!("{error:?}"))?;
-            if reply.status != 200 {
-                return Err(reply.text().to_owned());
-            }
-            let found = Self::from_status(&reply.json());
+            let found = Self::try_of(client).await?;
             if holds(&found) { Ok(found) } else { Err(format!("{found:?}")) }
         })
         .await
@@ -79,11 +94,11 @@ impl Replication {
 /// same position; returns that state.
 pub async fn converge(writer: &Client, reader: &Client) -> State {
     eventually(&format!("{} equals {}", reader.url, writer.url), || async {
-        let right = state_of(writer).await.ok_or("the writer is not at rest")?;
-        let found = state_of(reader).await.ok_or("the replica is not at rest")?;
+        let right = state_of(writer).await.ok_or_else(|| String::from("the writer is not at rest"))?;
+        let found = state_of(reader).await.ok_or_else(|| String::from("the replica is not at rest"))?;
         match right.difference(&found) {
             None => Ok(right),
-            Some(difference) => Err(Box::leak(difference.into_boxed_str()) as &str),
+            Some(difference) => Err(difference),
         }
     })
     .await

@@ -2,125 +2,17 @@
 
 use headwater_tests::wire::{Script, entry, set};
 use headwater_tests::{
-    Client, Edge, Fate, Node, NodeBuilder, Relay, Replication, Stub, converge, eventually, lags_truly, state_of,
+    Client, Edge, NodeBuilder, PING_MS, Replication, Stub, behind_relay, converge, eventually, lags_truly, state_of,
+    write,
 };
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-const PING_MS: u64 = 300;
-/// Three PINGs are the promise; the rest is for a busy machine and for asking.
-const NOTICED_WITHIN: Duration = Duration::from_millis(3 * PING_MS + 1_000);
-
-/// A writer, a relay in front of it, and an edge that follows the relay and holds what the writer holds.
-async fn behind_relay(directory: &Path) -> (Node, Relay, Edge) {
-    let writer = NodeBuilder::writer("writer", directory).option("--ping-ms", &PING_MS.to_string()).start().await;
-    writer.client().create("c").await;
-    let relay = Relay::start(&writer.url).await;
-    let edge = Edge::start(directory, &relay.url).await;
-    edge.ready().await;
-    write(&writer.client(), 0..3).await;
-    converge(&writer.client(), &edge.client()).await;
-    (writer, relay, edge)
-}
-
-async fn write(client: &Client, numbers: std::ops::Range<u32>) {
-    for number in numbers {
-        let reply = client.set("c", &format!("key-{number}"), &format!("{{\"n\":{number}}}")).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-    }
-}
-
-fn in_tail(line: &str, mark: &str) -> bool {
-    line.contains(mark) && line.contains("\"prev\":")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_or_stopped_parent_is_noticed_lived_through_and_gone_on_from() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut writer, _relay, edge) = behind_relay(directory.path()).await;
-    let client = edge.client();
-    let path = "/v1/collections/c/entry?key=key-0";
-    for stops in [false, true] {
-        if stops {
-            writer.stop().await;
-        } else {
-            writer.stall();
-        }
-        let cut = Instant::now();
-        Replication::until(&client, "it is noticed", |found| !found.connected).await;
-        assert!(cut.elapsed() < NOTICED_WITHIN, "only after {:?}", cut.elapsed());
-        lags_truly(&[&client], path, cut, Duration::from_millis(4 * PING_MS)).await;
-        if stops {
-            writer.start_again().await;
-        } else {
-            writer.go_on();
-        }
-        let fresh = |found: &Replication| found.connected && found.lag_ms.is_some_and(|lag| lag < 2 * PING_MS + 500);
-        let found = Replication::until(&client, "it is fresh again", fresh).await;
-        assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
-    }
-    assert!(edge.log().contains("shutdown"), "an end and its reason are logged: {}", edge.log());
-    write(&writer.client(), 3..5).await;
-    converge(&writer.client(), &client).await;
-}
-
-#[tokio::test]
-async fn a_missing_line_is_fetched_again_and_an_altered_one_healed() {
-    let directory = tempfile::tempdir().unwrap();
-    let (writer, relay, edge) = behind_relay(directory.path()).await;
-    let mut lost = false;
-    relay.rule(move |line| {
-        let hit = !lost && in_tail(line, "\"key-3\"");
-        lost |= hit;
-        if hit { Fate::Lost } else { Fate::Pass }
-    });
-    write(&writer.client(), 3..6).await;
-    converge(&writer.client(), &edge.client()).await;
-    let found = Replication::of(&edge.client()).await;
-    assert_eq!((found.gaps, found.baselines), (1, 1), "{found:?}");
-    relay.rule(|line| match in_tail(line, "\"key-6\"") {
-        true => Fate::Instead(line.replace("{\"n\":6}", "{\"n\":0}")),
-        false => Fate::Pass,
-    });
-    write(&writer.client(), 6..8).await;
-    converge(&writer.client(), &edge.client()).await;
-    let found = Replication::of(&edge.client()).await;
-    assert_eq!((found.divergences, found.baselines), (1, 2), "{found:?}");
-}
-
-#[tokio::test]
-async fn a_baseline_cut_short_or_wrong_leaves_the_old_state_in_place() {
-    let directory = tempfile::tempdir().unwrap();
-    let (writer, relay, edge) = behind_relay(directory.path()).await;
-    write(&writer.client(), 3..40).await;
-    let old = converge(&writer.client(), &edge.client()).await;
-    let mut baselines = 0;
-    relay.rule(move |line| {
-        if in_tail(line, "\"key-40\"") {
-            return Fate::Instead(line.replace("{\"n\":40}", "{\"n\":0}"));
-        }
-        baselines += u32::from(line.contains("\"HELLO\""));
-        match baselines {
-            // First cut in its middle, then with an entry too few.
-            0 | 1 if line.contains("\"key-4\"") && !line.contains("\"prev\":") => Fate::Cut,
-            2 if line.contains("\"key-4\"") && !line.contains("\"prev\":") => Fate::Lost,
-            _ => Fate::Pass,
-        }
-    });
-    write(&writer.client(), 40..41).await;
-    let refused = |found: &Replication| found.offence == "bad_baseline";
-    let found = Replication::until(&edge.client(), "the wrong one is refused", refused).await;
-    assert_eq!(found.baselines, 1);
-    let held = state_of(&edge.client()).await.map(|state| state.collections["c"].1.len());
-    assert!(held.is_none_or(|held| held >= old.collections["c"].1.len()), "what was held is held");
-    converge(&writer.client(), &edge.client()).await;
-    assert_eq!(Replication::of(&edge.client()).await.baselines, 2);
-}
+headwater_tests::fault_tests!(Edge);
 
 #[tokio::test]
 async fn without_state_it_is_not_ready_and_with_state_it_is_with_its_parent_dead() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut writer, relay, mut edge) = behind_relay(directory.path()).await;
+    let (mut writer, relay, mut edge) = behind_relay::<Edge>(directory.path()).await;
     let nobody = directory.path().join("nobody");
     let empty = Edge::start(&nobody, "http://127.0.0.1:1").await;
     let reply = Client::with_pair(&empty.url, None).get("/readyz").await;
@@ -148,7 +40,7 @@ async fn without_state_it_is_not_ready_and_with_state_it_is_with_its_parent_dead
 #[tokio::test]
 async fn a_write_that_was_not_sent_and_one_of_unknown_outcome_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
-    let (writer, relay, edge) = behind_relay(directory.path()).await;
+    let (writer, relay, edge) = behind_relay::<Edge>(directory.path()).await;
     let client = edge.client();
     relay.lose_answers(true);
     let unknown = client.set("c", "maybe", "1").await;
@@ -172,7 +64,7 @@ async fn a_write_that_was_not_sent_and_one_of_unknown_outcome_are_told_apart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_native_replica_follows_the_edge_and_outlives_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (writer, relay, mut edge) = behind_relay(directory.path()).await;
+    let (writer, relay, mut edge) = behind_relay::<Edge>(directory.path()).await;
     let mut far = NodeBuilder::replica("far", directory.path(), &edge.url).start().await;
     far.ready().await;
     write(&writer.client(), 3..10).await;

@@ -1,7 +1,7 @@
 //! What a person sees: signing in, collections and keys, values changing live, position and lag; and nothing when hidden.
 
-use super::{converge, signed_in, write};
-use headwater_tests::{Client, NodeBuilder, Page, eventually};
+use super::signed_in;
+use headwater_tests::{Client, Follower as _, NodeBuilder, Page, eventually};
 
 async fn children(client: &Client) -> usize {
     client.status().await["children"].as_array().map_or(0, Vec::len)
@@ -20,7 +20,7 @@ async fn shows_what_the_writer_holds_while_it_changes() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, mut page) = signed_in(directory.path()).await;
     let client = writer.client();
-    converge(&client, &mut page).await;
+    page.converges(&client).await;
     page.until("both collections are listed", "document.querySelectorAll('#collections li').length === 2").await;
     page.click("#collections li:has-text('flags') :is(a, button)").await;
     page.until("the keys are shown", "document.querySelectorAll('#keys tr').length === 3").await;
@@ -42,7 +42,7 @@ async fn shows_what_the_writer_holds_while_it_changes() {
     )
     .await;
     assert!(page.text("#lag").await.contains(|sign: char| sign.is_ascii_digit()), "{}", page.text("#lag").await);
-    converge(&client, &mut page).await;
+    page.converges(&client).await;
     assert_eq!(page.complaints().await, [""; 0]);
     page.close().await;
 }
@@ -70,11 +70,11 @@ async fn closes_its_stream_while_hidden_and_goes_on_from_its_cursor() {
     has_children(&client, 1).await;
     page.show(false).await;
     has_children(&client, 0).await;
-    write(&client, 3..6).await;
+    client.fill("flags", 3..6).await;
     assert_eq!(page.status().await["connection"], "paused");
     page.show(true).await;
     has_children(&client, 1).await;
-    converge(&client, &mut page).await;
+    page.converges(&client).await;
     let status = page.status().await;
     assert_eq!((&status["baselines"], &status["gaps"]), (&1.into(), &0.into()), "{status}");
     assert_eq!((page.loads().await, page.complaints().await), (1, Vec::new()));

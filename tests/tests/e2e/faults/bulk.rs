@@ -1,33 +1,3 @@
-//! A baseline of 100,000 keys while writes go on.
+//! A large baseline for a native replica.
 
-use super::{build_replica, writer};
-use headwater_tests::{Load, Random, Replication, bulk, eventually_within, kills};
-use std::time::{Duration, Instant};
-
-const KEYS: usize = 100_000;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_keys_arrive_complete_while_writes_go_on() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut random = Random::announced("a large baseline");
-    let mut writer = writer(directory.path()).await;
-    bulk::fill(&mut writer, "bulk", KEYS).await;
-    let client = writer.client();
-    let load = Load::start(&client, "load", 2, &mut random).await;
-    load.acknowledges(20).await;
-    let start = Instant::now();
-    let near = build_replica("near", directory.path(), &writer.url).start().await;
-    eventually_within(Duration::from_secs(60), "the replica is ready", || async {
-        let status = super::readiness(&near).await;
-        if status == 200 { Ok(()) } else { Err(status) }
-    })
-    .await;
-    let ready = start.elapsed();
-    load.acknowledges(20).await;
-    load.finish().await;
-    let state = kills::settle(&client, &[near.client()]).await;
-    println!("{KEYS} keys: ready after {ready:?}, equal after {:?}", start.elapsed());
-    assert_eq!(state.collections["bulk"].1.len(), KEYS);
-    let found = Replication::of(&near.client()).await;
-    assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
-}
+headwater_tests::bulk_tests!(headwater_tests::Node);

@@ -1,65 +1,12 @@
-//! kill -9 of the writer and of a replica under concurrent writes. The edge's and the page's part is in their own tests.
+//! kill -9 of the writer and of a native replica under concurrent writes.
 
 use super::{PING_MS, build_replica, build_writer};
-use headwater_tests::kills::{self, check, kill_writer, settle};
+use headwater_tests::kills::{self, settle};
 use headwater_tests::wire::place;
 use headwater_tests::{Load, NodeBuilder, Random, Replication, converge, eventually, state_of};
 use std::time::Instant;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_acknowledged_write_is_lost_by_killing_the_writer() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut random = Random::announced("kill -9 of the writer");
-    let mut writer = build_writer(directory.path()).start().await;
-    let near = build_replica("near", directory.path(), &writer.url).start().await;
-    let far = build_replica("far", directory.path(), &near.url).start().await;
-    let replicas = [near.client(), far.client()];
-    for replica in [&near, &far] {
-        replica.ready().await;
-    }
-    kill_writer(&mut writer, &replicas, kills::rounds(25), &mut random).await;
-    for replica in &replicas {
-        let found = Replication::of(replica).await;
-        assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{}: {found:?}", replica.url);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_replica_goes_on_from_its_disk() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut random = Random::announced("kill -9 of a replica");
-    let mut writer = build_writer(directory.path()).start().await;
-    let mut near = build_replica("near", directory.path(), &writer.url).start().await;
-    near.ready().await;
-    let client = writer.client();
-    let first = client.position().await;
-    let load = Load::start(&client, "load", 4, &mut random).await;
-    for round in 0..kills::rounds(10) {
-        load.acknowledges(1 + random.below(100)).await;
-        // Every third time both go, and the replica comes back first, with nobody to ask.
-        let alone = round % 3 == 2;
-        if alone {
-            writer.kill().await;
-        }
-        near.kill().await;
-        near.start_again().await;
-        near.ready().await;
-        if alone {
-            let found = Replication::of(&near.client()).await;
-            assert!(!found.connected && found.connections == 0, "{found:?}");
-            assert_eq!(near.client().get("/v1/collections").await.status, 200);
-            writer.start_again().await;
-        }
-        let found = Replication::until(&near.client(), "it follows again", |found| found.connections == 1).await;
-        assert_eq!(found.baselines, 0, "round {round}: it had everything it needed on its disk");
-    }
-    load.acknowledges(1).await;
-    let record = load.finish().await;
-    let state = settle(&client, &[near.client()]).await;
-    check(&client, &first, &state, &record).await;
-    let found = Replication::of(&near.client()).await;
-    assert_eq!((found.baselines, found.gaps, found.divergences), (0, 0, 0), "{found:?}");
-}
+headwater_tests::kill_tests!(headwater_tests::Node);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_replica_of_a_killed_replica_goes_on_without_a_baseline() {
@@ -72,7 +19,7 @@ async fn the_replica_of_a_killed_replica_goes_on_without_a_baseline() {
     far.ready().await;
     let client = writer.client();
     let load = Load::start(&client, "load", 4, &mut random).await;
-    for _ in 0..kills::rounds(5) {
+    for _ in 0..kills::rounds() {
         load.acknowledges(1 + random.below(100)).await;
         near.kill().await;
         near.start_again().await;

@@ -15,26 +15,13 @@ mod parent;
 mod removed;
 mod restart;
 mod scope;
+mod shared;
 mod silence;
 mod soup;
 mod unknown;
 
-use headwater_tests::{Client, Node, NodeBuilder, Relay, converge, eventually};
+use headwater_tests::{Client, Node, NodeBuilder, PING_MS, build_writer, eventually, write, writer};
 use std::path::Path;
-
-/// Short, so that three of them are over soon; long enough for a busy machine not to miss them.
-const PING_MS: u64 = 300;
-
-/// A writer with a collection `c`.
-async fn writer(directory: &Path) -> Node {
-    let writer = build_writer(directory).start().await;
-    writer.client().create("c").await;
-    writer
-}
-
-fn build_writer(directory: &Path) -> NodeBuilder {
-    NodeBuilder::writer("writer", directory).option("--ping-ms", &PING_MS.to_string())
-}
 
 fn build_replica(name: &str, directory: &Path, parent: &str) -> NodeBuilder {
     NodeBuilder::replica(name, directory, parent).option("--ping-ms", &PING_MS.to_string())
@@ -45,24 +32,6 @@ async fn replica(name: &str, directory: &Path, parent: &str) -> Node {
     let replica = build_replica(name, directory, parent).start().await;
     replica.ready().await;
     replica
-}
-
-/// A writer, a relay in front of it, and a replica that follows the relay and holds what the writer holds.
-async fn behind_relay(directory: &Path) -> (Node, Relay, Node) {
-    let writer = writer(directory).await;
-    let relay = Relay::start(&writer.url).await;
-    let near = replica("near", directory, &relay.url).await;
-    write(&writer.client(), 0..3).await;
-    converge(&writer.client(), &near.client()).await;
-    (writer, relay, near)
-}
-
-/// Writes `key-N` for each number.
-async fn write(client: &Client, numbers: std::ops::Range<u32>) {
-    for number in numbers {
-        let reply = client.set("c", &format!("key-{number}"), &format!("{{\"n\":{number}}}")).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-    }
 }
 
 /// Waits until a node answers this entry with this value.

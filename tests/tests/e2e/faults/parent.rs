@@ -2,12 +2,11 @@
 
 use super::{PING_MS, replica, write, writer};
 use headwater_local::program::Stopped;
-use headwater_tests::{Lines, Load, Node, Random, Replication, converge, kills, lags_truly};
+use headwater_tests::{Lines, Load, NOTICED_WITHIN, Node, Random, Replication, converge, kills, lags_truly};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Three PINGs are the promise; the rest is for a busy machine and for asking.
-const NOTICED_WITHIN: Duration = Duration::from_millis(3 * PING_MS + 800);
+/// A writer, its replica and that one's replica, all with the same five keys.
 async fn chain(directory: &Path) -> (Node, Node, Node) {
     let writer = writer(directory).await;
     let near = replica("near", directory, &writer.url).await;
