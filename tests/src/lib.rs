@@ -41,4 +41,4 @@ pub use replication::{LAG_PRECISION_MS, Replication, converge, lags_truly};
 pub use scene::{behind_relay, build_writer, write, writer};
 pub use state::{State, state_of};
 pub use stub::{Stub, Visit};
-pub use vectors::{PIECES, Vector, vectors};
+pub use vectors::{Outcome, PIECES, Play, Vector, vectors};

@@ -19,6 +19,7 @@ mod shared;
 mod silence;
 mod soup;
 mod unknown;
+mod vectors;
 
 use headwater_tests::{Client, Node, NodeBuilder, PING_MS, build_writer, eventually, write, writer};
 use std::path::Path;

@@ -1,0 +1,195 @@
+//! The wire vectors in which the parent does wrong, said to a real replica: what it holds, asks for and says then is the
+//! outcome beside the vector, and so it is after a crash.
+
+use headwater_tests::disk::copy;
+use headwater_tests::wire::place;
+use headwater_tests::{
+    Client, Node, NodeBuilder, Outcome, Play, Replication, Stub, Vector, Visit, eventually, vectors,
+};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How many are played at a time.
+const AT_ONCE: usize = 6;
+/// The instance the vectors give to the replica, which draws one of its own here.
+const INSTANCE: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_bad_parent_leaves_behind_outlives_a_crash() {
+    let bad: VecDeque<Vector> = vectors().into_iter().filter(|vector| vector.play().is_bad).collect();
+    assert!(bad.len() > 60, "only {} bad vectors", bad.len());
+    let bad = Arc::new(Mutex::new(bad));
+    let mut players = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let bad = Arc::clone(&bad);
+        players.spawn(async move {
+            loop {
+                let next = bad.lock().unwrap().pop_front();
+                let Some(vector) = next else { return };
+                Stage::set(&vector).await.play().await;
+            }
+        });
+    }
+    while let Some(player) = players.join_next().await {
+        player.unwrap();
+    }
+}
+
+/// A replica and its scripted parents.
+struct Stage {
+    directory: tempfile::TempDir,
+    play: Play,
+    outcome: Outcome,
+    stubs: Vec<Stub>,
+    near: Node,
+}
+
+impl Stage {
+    async fn set(vector: &Vector) -> Self {
+        let (play, outcome) = (vector.play(), vector.outcome());
+        assert!(!play.has_orders, "{}: the replica's own part cannot be played", play.name);
+        let directory = tempfile::tempdir().unwrap();
+        let mut stubs = Vec::new();
+        for _ in 0..play.parents {
+            stubs.push(Stub::start().await);
+        }
+        let parents: Vec<&str> = stubs.iter().map(|stub| &*stub.url).collect();
+        let near = NodeBuilder::replica("near", directory.path(), &parents.join(","));
+        let near = near.option("--scope", &play.scope.to_string()).start().await;
+        Self { directory, play, outcome, stubs, near }
+    }
+
+    async fn play(mut self) {
+        let name = self.play.name.clone();
+        let connections = self.outcome.field("connections");
+        let mut parent = 0;
+        for (index, said) in self.play.connections.iter().enumerate() {
+            let expected = &connections[index];
+            assert_eq!(expected["parent"], parent, "{name}: whom it asks");
+            let mut visit = self.stubs[parent].visit().await;
+            asked(&visit, &expected["request"], &name);
+            // Line by line, so that nothing stores what a line did along with what the next one does.
+            for line in with_instance(said, &self.near.client()).await.split_inclusive(|byte| *byte == b'\n') {
+                visit.send(line).await;
+            }
+            if expected["offence"].is_null() {
+                // Nothing wrong so far: what was said is held when it breaks off.
+                drop(visit);
+            } else {
+                visit.left().await;
+            }
+            parent = expected["retry"]["parent"].as_u64().unwrap() as usize;
+        }
+        let visit = self.stubs[parent].visit().await;
+        asked(&visit, &self.outcome.field("next"), &name);
+        self.is_held(&self.near).await;
+        self.is_told(&connections).await;
+
+        let crashed = self.crashed().await;
+        self.is_held(&crashed).await;
+        drop(visit);
+    }
+
+    /// A replica that goes on from what is on the disk at a moment, as after a crash. Within half a minute that must be
+    /// all there is; at first the last of it may still be on its way.
+    async fn crashed(&self) -> Node {
+        // Only what needs a baseline is known for longer than a process lives; a gap shows again.
+        let position = self.outcome.field("position");
+        let nothing = self.outcome.field("complete") == false;
+        let stored = |found: &Replication| nothing || found.stored == found.position;
+        Replication::until(&self.near.client(), &format!("{}: it is stored", self.play.name), stored).await;
+        let goes_on = self.outcome.field("baselineDue") == false && place(position.as_str().unwrap()).1 > 0;
+        let cursor = json!({"position": position, "scope": self.outcome.field("scope")});
+        let expected = json!({"cursor": goes_on.then_some(cursor), "scope": self.play.scope});
+        let until = Instant::now() + Duration::from_secs(30);
+        for attempt in 0.. {
+            let directory = self.directory.path().join(format!("crash-{attempt}"));
+            copy(&self.near.data().join("state"), &directory.join("near/state"));
+            let mut stub = Stub::start().await;
+            let near = NodeBuilder::replica("near", &directory, &stub.url);
+            let near = near.option("--scope", &self.play.scope.to_string()).start().await;
+            let visit = stub.visit().await;
+            if asked_rightly(&visit, &expected) {
+                return near;
+            }
+            let request = visit.request.json();
+            assert!(Instant::now() < until, "{}, after a crash: {request} for {expected}", self.play.name);
+        }
+        unreachable!("the attempts end by time")
+    }
+
+    /// What the replica holds is what the outcome says.
+    async fn is_held(&self, near: &Node) {
+        let (name, client) = (&self.play.name, near.client());
+        let status = client.status().await;
+        let found = &status["replication"];
+        for field in ["position", "complete", "scope"] {
+            assert_eq!(found[field], self.outcome.field(field), "{name}: {field}");
+        }
+        if found["complete"] == false {
+            assert_eq!(Client::with_pair(&near.url, None).get("/readyz").await.status, 503, "{name}");
+            return;
+        }
+        for (collection, (is_covered, entries)) in &self.outcome.collections {
+            let scope = &found["scope"];
+            let prefixes = match &scope[collection] {
+                Value::Array(prefixes) => prefixes.clone(),
+                _ if *is_covered => vec!["".into()],
+                _ => Vec::new(),
+            };
+            for prefix in prefixes.iter().filter_map(Value::as_str) {
+                let mut path = format!("/v1/collections/{collection}/keys?prefix=");
+                headwater_core::api::encode(prefix, &mut path);
+                let request = client.request(reqwest::Method::GET, &path).header("accept", "application/x-ndjson");
+                let listed = client.send(request).await.unwrap();
+                assert_eq!(listed.status, 200, "{name}: {collection} {prefix:?}: {}", listed.text());
+                let mark = format!("{{\"key\":\"{prefix}");
+                let right: Vec<&String> = entries.iter().filter(|entry| entry.starts_with(&mark)).collect();
+                assert_eq!(listed.text().lines().collect::<Vec<_>>(), right, "{name}: {collection} {prefix:?}");
+            }
+        }
+    }
+
+    /// It says what was wrong, and has counted what the outcome counts.
+    async fn is_told(&self, connections: &Value) {
+        let (name, client) = (&self.play.name, self.near.client());
+        let offence = connections.as_array().unwrap().iter().rev().map(|connection| &connection["offence"]);
+        let offence = offence.filter(|offence| !offence.is_null()).next().expect("a bad parent offends");
+        let stats = self.outcome.field("stats");
+        eventually(&format!("{name}: it says so"), || async {
+            let status = client.status().await;
+            let found = &status["replication"];
+            let mut counts = stats.as_object().unwrap().iter();
+            let told = found["lastOffence"]["code"] == *offence && counts.all(|(count, right)| found[count] == *right);
+            if told { Ok(()) } else { Err(found.clone()) }
+        })
+        .await;
+    }
+}
+
+fn asked(visit: &Visit, expected: &Value, name: &str) {
+    assert!(asked_rightly(visit, expected), "{name}: {} for {expected}", visit.request.json());
+}
+
+/// Whether the replica asks for what the outcome says.
+fn asked_rightly(visit: &Visit, expected: &Value) -> bool {
+    let cursor = match expected["cursor"]["position"].as_str().map(place) {
+        Some((epoch, seq)) => json!({"epoch": epoch, "seq": seq, "scope": expected["cursor"]["scope"]}),
+        None => Value::Null,
+    };
+    let request = visit.request.json();
+    (&request["cursor"], &request["scope"]) == (&cursor, &expected["scope"])
+}
+
+/// The replica's present instance in place of the vectors' one.
+async fn with_instance(said: &[u8], client: &Client) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(said) else { return said.to_vec() };
+    if !text.contains(INSTANCE) {
+        return said.to_vec();
+    }
+    let status = client.status().await;
+    text.replace(INSTANCE, status["instance"].as_str().expect("a node has an instance")).into_bytes()
+}
