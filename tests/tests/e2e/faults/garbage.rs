@@ -5,6 +5,7 @@
 use headwater_tests::wire::{Script, entry, set};
 use headwater_tests::{Node, NodeBuilder, Random, Replication, Stub, Visit, eventually};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A replica that holds one entry at seq 3 from a stub, and the visit it is on.
 async fn following(directory: &Path, stub: &mut Stub) -> (Node, Visit) {
@@ -72,6 +73,26 @@ async fn garbage_is_named_and_changes_nothing() {
         near = Some(node);
     }
     drop(near);
+}
+
+#[tokio::test]
+async fn a_parent_that_keeps_sending_garbage_is_asked_less_and_less() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stub = Stub::start().await;
+    let (node, mut visit) = following(directory.path(), &mut stub).await;
+    // The shortest wait each time; a machine under load only makes them longer.
+    for least in [125, 250, 500, 1_000, 2_000] {
+        let sent = Instant::now();
+        visit.say("this is no JSON").await;
+        visit.left().await;
+        // It has caught the replica up each time, which is no merit beside what follows.
+        visit = again(&mut stub).await;
+        assert!(sent.elapsed() >= Duration::from_millis(least), "{:?} after the last time", sent.elapsed());
+    }
+    assert_eq!(value(&node, "first").await.as_deref(), Some("1"));
+    // Once it does well, it is followed as before.
+    visit.say(&set(4, 3, "k", "5")).await;
+    eventually("it follows again", || async { value(&node, "k").await.ok_or(()) }).await;
 }
 
 /// A baseline and a tail with long characters, odd numbers, escapes and a batch.
