@@ -49,37 +49,46 @@ impl Witness {
         Self { deframer: Deframer::new(), opened, epoch: 0, seq }
     }
 
-    /// Notes in `heard` what this piece said.
-    pub(crate) fn read(&mut self, piece: &[u8], now: u64, heard: &mut Heard) {
-        let Ok(Some(block)) = self.deframer.push(piece) else { return };
+    /// Notes in `heard` what this piece said. Returns the least that may be known of it on a disk to which something went
+    /// anywhere in the piece.
+    pub(crate) fn read(&mut self, piece: &[u8], now: u64, heard: &mut Heard) -> Heard {
+        let mut least = *heard;
+        let Ok(Some(block)) = self.deframer.push(piece) else { return least };
         for (_, line) in lines(&block) {
-            match decode(line, Trust::Checked) {
-                Ok(Line::Steer(Steer::Hello(hello))) if hello.resume != Resume::None => {
-                    if now <= self.opened + PROMPT_MS && hello.epoch == heard.epoch {
-                        heard.youngest = None;
-                    }
-                    self.epoch = hello.epoch;
-                    heard.word(self.epoch, hello.clock.unwrap_or(hello.at), now);
-                }
-                Ok(Line::Steer(Steer::Ready(ready))) => {
-                    self.seq = ready.seq;
-                    heard.former = None;
-                }
-                // One that lines have overtaken proves nothing, and no replica need look at it.
-                Ok(Line::Steer(Steer::Ping(Some(ping)))) if ping.seq >= self.seq => {
-                    heard.word(self.epoch, ping.clock.unwrap_or(ping.at), now);
-                    heard.former = None;
-                }
-                Ok(Line::Log(command)) if command.seq > self.seq => {
-                    self.seq = command.seq;
-                    if let Action::Epoch { epoch, .. } = command.action {
-                        self.epoch = self.epoch.max(epoch);
-                    }
-                    // Old or not: it was not written later than it came.
-                    heard.word(heard.epoch, command.timestamp, now);
-                }
-                _ => {}
+            self.read_line(line, now, heard);
+            if heard.epoch > least.epoch || heard.unknowable() > least.unknowable() {
+                least = *heard;
             }
+        }
+        least
+    }
+
+    fn read_line(&mut self, line: &[u8], now: u64, heard: &mut Heard) {
+        match decode(line, Trust::Checked) {
+            Ok(Line::Steer(Steer::Hello(hello))) if hello.resume != Resume::None => {
+                if now <= self.opened + PROMPT_MS && hello.epoch == heard.epoch {
+                    heard.youngest = None;
+                }
+                self.epoch = hello.epoch;
+                heard.word(self.epoch, hello.clock.unwrap_or(hello.at), now);
+            }
+            Ok(Line::Steer(Steer::Ready(ready))) => {
+                self.seq = ready.seq;
+                heard.former = None;
+            }
+            // One that lines have overtaken proves nothing, and no replica need look at it.
+            Ok(Line::Steer(Steer::Ping(Some(ping)))) if ping.seq >= self.seq => {
+                heard.word(self.epoch, ping.clock.unwrap_or(ping.at), now);
+                heard.former = None;
+            }
+            Ok(Line::Log(command)) if command.seq > self.seq => {
+                // Its timestamp is no word of the clock, which may have been set back before it was written.
+                self.seq = command.seq;
+                if let Action::Epoch { epoch, .. } = command.action {
+                    self.epoch = self.epoch.max(epoch);
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::random::{Random, pieces};
 use bytes::Bytes;
 use headwater_core::clock::Now;
 use headwater_core::command::{Line, Trust, decode, lines};
+use headwater_core::freshness::ClockOffset;
 use headwater_core::id::Id;
 use headwater_core::node::{Node, Role};
 use headwater_core::position::Position;
@@ -155,8 +156,9 @@ pub(crate) struct Member {
     /// What its wall clock is ahead of the writers'.
     pub(crate) skew: i64,
     pub(crate) heard: Heard,
-    /// The newest proof that the store has with its cursor, and what had been heard by then.
-    stored: (u64, Heard),
+    /// What the store has beside its cursor of proofs and clocks, by which one sees that it was written, and what had been
+    /// heard by then.
+    stored: ((u64, Option<ClockOffset>), Heard),
     disk: Disk,
     /// Lines applied since the last baseline or restart, with their seq; `None` when it keeps none.
     pub(crate) log: Option<Vec<(u64, Bytes)>>,
@@ -242,7 +244,7 @@ impl Member {
         self.replica = replica(&self.label, self.instance, store, &self.scope, self.parents.len(), random);
         self.link = None;
         self.heard = self.disk.heard;
-        self.stored = (self.disk.progress.at, self.heard);
+        self.stored = ((self.disk.progress.at, self.disk.progress.clock_offset), self.heard);
         self.next_try = now + random.below(300);
         self.last = self.disk.progress.position;
         if let Some(log) = &mut self.log {
@@ -319,14 +321,15 @@ impl Member {
     fn hear(&mut self, piece: &[u8], taken: bool, now: u64) {
         let link = self.link.as_mut().expect("the piece came by it");
         let mut heard = self.heard;
-        link.witness.read(piece, now, &mut heard);
+        let least = link.witness.read(piece, now, &mut heard);
         if taken {
             // Of a piece with an offence in it nothing counts: fewer words only excuse more.
             self.heard = heard;
         }
-        let at = self.node().store().progress().at;
-        if at != self.stored.0 {
-            self.stored = (at, self.heard);
+        let progress = self.node().store().progress();
+        let written = (progress.at, progress.clock_offset);
+        if written != self.stored.0 {
+            self.stored = (written, least);
         }
     }
 
