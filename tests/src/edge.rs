@@ -1,6 +1,7 @@
 //! The edge worker in workerd.
 
 use crate::client::Client;
+use crate::node::said;
 use headwater_local::edge;
 use headwater_local::program::Program;
 use headwater_local::tools::Tools;
@@ -66,6 +67,11 @@ impl Edge {
     /// What it has written so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.data.join("workerd.log")).expect("workerd's output is in a file")
+    }
+
+    /// Waits until it has written this.
+    pub async fn says(&self, words: &str) {
+        said(words, || self.log()).await;
     }
 
     /// A client with the development pair.

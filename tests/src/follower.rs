@@ -36,8 +36,8 @@ pub trait Follower: Sized {
     /// A client of it; `None` where it answers nobody but itself.
     fn client(&self) -> Option<Client>;
 
-    /// What it has written so far; `None` where it writes nothing.
-    fn log(&self) -> Option<String>;
+    /// Waits until it has written this to its log, where it has one.
+    async fn says(&self, words: &str);
 
     /// What it says of its replication; `Err` when it says nothing.
     async fn replication(&mut self) -> Result<Replication, String>;
@@ -111,8 +111,8 @@ impl Follower for Node {
         Some(Self::client(self))
     }
 
-    fn log(&self) -> Option<String> {
-        Some(Self::log(self))
+    async fn says(&self, words: &str) {
+        Self::says(self, words).await;
     }
 
     async fn replication(&mut self) -> Result<Replication, String> {
@@ -150,8 +150,8 @@ impl Follower for Edge {
         Some(Self::client(self))
     }
 
-    fn log(&self) -> Option<String> {
-        Some(Self::log(self))
+    async fn says(&self, words: &str) {
+        Self::says(self, words).await;
     }
 
     async fn replication(&mut self) -> Result<Replication, String> {
@@ -190,9 +190,7 @@ impl Follower for Page {
         None
     }
 
-    fn log(&self) -> Option<String> {
-        None
-    }
+    async fn says(&self, _words: &str) {}
 
     async fn replication(&mut self) -> Result<Replication, String> {
         Ok(Replication::from_page(&self.status().await))

@@ -1,6 +1,7 @@
 //! A native node that can be killed, stopped, stalled and started again at the same address.
 
 use crate::client::Client;
+use crate::eventually::eventually;
 use headwater_local::program::{Program, Stopped};
 use headwater_local::server;
 use headwater_local::tools::Tools;
@@ -62,6 +63,15 @@ impl NodeBuilder {
     }
 }
 
+/// Waits until a log that goes on has these words.
+pub async fn said(words: &str, log: impl Fn() -> String) {
+    eventually(&format!("{words:?} is logged"), || async {
+        let log = log();
+        if log.contains(words) { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
 /// A native node. Killed when dropped.
 pub struct Node {
     builder: NodeBuilder,
@@ -84,6 +94,11 @@ impl Node {
     /// What it has written so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.builder.data.join("server.log")).expect("the node's output is in a file")
+    }
+
+    /// Waits until it has written this: its words come by a pipe, and later than what it does.
+    pub async fn says(&self, words: &str) {
+        said(words, || self.log()).await;
     }
 
     /// Its process id while it runs.

@@ -1,6 +1,6 @@
 //! What the edge worker answers: the writer's own bytes, or the writer's own word on a write.
 
-use headwater_tests::{Client, Edge, Lines, Node, NodeBuilder, Reply, eventually};
+use headwater_tests::{Client, Edge, Lines, Node, NodeBuilder, Replication, Reply, eventually};
 use std::path::Path;
 
 async fn pair(directory: &Path) -> (Node, Edge) {
@@ -78,14 +78,7 @@ async fn a_restart_goes_on_from_the_stored_cursor() {
     let client = writer.client();
     client.create("flags").await;
     let stored = set(&client, "a", "1").await;
-    eventually("the edge has it on its disk", || async {
-        let edge = edge.client();
-        let held = edge.position().await;
-        // Stored within a quarter of a second of being applied.
-        let behind = edge.get("/v1/metrics").await.json()["replica_disk_behind"].as_bool();
-        if held == stored && behind == Some(false) { Ok(()) } else { Err(format!("{held}, behind: {behind:?}")) }
-    })
-    .await;
+    Replication::until(&edge.client(), "it is stored", |found| found.stored == stored).await;
     edge.kill().await;
     set(&client, "b", "2").await;
     edge.start_again().await;

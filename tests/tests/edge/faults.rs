@@ -21,12 +21,7 @@ async fn without_state_it_is_not_ready_and_with_state_it_is_with_its_parent_dead
     assert!(matches!(refused.status, 502 | 503), "{}", refused.text());
 
     let held = state_of(&edge.client()).await.expect("nothing moves it");
-    // What is applied gets to the database within a quarter of a second.
-    eventually("it is stored", || async {
-        let behind = edge.client().get("/v1/metrics").await.json()["replica_disk_behind"].as_bool();
-        if behind == Some(false) { Ok(()) } else { Err(behind) }
-    })
-    .await;
+    Replication::until(&edge.client(), "it is stored", |found| found.stored == held.position).await;
     writer.kill().await;
     relay.close();
     edge.kill().await;

@@ -38,7 +38,8 @@ async fn a_child_that_takes_nothing_any_more_is_cut_off_by_its_parent() {
     for number in 0..12 {
         client.set("c", &format!("long-{number}"), &filling).await;
     }
-    let within = Duration::from_millis(3 * PING_MS) + Duration::from_secs(3);
+    // Three PINGs and what a busy machine adds; the kernels alone would keep such a connection for a quarter of an hour.
+    let within = Duration::from_millis(3 * PING_MS) + Duration::from_secs(15);
     eventually_within(within, "the child is given up", || async {
         let left = children().await;
         if left == 0 { Ok(()) } else { Err(left) }
