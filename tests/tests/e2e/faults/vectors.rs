@@ -44,7 +44,8 @@ async fn what_a_parent_leaves_behind_outlives_a_crash() {
 /// Whether it is over soon and leaves nothing to the replica but to listen.
 fn is_playable(vector: &Vector) -> bool {
     let connections = vector.outcome().field("connections");
-    let waits = connections.as_array().unwrap().iter().map(|connection| connection["retry"]["afterMs"].as_u64());
+    let waits =
+        connections.as_array().expect("a list").iter().map(|connection| connection["retry"]["afterMs"].as_u64());
     !vector.play().has_orders && waits.flatten().all(|wait| wait < WAIT_MS_MAX)
 }
 
@@ -60,7 +61,7 @@ struct Stage {
 impl Stage {
     async fn set(vector: &Vector) -> Self {
         let (play, outcome) = (vector.play(), vector.outcome());
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let mut stubs = Vec::new();
         for _ in 0..play.parents {
             stubs.push(Stub::start().await);
@@ -90,7 +91,7 @@ impl Stage {
             } else {
                 visit.left().await;
             }
-            parent = expected["retry"]["parent"].as_u64().unwrap() as usize;
+            parent = expected["retry"]["parent"].as_u64().expect("a number") as usize;
         }
         let visit = self.stubs[parent].visit().await;
         asked(&visit, &self.outcome.field("next"), &name);
@@ -110,7 +111,7 @@ impl Stage {
         let nothing = self.outcome.field("complete") == false;
         let stored = |found: &Replication| nothing || found.stored == found.position;
         Replication::until(&self.near.client(), &format!("{}: it is stored", self.play.name), stored).await;
-        let goes_on = self.outcome.field("baselineDue") == false && place(position.as_str().unwrap()).1 > 0;
+        let goes_on = self.outcome.field("baselineDue") == false && place(position.as_str().expect("a position")).1 > 0;
         let cursor = json!({"position": position, "scope": self.outcome.field("scope")});
         let scope = &self.outcome.field("next")["scope"];
         let expected = json!({"cursor": goes_on.then_some(cursor), "scope": scope});
@@ -154,7 +155,7 @@ impl Stage {
                 let mut path = format!("/v1/collections/{collection}/keys?prefix=");
                 headwater_core::api::encode(prefix, &mut path);
                 let request = client.request(reqwest::Method::GET, &path).header("accept", "application/x-ndjson");
-                let listed = client.send(request).await.unwrap();
+                let listed = client.send(request).await.expect("it answers");
                 assert_eq!(listed.status, 200, "{name}: {collection} {prefix:?}: {}", listed.text());
                 let mark = format!("{{\"key\":\"{prefix}");
                 let right: Vec<&String> = entries.iter().filter(|entry| entry.starts_with(&mark)).collect();
@@ -166,14 +167,14 @@ impl Stage {
     /// It says what was wrong, and has counted what the outcome counts.
     async fn is_told(&self, connections: &Value) {
         let (name, client) = (&self.play.name, self.near.client());
-        let offence = connections.as_array().unwrap().iter().rev().map(|connection| &connection["offence"]);
-        let offence = offence.filter(|offence| !offence.is_null()).next();
+        let connections = connections.as_array().expect("a list").iter().rev();
+        let offence = connections.map(|connection| &connection["offence"]).find(|offence| !offence.is_null());
         assert_eq!(offence.is_some(), self.play.is_bad, "{name}: a bad parent offends");
         let stats = self.outcome.field("stats");
         eventually(&format!("{name}: it says so"), || async {
             let status = client.status().await;
             let found = &status["replication"];
-            let mut counts = stats.as_object().unwrap().iter();
+            let mut counts = stats.as_object().expect("counts").iter();
             let told = offence.is_none_or(|code| found["lastOffence"]["code"] == *code)
                 && counts.all(|(count, right)| found[count] == *right);
             if told { Ok(()) } else { Err(found.clone()) }
