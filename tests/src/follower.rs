@@ -27,7 +27,7 @@ pub trait Follower: Sized {
     /// Starts one below `directory` that follows `parent`, and waits until it has a complete copy.
     async fn start(directory: &Path, parent: &str) -> Self;
 
-    /// Kills it (SIGKILL).
+    /// Kills it, without a chance to end in order.
     async fn kill(&mut self);
 
     /// Starts it again after [`Follower::kill`], and waits until it has a complete copy.

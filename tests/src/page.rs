@@ -34,7 +34,7 @@ impl Page {
         page
     }
 
-    /// Kills (SIGKILL) the process in which the page lives.
+    /// Makes the process in which the page lives crash.
     pub async fn kill(&mut self) {
         self.order("kill", Value::Null).await;
     }
