@@ -58,7 +58,7 @@ impl Forward<'_> {
         }
         let lost = || if changes { unknown() } else { unavailable() };
         let answer = fetch(request, ANSWER_MS_MAX).await.ok_or_else(lost)?;
-        match provider_failure(&answer) {
+        match foreign(&answer) {
             None => hand_on(answer).map_err(|_| lost()),
             Some(Reached::No) => Err(unavailable()),
             Some(Reached::Perhaps) => Err(lost()),
@@ -68,7 +68,7 @@ impl Forward<'_> {
     /// Whether the parent answers at all.
     async fn is_there(&self) -> bool {
         let Ok(request) = Request::new(&format!("{}/livez", self.parent), Method::Get) else { return false };
-        fetch(request, PROBE_MS_MAX).await.is_some_and(|answer| provider_failure(&answer).is_none())
+        fetch(request, PROBE_MS_MAX).await.is_some_and(|answer| foreign(&answer).is_none())
     }
 
     fn request(&self, via: &str) -> Result<Request> {
@@ -106,21 +106,21 @@ enum Reached {
     Perhaps,
 }
 
-/// The provider answers in the parent's place when it cannot deliver, with statuses of its own
-/// (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>).
-fn provider_failure(answer: &Response) -> Option<Reached> {
+/// What became of the request if no node answered: the provider, or a proxy on the way, did in the parent's place.
+fn foreign(answer: &Response) -> Option<Reached> {
     // An answer that a node gave carries its position.
     let is_nodes = answer.headers().has(HEADER_POSITION).unwrap_or(false);
-    if is_nodes { None } else { reached(answer.status_code()) }
+    (!is_nodes).then(|| reached(answer.status_code()))
 }
 
-fn reached(status: u16) -> Option<Reached> {
+/// The provider's own statuses tell whether it delivered
+/// (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>).
+fn reached(status: u16) -> Reached {
     match status {
         // Connection refused; unreachable; TLS failed; name not resolved.
-        521 | 523 | 525 | 526 | 530 => Some(Reached::No),
-        // An empty or broken answer; time-outs, before or after the request was sent.
-        520 | 522 | 524 | 527 => Some(Reached::Perhaps),
-        _ => None,
+        521 | 523 | 525 | 526 | 530 => Reached::No,
+        // An empty or broken answer; time-outs, before or after the request was sent; anybody else's word.
+        _ => Reached::Perhaps,
     }
 }
 
@@ -145,8 +145,9 @@ mod tests {
 
     #[test]
     fn tells_what_surely_was_not_sent() {
-        assert_eq!([521, 525].map(reached), [Some(Reached::No), Some(Reached::No)]);
-        assert_eq!([520, 522, 524].map(reached), [520, 522, 524].map(|_| Some(Reached::Perhaps)));
-        assert_eq!([200, 404, 502, 503].map(reached), [None, None, None, None]);
+        assert_eq!([521, 525].map(reached), [Reached::No, Reached::No]);
+        for status in [520, 522, 524, 200, 307, 404, 502, 503] {
+            assert_eq!(reached(status), Reached::Perhaps, "{status}");
+        }
     }
 }

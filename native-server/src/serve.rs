@@ -48,7 +48,7 @@ struct Parts {
 
 /// What ends with the node, in this order.
 enum Running {
-    Writer,
+    Writer(Arc<LogState>),
     Replica(replica::Running),
 }
 
@@ -63,7 +63,10 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     let address = listener.local_addr().context("--listen")?;
     let parts = Parts { bell: Arc::default(), log: Arc::default(), metrics: Arc::default(), instance };
     let (server, mut running) = match settings.part.clone() {
-        Part::Writer { .. } => (start_writer(settings, &parts).await?, Running::Writer),
+        Part::Writer { .. } => {
+            let (server, state) = start_writer(settings, &parts).await?;
+            (server, Running::Writer(state))
+        }
         Part::Replica { .. } => {
             let (server, running) = start_replica(settings, &parts)?;
             (server, Running::Replica(running))
@@ -121,8 +124,10 @@ impl Running {
     /// a node that only seems to live helps nobody.
     async fn ended(&mut self) -> &'static str {
         match self {
-            // A writer without its thread refuses every write by itself.
-            Self::Writer => std::future::pending().await,
+            Self::Writer(state) => {
+                state.ended().await;
+                "the writer's thread"
+            }
             Self::Replica(running) => running.ended().await,
         }
     }
@@ -130,7 +135,7 @@ impl Running {
 
 async fn end_work(server: &Arc<Server>, running: Running, deadline: &Deadline) {
     match running {
-        Running::Writer => {
+        Running::Writer(_) => {
             let closing = Arc::clone(server);
             let close = tokio::task::spawn_blocking(move || match &closing.work {
                 Work::Writer { writes, .. } => writes.close().blocking_recv().is_ok(),
@@ -158,7 +163,7 @@ fn empty_store(progress: Progress) -> MemoryStore {
     MemoryStore::new(progress, MemoryOptions::threaded(random::bits()))
 }
 
-async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<Arc<Server>> {
+async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Server>, Arc<LogState>)> {
     let Part::Writer { wal, epoch_above, new_cluster } = &settings.part else {
         anyhow::bail!("a writer needs a log");
     };
@@ -199,9 +204,9 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<Arc<S
     let (limits, queue) = (settings.limits.clone(), (settings.queue_max, settings.queue_bytes_max));
     let writes = opening.start(Arc::clone(&node), limits, queue, admin.as_ref(), around, Handle::current());
     let writes = writes.with_context(|| format!("--wal: writing to {wal}"))?;
-    let work = Work::Writer { writes, log: state };
+    let work = Work::Writer { writes, log: Arc::clone(&state) };
     let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));
-    Ok(Arc::new(Server::new(settings, node, bell, log, metrics, work)))
+    Ok((Arc::new(Server::new(settings, node, bell, log, metrics, work)), state))
 }
 
 fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Server>, replica::Running)> {

@@ -43,7 +43,8 @@ impl Stub {
                 tokio::spawn(async move {
                     let Ok(Some((request, mut answer, reader))) = Answer::to(connection).await else { return };
                     if request.target != "/v1/replicate" {
-                        let headers = [("content-type".to_owned(), "application/json".to_owned())];
+                        let headers = [("content-type", "application/json"), ("headwater-position", "0.0")];
+                        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
                         let body = br#"{"ok":false,"error":"not_found","message":"the stub has only a stream"}"#;
                         answer.whole(404, &headers, body).await.ok();
                         return;

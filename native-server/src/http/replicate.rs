@@ -34,7 +34,7 @@ const REQUEST_BYTES_MAX: usize = 1 << 20;
 pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> Result<Response, ApiError> {
     let grant = guard::grant(server, &parts.headers)?;
     let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
-    let body = body::read(body, REQUEST_BYTES_MAX).await?;
+    let body = body::read(&parts.headers, body, REQUEST_BYTES_MAX).await?;
     let request = Request::from_body(&body)?;
     let floor = server.log.floor_up_to(server.node.feed_floor());
     let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;

@@ -25,7 +25,7 @@ const BODY_SLACK_BYTES: usize = 64 << 10;
 /// `POST /v1/collections`.
 pub(super) async fn create(server: &Server, parts: Parts, body: Body) -> Result<Response, ApiError> {
     guard::grant_with(server, &parts.headers, &[Role::Write])?;
-    let body = body::read(body, BODY_SLACK_BYTES).await?;
+    let body = body::read(&parts.headers, body, BODY_SLACK_BYTES).await?;
     let collection = collection_name(&body)?;
     let request = WriteRequest { collection: collection.clone(), action: RequestAction::Create };
     write(server, &parts, body, request, |_| about(&collection)).await
@@ -39,7 +39,7 @@ pub(super) async fn drop_collection(
     body: Body,
 ) -> Result<Response, ApiError> {
     guard::grant_with(server, &parts.headers, &[Role::Admin])?;
-    let body = body::read(body, BODY_SLACK_BYTES).await?;
+    let body = body::read(&parts.headers, body, BODY_SLACK_BYTES).await?;
     let request = WriteRequest { collection: collection.clone().into_owned(), action: RequestAction::Drop };
     write(server, &parts, body, request, |_| about(&collection)).await
 }
@@ -59,7 +59,7 @@ pub(super) async fn entry(
         // Its writer decides.
         Work::Replica(_) => Limits::VALUE_BYTES_CEILING,
     };
-    let body = body::read(body, value_bytes_max + BODY_SLACK_BYTES).await?;
+    let body = body::read(&parts.headers, body, value_bytes_max + BODY_SLACK_BYTES).await?;
     let mut conditions = guard_of(&parts.headers)?;
     let value = if is_set {
         let asked = entry_body(&body)?;

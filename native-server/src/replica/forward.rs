@@ -13,7 +13,6 @@ use bytes::Bytes;
 use headwater_core::api::{
     self, ANSWER_HEADERS, ApiError, Code, HEADER_POSITION, HEADER_VIA, HEADER_WAIT, REQUEST_HEADERS, WAIT_MS_MAX,
 };
-use headwater_core::store::Store;
 use http_body_util::Full;
 use std::time::Duration;
 
@@ -102,7 +101,12 @@ async fn send(
     *request.headers_mut() = headers;
     let answered = tokio::time::timeout(ANSWER_WITHIN + asked_wait(&parts.headers), upstream.client.request(request));
     let failure = match answered.await {
-        Ok(Ok(response)) => return Ok(Ok(handed_back(server, response))),
+        // An answer that a node gave carries its position.
+        Ok(Ok(response)) if response.headers().contains_key(HEADER_POSITION) => return Ok(Ok(handed_back(response))),
+        Ok(Ok(response)) => {
+            let status = response.status().as_u16();
+            Failure::Unknown(format!("an answer {status} came that no node gives: look for a proxy in between"))
+        }
         Ok(Err(error)) if error.is_connect() => Failure::Unsent(with_sources(&error)),
         Ok(Err(error)) => Failure::Unknown(with_sources(&error)),
         Err(_) => Failure::Unknown(format!("it did not answer within {} s", ANSWER_WITHIN.as_secs())),
@@ -112,7 +116,7 @@ async fn send(
     Ok(Err(failure))
 }
 
-fn handed_back<B>(server: &Server, response: HttpResponse<B>) -> Response
+fn handed_back<B>(response: HttpResponse<B>) -> Response
 where
     B: axum::body::HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
@@ -122,12 +126,6 @@ where
     parts.headers = only(&ANSWER_HEADERS, &parts.headers);
     // An answer to HEAD has a length and no body.
     parts.headers.extend(length.map(|length| (CONTENT_LENGTH, length)));
-    if !parts.headers.contains_key(HEADER_POSITION) {
-        let position = server.node.store().position().to_string();
-        if let Ok(value) = HeaderValue::try_from(position) {
-            parts.headers.insert(HEADER_POSITION, value);
-        }
-    }
     HttpResponse::from_parts(parts, Body::new(body))
 }
 

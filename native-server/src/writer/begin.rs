@@ -3,7 +3,7 @@
 
 use super::queue::Writes;
 use super::recover::Failure;
-use super::{LogState, Surroundings, Writer};
+use super::{LogState, Surroundings, TellsOfEnd, Writer};
 use crate::bootstrap::AdminPair;
 use crate::clock::wall_ms;
 use crate::wal::{Appender, GroupBuilder, OpenError, OpenOptions, Opened, ReplayRefused, Wal};
@@ -91,7 +91,9 @@ impl Opening {
         let (writes, receiver) = Writes::new(queue.0, queue.1);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();
+        let ends = TellsOfEnd(Arc::clone(&writer.around.state));
         std::thread::Builder::new().name("writer".into()).spawn(move || {
+            let _ends = ends;
             let outcome = writer.begin_epoch(epoch, cluster, admin.as_ref());
             let good = outcome.is_ok();
             writer.around.state.set_writable(good);

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Most writes in one group.
 const GROUP_WRITES_MAX: usize = 4_096;
@@ -44,11 +44,17 @@ pub(crate) struct LogState {
     /// Whether writes are taken: false from a failure until the log is open again.
     writable: AtomicBool,
     bytes: Mutex<LogBytes>,
+    ended: Notify,
 }
 
 impl LogState {
     pub(crate) fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the writer's thread has ended, in order or not.
+    pub(crate) async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     fn set_writable(&self, writable: bool) {
@@ -63,6 +69,16 @@ impl LogState {
     fn lock_bytes(&self) -> MutexGuard<'_, LogBytes> {
         // A panic in there could leave a number out, and nothing relies on these.
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells of the end of the thread that holds it, a panic included.
+struct TellsOfEnd(Arc<LogState>);
+
+impl Drop for TellsOfEnd {
+    fn drop(&mut self) {
+        self.0.set_writable(false);
+        self.0.ended.notify_one();
     }
 }
 

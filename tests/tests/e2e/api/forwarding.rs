@@ -288,3 +288,16 @@ async fn of_the_parents_answer_comes_back_what_the_api_says() {
         assert_eq!(reply.header(name), None, "{name} is not the API's");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_no_node_gave_is_not_handed_on() {
+    // A proxy or a captive portal in between. A client that followed this would show its pair to a stranger.
+    let answer = b"HTTP/1.1 307 Temporary Redirect\r\nconnection: close\r\ncontent-length: 2\r\n\
+        location: http://127.0.0.1:1/elsewhere\r\ncontent-type: text/html\r\n\r\nno";
+    let (url, _requests) = strange_parent(answer).await;
+    let directory = tempfile::tempdir().unwrap();
+    let replica = replica_of(directory.path(), &url).await;
+    let reply = replica.client().set("flags", "a", "1").await;
+    assert_eq!((reply.status, reply.json()["error"].as_str()), (503, Some("outcome_unknown")), "{}", reply.text());
+    assert!(reply.text().contains("307") && reply.header("location").is_none(), "{}", reply.text());
+}

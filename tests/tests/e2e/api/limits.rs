@@ -252,3 +252,17 @@ async fn writes_beyond_the_queue_are_asked_to_come_back_and_leave_nothing() {
     assert_eq!(list.json().as_array().unwrap().len(), acknowledged);
     assert_eq!(super::position(&list).seq, before + acknowledged as u64);
 }
+
+#[tokio::test]
+async fn a_body_far_over_its_limit_is_answered_though_it_is_still_being_sent() {
+    let writer = Writer::start().await;
+    let replica = writer.replica(&[]).await;
+    let value = format!("\"{}\"", "x".repeat(3 << 20));
+    for client in [&writer.client, &replica.client()] {
+        for round in 0..6 {
+            let reply = client.try_set("flags", "large", &value).await;
+            let reply = reply.unwrap_or_else(|error| panic!("round {round} at {}: {error:?}", client.url));
+            refused(&reply, Code::TooLarge, &[]);
+        }
+    }
+}
