@@ -6,6 +6,9 @@ use headwater_tests::{Client, Reply, raw};
 
 const MIB: usize = 1 << 20;
 
+/// What hyper takes of a request's head unless told otherwise (its `http1::Builder::max_buf_size`).
+const HEAD_BYTES_MAX: usize = 8192 + 4096 * 100;
+
 /// A JSON string of this many bytes, quotes included.
 fn text_of(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes - 2))
@@ -177,6 +180,10 @@ async fn what_is_no_http_is_refused_before_the_api() {
         format!("{line} HTTP/1.1\r\nhost: {own}\r\napikey: dev\r\nsecret: dev\r\n{headers}\r\n").into_bytes()
     };
     let put = "PUT /v1/collections/flags/entry?key=a";
+    // As much as is taken of a head that does not end, to the byte: an answer would be lost with what is still under way.
+    let mut endless = head("GET /v1/collections", "x: ");
+    endless.truncate(endless.len() - 2);
+    endless.resize(HEAD_BYTES_MAX, b'1');
     let many: String = (0..200).map(|index| format!("x-{index}: 1\r\n")).collect();
     for (request, status) in [
         (b"\x16\x03\x01\x02\0\x01\r\n\r\n".to_vec(), 400),
@@ -191,7 +198,7 @@ async fn what_is_no_http_is_refused_before_the_api() {
         (head(put, "no colon\r\n"), 400),
         (head(&format!("GET /v1/collections/flags/keys/{}", "k".repeat(70_000)), ""), 414),
         (head("GET /v1/collections", &many), 431),
-        (head("GET /v1/collections", &format!("x: {}\r\n", "1".repeat(500_000))), 431),
+        (endless, 431),
     ] {
         let reply = raw::send(writer.url(), &request).await;
         let shown = String::from_utf8_lossy(&request[..request.len().min(120)]);
