@@ -4,19 +4,16 @@ use super::push;
 use crate::apply::scope_digest;
 use crate::command::{Ready, Steer};
 use crate::digest::Digest;
-use crate::record::Record;
 use crate::scope::{Coverage, Scope};
-use crate::store::scan::Scan;
+use crate::store::scan::{Scan, Walk};
 use crate::store::{Collection, Progress, Snapshot, SnapshotError, Store};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
-use alloc::vec::{self, Vec};
+use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// Bytes after which a piece of a baseline is handed out.
 const PIECE_BYTES: usize = 64 << 10;
-/// Entries read from the snapshot at once.
-const PAGE_RECORDS: usize = 256;
 
 /// A baseline on its way out.
 pub(super) struct Baseline<S: Store> {
@@ -34,9 +31,7 @@ struct Current {
     facts: Collection,
     /// Whether its keys and digest are counted on the way, as only a part of it is sent.
     counts: bool,
-    scan: Scan,
-    /// Entries that were read and are not yet written.
-    page: vec::IntoIter<Record>,
+    walk: Walk,
 }
 
 /// The next lines of a baseline.
@@ -78,23 +73,18 @@ impl<S: Store> Baseline<S> {
                 continue;
             };
             let facts = &mut current.facts;
-            if let Some(record) = current.page.next() {
-                record.write_line(&facts.name, &mut out);
-                out.push(b'\n');
-                entries += 1;
-                if current.counts {
-                    facts.keys += 1;
-                    facts.digest.add(record.digest(&facts.name, &mut self.scratch));
-                }
+            let Some(record) = current.walk.next_record(&*self.snapshot, &facts.name)? else {
+                let (keys, digest) = (facts.keys, facts.digest);
+                push(&mut out, &Steer::BaselineEnd { collection: Cow::Borrowed(&facts.name), keys, digest });
+                self.sent.extend(self.current.take().map(|current| current.facts));
                 continue;
-            }
-            match current.scan.next_page(&*self.snapshot, &facts.name, PAGE_RECORDS)? {
-                Some(records) => current.page = records.into_iter(),
-                None => {
-                    let (keys, digest) = (facts.keys, facts.digest);
-                    push(&mut out, &Steer::BaselineEnd { collection: Cow::Borrowed(&facts.name), keys, digest });
-                    self.sent.extend(self.current.take().map(|current| current.facts));
-                }
+            };
+            record.write_line(&facts.name, &mut out);
+            out.push(b'\n');
+            entries += 1;
+            if current.counts {
+                facts.keys += 1;
+                facts.digest.add(record.digest(&facts.name, &mut self.scratch));
             }
         }
         Ok(Piece { bytes: out.into(), entries, is_last: false })
@@ -114,8 +104,8 @@ impl<S: Store> Baseline<S> {
 impl Current {
     fn new(facts: Collection, scope: &Scope) -> Self {
         let coverage = scope.coverage(&facts.name);
-        let (counts, scan) = (coverage != Coverage::Whole, Scan::of(coverage));
+        let (counts, walk) = (coverage != Coverage::Whole, Scan::of(coverage).into());
         let facts = if counts { Collection { keys: 0, digest: Digest::EMPTY, ..facts } } else { facts };
-        Self { facts, counts, scan, page: Vec::new().into_iter() }
+        Self { facts, counts, walk }
     }
 }

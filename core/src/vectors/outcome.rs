@@ -7,14 +7,11 @@ use crate::command::{Line, Trust, decode, lines};
 use crate::json::write_string;
 use crate::record::Record;
 use crate::replica::{Cause, Event, Offence, Replica, Retry, Stats};
-use crate::store::scan::Scan;
+use crate::store::scan::{Scan, Walk};
 use crate::store::{Snapshot, Store};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Entries read from the snapshot at once.
-const PAGE_RECORDS: usize = 256;
 
 /// What happened, connection by connection.
 #[derive(Default)]
@@ -167,11 +164,11 @@ fn held<S: Store>(store: &S) -> String {
     let scope = &snapshot.progress().scope;
     let mut collections = Vec::new();
     for facts in snapshot.collections() {
-        let mut scan = Scan::under("", None);
+        let mut walk = Walk::from(Scan::under("", None));
         let mut entries: Vec<String> = Vec::new();
         loop {
-            match scan.next_page(&snapshot, &facts.name, PAGE_RECORDS) {
-                Ok(Some(records)) => entries.extend(records.iter().map(entry)),
+            match walk.next_record(&snapshot, &facts.name) {
+                Ok(Some(record)) => entries.push(entry(&record)),
                 Ok(None) => break,
                 // Told, or what is unreadable would look like what is not there.
                 Err(error) => {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use headwater_core::command::{Line, Steer, Trust, decode, lines};
 use headwater_core::position::EpochTable;
 use headwater_core::store::memory::MemorySnapshot;
-use headwater_core::store::scan::Scan;
+use headwater_core::store::scan::{Scan, Walk};
 use headwater_core::store::{Progress, Snapshot};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,8 +22,6 @@ use tokio::sync::oneshot;
 const GATHER: Duration = Duration::from_millis(20);
 /// Bytes of lines beyond the baseline, and beyond its size, after which the state is copied anew.
 const GROWTH_BYTES: u64 = 64 << 20;
-/// Entries read from the snapshot at once.
-const PAGE_RECORDS: usize = 256;
 
 /// What the thread is told.
 pub(super) enum Note {
@@ -144,11 +142,9 @@ impl Keeper {
         for facts in snapshot.collections() {
             let begin = Steer::BaselineBegin { collection: Cow::Borrowed(&facts.name), created: facts.created };
             push(&mut line, |line| begin.write_line(line), |frame| rebase.push(frame))?;
-            let mut scan = Scan::under("", None);
-            while let Some(records) = scan.next_page(snapshot, &facts.name, PAGE_RECORDS)? {
-                for record in records {
-                    push(&mut line, |line| record.write_line(&facts.name, line), |frame| rebase.push(frame))?;
-                }
+            let mut walk = Walk::from(Scan::under("", None));
+            while let Some(record) = walk.next_record(snapshot, &facts.name)? {
+                push(&mut line, |line| record.write_line(&facts.name, line), |frame| rebase.push(frame))?;
             }
             let (keys, digest) = (facts.keys, facts.digest);
             let end = Steer::BaselineEnd { collection: Cow::Borrowed(&facts.name), keys, digest };

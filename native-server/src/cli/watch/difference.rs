@@ -1,12 +1,9 @@
 //! What a baseline changed: the difference between two exact pictures of the state.
 
 use headwater_core::record::Record;
-use headwater_core::store::scan::Scan;
+use headwater_core::store::scan::{Scan, Walk};
 use headwater_core::store::{Snapshot, SnapshotError};
 use std::cmp::Ordering;
-use std::collections::VecDeque;
-
-const PAGE_RECORDS: usize = 256;
 
 /// One thing that differs, in order of collections and keys.
 #[derive(Debug, PartialEq)]
@@ -43,12 +40,12 @@ pub(super) fn difference<N: Snapshot, E: From<SnapshotError>>(
         let new_name = if order.is_ge() { new_names.next() } else { None };
         match (old_name, new_name, before) {
             (Some(name), Some(_), Some(before)) => {
-                entries(name, Some(Walk::new(before, name)), Walk::new(after, name), &mut each)?;
+                entries(name, Some(Entries::new(before, name)), Entries::new(after, name), &mut each)?;
             }
             (Some(name), None, _) => each(Change::Dropped(name))?,
             (_, Some(name), _) => {
                 each(Change::Created(name))?;
-                entries(name, None, Walk::new(after, name), &mut each)?;
+                entries(name, None, Entries::new(after, name), &mut each)?;
             }
             (None, None, _) => return Ok(()),
         }
@@ -57,11 +54,11 @@ pub(super) fn difference<N: Snapshot, E: From<SnapshotError>>(
 
 fn entries<N: Snapshot, E: From<SnapshotError>>(
     name: &str,
-    mut before: Option<Walk<'_, N>>,
-    mut after: Walk<'_, N>,
+    mut before: Option<Entries<'_, N>>,
+    mut after: Entries<'_, N>,
     each: &mut impl FnMut(Change<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut next_before = || before.as_mut().map_or(Ok(None), Walk::next);
+    let mut next_before = || before.as_mut().map_or(Ok(None), Entries::next);
     let (mut old, mut new) = (next_before()?, after.next()?);
     loop {
         let order = match (&old, &new) {
@@ -94,27 +91,20 @@ fn is_same(a: &Record, b: &Record) -> bool {
     (a.seq(), a.version(), a.timestamp()) == (b.seq(), b.version(), b.timestamp()) && a.value() == b.value()
 }
 
-/// A walk through one collection, a page at a time.
-struct Walk<'n, N> {
+/// A walk through one collection of one snapshot.
+struct Entries<'n, N> {
     snapshot: &'n N,
     collection: &'n str,
-    scan: Scan,
-    page: VecDeque<Record>,
+    walk: Walk,
 }
 
-impl<'n, N: Snapshot> Walk<'n, N> {
+impl<'n, N: Snapshot> Entries<'n, N> {
     fn new(snapshot: &'n N, collection: &'n str) -> Self {
-        Self { snapshot, collection, scan: Scan::under("", None), page: VecDeque::new() }
+        Self { snapshot, collection, walk: Scan::under("", None).into() }
     }
 
     fn next(&mut self) -> Result<Option<Record>, SnapshotError> {
-        while self.page.is_empty() {
-            match self.scan.next_page(self.snapshot, self.collection, PAGE_RECORDS)? {
-                Some(page) => self.page = page.into(),
-                None => return Ok(None),
-            }
-        }
-        Ok(self.page.pop_front())
+        self.walk.next_record(self.snapshot, self.collection)
     }
 }
 
