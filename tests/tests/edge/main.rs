@@ -5,4 +5,5 @@ mod bulk;
 mod faults;
 mod kills;
 mod provider;
+mod run;
 mod store;

@@ -1,6 +1,6 @@
 //! The three nodes of `./dev run`, started in order and stopped in the opposite one.
 
-use std::{io, path::Path, time::Duration};
+use std::{future, io, path::Path, process::ExitStatus, time::Duration};
 
 use headwater_local::{
     edge,
@@ -21,6 +21,36 @@ pub(crate) struct Node {
     pub(crate) role: &'static str,
     pub(crate) url: String,
     program: Program,
+    /// How to start it again where it was; the edge worker has no such line.
+    again: Option<String>,
+    ended: bool,
+}
+
+impl Node {
+    /// Returns its process id, `None` once it has ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.program.id()
+    }
+
+    /// Waits until it ends; says so once.
+    async fn end(&mut self) -> io::Result<ExitStatus> {
+        if self.ended {
+            return future::pending().await;
+        }
+        let status = self.program.wait().await;
+        self.ended = true;
+        status
+    }
+
+    fn obituary(&self, status: io::Result<ExitStatus>) -> String {
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let mut text = format!("the {} ended ({status}); its log: {}", self.role, self.program.log().display());
+        if let Some(again) = &self.again {
+            text.push_str("\n  To start it again: ");
+            text.push_str(again);
+        }
+        text
+    }
 }
 
 /// A writer with two replicas, one native and one at the edge.
@@ -33,9 +63,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts all three, each with a directory of its own in `data`.
     pub(crate) async fn start(tools: &Tools, data: &Path) -> Result<Self, Failure> {
-        let writer = node("writer", server::start(tools, "writer", &data.join("writer"), &["--dev"]).await)?;
-        let follow = ["--dev", "--parent", &writer.url];
-        let replica = node("replica", server::start(tools, "replica", &data.join("replica"), &follow).await)?;
+        let writer = native(tools, data, "writer", &["--dev"]).await?;
+        let replica = native(tools, data, "replica", &["--dev", "--parent", &writer.url]).await?;
         let settings = edge::Settings {
             node: "edge",
             parent: &writer.url,
@@ -54,15 +83,18 @@ impl Cluster {
         [&self.writer, &self.replica, &self.edge]
     }
 
-    /// Waits until one of the three ends, which none should; says which and where its log is.
-    pub(crate) async fn any_ended(&mut self) -> String {
-        let (role, log, status) = tokio::select! {
-            status = self.writer.program.wait() => ("writer", self.writer.program.log(), status),
-            status = self.replica.program.wait() => ("replica", self.replica.program.log(), status),
-            status = self.edge.program.wait() => ("edge", self.edge.program.log(), status),
-        };
-        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        format!("the {role} ended by itself ({status}); its log: {}", log.display())
+    /// Waits until the next of the three ends, and says which, how, where its log is and how to start it again.
+    pub(crate) async fn next_end(&mut self) -> String {
+        tokio::select! {
+            status = self.writer.end() => self.writer.obituary(status),
+            status = self.replica.end() => self.replica.obituary(status),
+            status = self.edge.end() => self.edge.obituary(status),
+        }
+    }
+
+    /// Tells whether none of the three runs any more.
+    pub(crate) fn all_ended(&self) -> bool {
+        self.nodes().iter().all(|node| node.ended)
     }
 
     /// Stops children before parents, so that nobody reports a lost parent.
@@ -80,7 +112,15 @@ impl Cluster {
     }
 }
 
+async fn native(tools: &Tools, data: &Path, role: &'static str, options: &[&str]) -> Result<Node, Failure> {
+    let data = data.join(role);
+    let mut node = node(role, server::start(tools, role, &data, options).await)?;
+    let listen = node.url.trim_start_matches("http://");
+    node.again = Some(server::command_line(tools, role, &data, listen, options));
+    Ok(node)
+}
+
 fn node(role: &'static str, started: Result<(Program, String), StartError>) -> Result<Node, Failure> {
     let (program, url) = started.map_err(|error| format!("the {role} {error}"))?;
-    Ok(Node { role, url, program })
+    Ok(Node { role, url, program, again: None, ended: false })
 }

@@ -44,23 +44,28 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Failure> {
     let tools = Tools::load()?;
-    let temporary;
-    let data = match &options.data {
-        Some(data) => data.as_path(),
-        None => {
-            temporary = tempfile::tempdir()?;
-            temporary.path()
+    let Some(data) = &options.data else {
+        let temporary = tempfile::tempdir()?;
+        let outcome = run_in(&tools, temporary.path(), &options).await;
+        if outcome.is_err() {
+            eprintln!("What all three said and stored is kept in {}", temporary.keep().display());
         }
+        return outcome;
     };
-    let mut cluster = Cluster::start(&tools, data).await?;
-    let outcome = serve(&mut cluster, &options).await;
+    run_in(&tools, data, &options).await
+}
+
+async fn run_in(tools: &Tools, data: &Path, options: &Options) -> Result<(), Failure> {
+    let mut cluster = Cluster::start(tools, data).await?;
+    let outcome = serve(&mut cluster, options).await;
     let stopped = cluster.stop().await;
     outcome?;
     stopped?;
     Ok(())
 }
 
-/// Shows what there is to see and, unless once is enough, stays until it is told to end or one of the three does.
+/// Shows what there is to see and, unless once is enough, stays until it is told to end or none of the three is left:
+/// stopping one is how to see what the others do without it.
 async fn serve(cluster: &mut Cluster, options: &Options) -> Result<(), Failure> {
     let written = show::write_samples(cluster).await?;
     show::compare_reads(cluster, &written).await?;
@@ -70,16 +75,18 @@ async fn serve(cluster: &mut Cluster, options: &Options) -> Result<(), Failure> 
     let run_file = RunFile::write(&options.run_file, cluster)?;
     show::addresses(cluster, &options.run_file);
     let mut terminate = signal(SignalKind::terminate())?;
-    let ended = tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => { interrupted?; None }
-        _ = terminate.recv() => None,
-        ended = cluster.any_ended() => Some(ended),
+    let outcome = loop {
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => break interrupted.map_err(Failure::from),
+            _ = terminate.recv() => break Ok(()),
+            end = cluster.next_end() => eprintln!("{end}"),
+        }
+        if cluster.all_ended() {
+            break Err("all three have ended".into());
+        }
     };
     drop(run_file);
-    match ended {
-        None => Ok(()),
-        Some(what) => Err(what.into()),
-    }
+    outcome
 }
 
 /// The file with the addresses; it exists as long as they are good.

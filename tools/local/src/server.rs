@@ -1,6 +1,11 @@
 //! The native server: a writer, or a replica of one.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use tokio::process::Command;
 
@@ -35,8 +40,32 @@ pub async fn start_at(
 ) -> Result<(Program, String), StartError> {
     fs::create_dir_all(data).map_err(StartError::Spawn)?;
     let mut command = Command::new(&tools.server);
-    command.args(["serve", "--listen", listen, "--node", node, "--data"]).arg(data.join("state")).args(options);
+    command.args(arguments(node, data, listen, options));
     Program::start(node, command, &data.join("server.log"), address_in).await
+}
+
+/// Returns what a person types to start it as [`start_at`] does, its output on the terminal.
+pub fn command_line(tools: &Tools, node: &str, data: &Path, listen: &str, options: &[&str]) -> String {
+    let mut words = vec![quoted(tools.server.as_os_str())];
+    words.extend(arguments(node, data, listen, options).iter().map(|word| quoted(word)));
+    words.join(" ")
+}
+
+fn arguments(node: &str, data: &Path, listen: &str, options: &[&str]) -> Vec<OsString> {
+    let mut words: Vec<OsString> =
+        ["serve", "--listen", listen, "--node", node, "--data"].into_iter().map(OsString::from).collect();
+    words.push(data.join("state").into_os_string());
+    words.extend(options.iter().map(OsString::from));
+    words
+}
+
+/// As a shell reads it: quoted where it holds more than letters, digits and what paths and addresses are made of.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    if !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "/._-:+,=@%".contains(c)) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Reads the server's word that it listens, in its log's form for people or as JSON, for [`Program::start`].
@@ -52,7 +81,16 @@ pub fn address_in(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::address_in;
+    use std::ffi::OsStr;
+
+    use super::{address_in, quoted};
+
+    #[test]
+    fn quotes_what_a_shell_would_take_apart() {
+        assert_eq!(quoted(OsStr::new("/tmp/a-b.c/state")), "/tmp/a-b.c/state");
+        assert_eq!(quoted(OsStr::new("/home/my disk")), "'/home/my disk'");
+        assert_eq!(quoted(OsStr::new("it's")), r"'it'\''s'");
+    }
 
     #[test]
     fn finds_the_address_in_both_forms_of_the_log() {

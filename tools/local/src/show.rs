@@ -63,7 +63,9 @@ pub(crate) fn addresses(cluster: &Cluster, run_file: &std::path::Path) {
     println!("\nThe page: {writer}/  (apikey {APIKEY}, secret {SECRET})");
     println!("A write:  curl -H 'apikey: {APIKEY}' -H 'secret: {SECRET}' \\");
     println!("            -d '{{\"value\":{{\"on\":false}}}}' '{writer}/v1/collections/{COLLECTION}/entry?key={KEY}'");
-    println!("Addresses are in {}. Ctrl-C stops all three.", run_file.display());
+    let ids = cluster.nodes().map(|node| node.id().map_or_else(String::new, |id| format!("{} {id}", node.role)));
+    println!("Stop one with kill and the others read on: {}. Ctrl-C stops all three.", ids.join(", "));
+    println!("Addresses are in {}.", run_file.display());
 }
 
 /// Sends with the credentials and turns any refusal into an error that quotes it.

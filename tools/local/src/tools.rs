@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub struct Tools {
     /// The program `headwater`.
     pub server: PathBuf,
+    /// The program of `./dev run`, `headwater-local`.
+    pub local: PathBuf,
     /// Directory of the built edge worker: `workerd.capnp` and the modules it embeds.
     pub edge: PathBuf,
     /// Directory of the edge worker with the routes that test its store, once `./dev test` has built it.
