@@ -19,4 +19,5 @@ mod server;
 pub mod settings;
 mod shutdown;
 pub mod wal;
+mod whole;
 mod writer;

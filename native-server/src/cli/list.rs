@@ -9,12 +9,14 @@ use super::output::Output;
 use super::table::Table;
 use super::value::shell_quoted;
 use crate::clock::wall_ms;
+use crate::whole::whole;
 use axum::body::Bytes;
 use axum::http::header::LINK;
 use axum::http::{HeaderMap, StatusCode};
 use clap::Args;
 use headwater_core::api::encode;
 use headwater_core::command::{Deframer, lines};
+use headwater_core::limits::INTEGER_MAX;
 use http_body_util::BodyExt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -46,7 +48,7 @@ pub struct List {
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
     prefix: String,
     /// At most so many
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>("entries", 1..=INTEGER_MAX))]
     limit: Option<u64>,
     /// Only keys behind this one
     #[arg(long, value_name = "KEY")]

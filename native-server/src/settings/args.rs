@@ -2,10 +2,11 @@
 
 use crate::parent::Parent;
 use crate::wal::WalUrl;
+use crate::whole::whole;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use headwater_core::feed::FeedLimits;
-use headwater_core::limits::Limits;
+use headwater_core::limits::{LINE_BYTES_MAX, Limits, PING_MS_MAX};
 use headwater_core::scope::Scope;
 use std::path::PathBuf;
 
@@ -42,11 +43,11 @@ pub struct ServeArgs {
     pub scope: Option<Scope>,
 
     /// Longest silence on a stream, in ms; children give up after three times as long
-    #[arg(long, env = "HEADWATER_PING_MS", value_name = "MS", default_value_t = 5_000)]
+    #[arg(long, env = "HEADWATER_PING_MS", value_name = "MS", value_parser = whole::<u64>("milliseconds", 10..=PING_MS_MAX), default_value_t = 5_000)]
     pub ping_ms: u64,
 
     /// Open the log with an epoch above this one, to get past one that a wrong clock made
-    #[arg(long, env = "HEADWATER_EPOCH_ABOVE", value_name = "EPOCH")]
+    #[arg(long, env = "HEADWATER_EPOCH_ABOVE", value_name = "EPOCH", value_parser = epoch)]
     pub epoch_above: Option<u64>,
 
     /// Give the log a new cluster id, once, for a copy that lives on beside its original
@@ -62,55 +63,55 @@ pub struct ServeArgs {
     pub unready_without_parent: bool,
 
     /// Longest value, in bytes
-    #[arg(long, env = "HEADWATER_VALUE_BYTES_MAX", value_name = "N", default_value_t = Limits::default().value_bytes_max)]
+    #[arg(long, env = "HEADWATER_VALUE_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=Limits::VALUE_BYTES_CEILING as u64), default_value_t = Limits::default().value_bytes_max)]
     pub value_bytes_max: usize,
 
     /// Longest key, in bytes
-    #[arg(long, env = "HEADWATER_KEY_BYTES_MAX", value_name = "N", default_value_t = Limits::default().key_bytes_max)]
+    #[arg(long, env = "HEADWATER_KEY_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(16 << 10)), default_value_t = Limits::default().key_bytes_max)]
     pub key_bytes_max: usize,
 
     /// Longest batch, in bytes
-    #[arg(long, env = "HEADWATER_BATCH_BYTES_MAX", value_name = "N", default_value_t = Limits::default().batch_bytes_max)]
+    #[arg(long, env = "HEADWATER_BATCH_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=LINE_BYTES_MAX as u64 / 2), default_value_t = Limits::default().batch_bytes_max)]
     pub batch_bytes_max: usize,
 
     /// Most commands in a batch
-    #[arg(long, env = "HEADWATER_BATCH_COMMANDS_MAX", value_name = "N", default_value_t = Limits::default().batch_commands_max)]
+    #[arg(long, env = "HEADWATER_BATCH_COMMANDS_MAX", value_name = "N", value_parser = whole::<usize>("commands", 1..=100_000), default_value_t = Limits::default().batch_commands_max)]
     pub batch_commands_max: usize,
 
     /// Most collections
-    #[arg(long, env = "HEADWATER_COLLECTIONS_MAX", value_name = "N", default_value_t = Limits::default().collections_max)]
+    #[arg(long, env = "HEADWATER_COLLECTIONS_MAX", value_name = "N", value_parser = whole::<usize>("collections", 2..=1_000_000), default_value_t = Limits::default().collections_max)]
     pub collections_max: usize,
 
     /// Bytes of recent lines kept in memory for children that follow everything
-    #[arg(long, env = "HEADWATER_FEED_BYTES", value_name = "N", default_value_t = FeedLimits::default().bytes_max)]
+    #[arg(long, env = "HEADWATER_FEED_BYTES", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(1 << 40)), default_value_t = FeedLimits::default().bytes_max)]
     pub feed_bytes: usize,
 
     /// Bytes of recent lines kept in memory for each narrower scope that is followed
-    #[arg(long, env = "HEADWATER_FEED_SCOPE_BYTES", value_name = "N", default_value_t = FeedLimits::default().scope_bytes_max)]
+    #[arg(long, env = "HEADWATER_FEED_SCOPE_BYTES", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(1 << 40)), default_value_t = FeedLimits::default().scope_bytes_max)]
     pub feed_scope_bytes: usize,
 
     /// Most streams served at one time
-    #[arg(long, env = "HEADWATER_CHILDREN_MAX", value_name = "N", default_value_t = 10_000)]
+    #[arg(long, env = "HEADWATER_CHILDREN_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000), default_value_t = 10_000)]
     pub children_max: usize,
 
     /// Most baselines sent at one time
-    #[arg(long, env = "HEADWATER_BASELINES_MAX", value_name = "N", default_value_t = 16)]
+    #[arg(long, env = "HEADWATER_BASELINES_MAX", value_name = "N", value_parser = whole::<usize>("baselines", 1..=10_000), default_value_t = 16)]
     pub baselines_max: usize,
 
     /// Most writes waiting for the log
-    #[arg(long, env = "HEADWATER_QUEUE_MAX", value_name = "N", default_value_t = 8_192)]
+    #[arg(long, env = "HEADWATER_QUEUE_MAX", value_name = "N", value_parser = whole::<usize>("writes", 1..=1_000_000), default_value_t = 8_192)]
     pub queue_max: usize,
 
     /// Most bytes of writes waiting for the log
-    #[arg(long, env = "HEADWATER_QUEUE_BYTES_MAX", value_name = "N", default_value_t = 64 << 20)]
+    #[arg(long, env = "HEADWATER_QUEUE_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(1 << 40)), default_value_t = 64 << 20)]
     pub queue_bytes_max: usize,
 
     /// Most reads waiting for a position
-    #[arg(long, env = "HEADWATER_WAITERS_MAX", value_name = "N", default_value_t = 1_024)]
+    #[arg(long, env = "HEADWATER_WAITERS_MAX", value_name = "N", value_parser = whole::<usize>("reads", 1..=1_000_000), default_value_t = 1_024)]
     pub waiters_max: usize,
 
     /// Longest time a shutdown waits for requests in flight, in ms
-    #[arg(long, env = "HEADWATER_SHUTDOWN_MS", value_name = "MS", default_value_t = 8_000)]
+    #[arg(long, env = "HEADWATER_SHUTDOWN_MS", value_name = "MS", value_parser = whole::<u64>("milliseconds", 1..=600_000), default_value_t = 8_000)]
     pub shutdown_ms: u64,
 
     /// Form of the log on stderr
@@ -133,4 +134,8 @@ pub enum LogFormat {
 
 fn scope(text: &str) -> Result<Scope, String> {
     Scope::from_json(text).map_err(|error| error.to_string())
+}
+
+fn epoch(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected the number of an epoch: what stands before the dot of a position".into())
 }
