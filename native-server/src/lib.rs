@@ -13,6 +13,7 @@ pub mod logging;
 pub mod parent;
 mod random;
 mod reclaim;
+mod refusal;
 mod replica;
 pub mod serve;
 mod server;

@@ -42,6 +42,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Takes away a setting that has no value.
+    #[must_use]
+    pub fn without(mut self, flag: &str) -> Self {
+        self.options.retain(|option| option != flag);
+        self
+    }
+
     fn change(&mut self, flag: &str, value: &str) {
         match self.options.iter().position(|option| option == flag) {
             Some(index) => self.options[index + 1] = value.into(),

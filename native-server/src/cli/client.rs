@@ -5,12 +5,12 @@
 
 use super::connection::BaseUrl;
 use super::failure::{Failure, Kind};
+use crate::refusal::error_body;
 use crate::settings::Pair;
 use axum::body::Bytes;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON, HEADER_LAG, HEADER_POSITION};
-use headwater_core::json;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -202,6 +202,19 @@ impl Client {
         self.explain(failure, head.status)
     }
 
+    /// The node speaks of headers, which are this program's business: its user gave a pair, or none.
+    fn explain_forbidden(&self, failure: Failure) -> Failure {
+        let failure = match &self.pair {
+            None => Failure { message: "the node wants a pair, and none was sent".into(), ..failure }
+                .next("Set HEADWATER_APIKEY and HEADWATER_SECRET;"),
+            Some(_) => {
+                let message = "the node does not accept this pair, or its roles do not cover this".into();
+                Failure { message, ..failure }.next("Check HEADWATER_APIKEY and HEADWATER_SECRET;")
+            }
+        };
+        failure.next("for a node on this machine that runs with --dev, say --dev here too.")
+    }
+
     /// What follows from the code, whatever the command.
     fn explain(&self, mut failure: Failure, status: StatusCode) -> Failure {
         if failure.is("outcome_unknown") {
@@ -216,12 +229,7 @@ impl Client {
             };
         }
         match failure.code.as_deref() {
-            Some("forbidden") if self.pair.is_none() => failure
-                .next("No pair was sent. Set HEADWATER_APIKEY and HEADWATER_SECRET;")
-                .next("for a node on this machine that runs with --dev, add --dev here too."),
-            Some("forbidden") => {
-                failure.next("The pair in use is not accepted by this node, or its roles do not cover this.")
-            }
+            Some("forbidden") => self.explain_forbidden(failure),
             Some("misdirected") => failure.next(format!(
                 "{} is not a name this node answers to, or it does not hold what was asked for: ask its parent.",
                 self.base
@@ -229,13 +237,6 @@ impl Client {
             _ => failure,
         }
     }
-}
-
-/// Code and message of the API's error body; `None` for any other body.
-fn error_body(body: &[u8]) -> Option<(String, String)> {
-    let fields = json::members(json::utf8(body).ok()?).ok()?;
-    let text = |name| json::string(fields.iter().find(|(field, _)| field == name)?.1);
-    Some((text("error")?.into_owned(), text("message")?.into_owned()))
 }
 
 /// The cause at the bottom, which is the one that says something: the others repeat that a request failed.
@@ -270,11 +271,18 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_error_body_and_no_other() {
-        let body = headwater_core::api::ApiError::new(headwater_core::api::Code::NotFound, "no \"a\"").body();
-        assert_eq!(error_body(&body), Some(("not_found".into(), "no \"a\"".into())));
-        for body in [&b""[..], b"<html>", b"{}", b"[1]", b"{\"error\":1,\"message\":\"x\"}", b"\xff"] {
-            assert_eq!(error_body(body), None);
+    fn a_refused_pair_is_told_in_terms_of_the_command_line() {
+        for pair in [None, Some(Pair { apikey: "k".into(), secret: "hidden".into() })] {
+            let client = Client::new("http://127.0.0.1:1".parse().unwrap(), pair);
+            let forbidden = headwater_core::api::ApiError::forbidden();
+            let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, forbidden.message) };
+            let told = client.explain(failure, StatusCode::FORBIDDEN);
+            let words = format!("{} {}", told.message, told.next.join(" "));
+            assert!(
+                ["HEADWATER_APIKEY", "HEADWATER_SECRET", "--dev"].iter().all(|word| words.contains(word)),
+                "{words}"
+            );
+            assert!(!words.contains("headers") && !words.contains("hidden"), "{words}");
         }
     }
 }

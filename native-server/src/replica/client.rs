@@ -2,11 +2,14 @@
 
 use super::disk::Disk;
 use super::{Following, Upstream};
+use crate::parent::Parent;
+use crate::refusal::error_body;
 use crate::{bootstrap, clock, random};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON, retry_after_ms};
+use headwater_core::position::Position;
 use headwater_core::replica::{Cause, Event, Replica, ReplicaOptions};
 use headwater_core::store::memory::MemoryStore;
 use http_body_util::{BodyExt as _, Full};
@@ -21,6 +24,9 @@ const FEED_BYTES_MAX: usize = 64 << 10;
 /// Longest answer of a refusing parent that is looked at.
 const REFUSAL_BYTES_MAX: usize = 4 << 10;
 
+/// The code of an answer to a pair that is not accepted, here and in the API.
+const FORBIDDEN: &str = "forbidden";
+
 pub(super) struct Client {
     following: Following,
     upstream: Arc<Upstream>,
@@ -33,11 +39,34 @@ pub(super) struct Client {
 struct Over {
     cause: Cause,
     why: String,
+    /// What is to be seen of it in the node's status: short name and words.
+    offence: Option<(&'static str, String)>,
 }
 
 impl Over {
+    fn new(cause: Cause, why: impl Into<String>) -> Self {
+        Self { cause, why: why.into(), offence: None }
+    }
+
+    /// The parent answers something else than a stream.
+    fn refused(parent: &Parent, status: StatusCode, retry_ms: u64, said: &[u8]) -> Self {
+        let cause = Cause::Refused { retry_ms };
+        match error_body(said) {
+            Some((code, _)) if code == FORBIDDEN => {
+                // Only names: the values are nobody's business who reads a log.
+                let why = format!(
+                    "{parent} does not accept HEADWATER_PARENT_APIKEY / HEADWATER_PARENT_SECRET, \
+                     or this pair has neither of the roles node and read"
+                );
+                Self { offence: Some((FORBIDDEN, why.clone())), ..Self::new(cause, why) }
+            }
+            Some((code, message)) => Self::new(cause, format!("{parent} refuses: {message} [{code}]")),
+            None => Self::new(cause, format!("{parent} answers {status} in a way no Headwater node does")),
+        }
+    }
+
     fn silent() -> Self {
-        Self { cause: Cause::Silent, why: "the parent has gone silent".into() }
+        Self::new(Cause::Silent, "the parent has gone silent")
     }
 }
 
@@ -61,13 +90,16 @@ impl Client {
             let over = tokio::select! {
                 over = self.connection() => over,
                 // A sender that is gone means the same.
-                _ = stopped.wait_for(|stopped| *stopped) => Over { cause: Cause::Own, why: String::new() },
+                _ = stopped.wait_for(|stopped| *stopped) => Over::new(Cause::Own, ""),
             };
             let retry = self.replica.closed(over.cause.clone(), random::bits());
             self.disk.follow(&[], self.following.node.store());
             // Without a connection nothing replaces the state, so what the disk holds leads on to it.
             self.disk.trust();
             self.show();
+            if let Some(offence) = over.offence {
+                self.upstream.lock_view().last_offence = Some(offence);
+            }
             let parent = self.upstream.parent().to_string();
             self.upstream.current.store(self.replica.parent(), Ordering::Relaxed);
             if over.cause == Cause::Own {
@@ -95,7 +127,7 @@ impl Client {
         };
         let response = match response {
             Ok(response) => response,
-            Err(error) => return Over { cause: Cause::Lost, why: with_sources(&error) },
+            Err(error) => return Over::new(Cause::Lost, with_sources(&error)),
         };
         let (parts, mut body) = response.into_parts();
         let is_stream =
@@ -103,10 +135,9 @@ impl Client {
         if parts.status != StatusCode::OK || !is_stream {
             let said = tokio::select! {
                 said = beginning(&mut body) => said,
-                () = silence(&self.replica) => String::new(),
+                () = silence(&self.replica) => Vec::new(),
             };
-            let cause = Cause::Refused { retry_ms: retry_ms(&parts.headers) };
-            return Over { cause, why: format!("the parent answers {}: {said}", parts.status.as_u16()) };
+            return Over::refused(self.upstream.parent(), parts.status, retry_ms(&parts.headers), &said);
         }
         // Until HELLO it is open whether what the disk holds leads on to what comes.
         self.disk.doubt();
@@ -116,8 +147,8 @@ impl Client {
                 () = silence(&self.replica) => return Over::silent(),
             };
             let bytes = match frame {
-                None => return Over { cause: Cause::Lost, why: "the stream broke off without END".into() },
-                Some(Err(error)) => return Over { cause: Cause::Lost, why: with_sources(&error) },
+                None => return Over::new(Cause::Lost, "the stream broke off without END"),
+                Some(Err(error)) => return Over::new(Cause::Lost, with_sources(&error)),
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             for piece in bytes.chunks(FEED_BYTES_MAX) {
@@ -157,12 +188,16 @@ impl Client {
                     tracing::info!(parent = %self.upstream.parent(), node, %position, baseline = why, "following");
                 }
                 Event::Applied(_) | Event::Advanced(_) => {}
+                // Nothing was held before: this is how every new replica begins.
+                Event::Rebased { position, before, reason } if before == Position::START => {
+                    tracing::info!(%position, reason = reason.as_str(), "took the first baseline");
+                }
                 Event::Rebased { position, before, reason } => {
                     tracing::warn!(%position, %before, reason = reason.as_str(), "a baseline replaced the state");
                 }
                 Event::Ended(end) => {
                     let why = format!("the parent ends the stream: {} {}", end.reason.as_str(), end.detail);
-                    ended = Some(Over { cause: Cause::Ended(end), why });
+                    ended = Some(Over::new(Cause::Ended(end), why));
                 }
             }
         }
@@ -171,7 +206,8 @@ impl Client {
             Ok(()) => ended,
             Err(offence) => {
                 let why = format!("{}: {offence}", offence.code());
-                Some(Over { cause: Cause::Offence(offence), why })
+                let shown = Some((offence.code(), offence.to_string()));
+                Some(Over { offence: shown, ..Over::new(Cause::Offence(offence), why) })
             }
         }
     }
@@ -181,12 +217,6 @@ impl Client {
         let mut view = self.upstream.lock_view();
         view.connected = self.replica.is_connected();
         view.stats = self.replica.stats();
-        if let Some(offence) = self.replica.last_offence() {
-            let is_shown = view.last_offence.as_ref().is_some_and(|(code, _)| *code == offence.code());
-            if !is_shown || !view.connected {
-                view.last_offence = Some((offence.code(), offence.to_string()));
-            }
-        }
     }
 
     fn renew_instance(&mut self) {
@@ -210,8 +240,8 @@ fn retry_ms(headers: &HeaderMap) -> u64 {
     retry_after_ms(headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()))
 }
 
-/// The first bytes of a refusal, for the log.
-async fn beginning<B>(body: &mut B) -> String
+/// The first bytes of a refusal.
+async fn beginning<B>(body: &mut B) -> Vec<u8>
 where
     B: axum::body::HttpBody<Data = Bytes> + Unpin,
 {
@@ -225,7 +255,7 @@ where
             break;
         }
     }
-    String::from_utf8_lossy(&said).into_owned()
+    said
 }
 
 /// An error with what caused it, which its own words leave out.

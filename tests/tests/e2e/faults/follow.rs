@@ -113,3 +113,24 @@ async fn a_copy_of_a_replica_follows_the_original_under_an_instance_of_its_own()
     assert_ne!(one["instance"], other["instance"]);
     assert_eq!(copied.client().set("c", "through-both", "1").await.status, 200, "forwarded, and not taken for a loop");
 }
+
+#[tokio::test]
+async fn a_pair_that_the_parent_does_not_accept_is_said_in_plain_words() {
+    let directory = tempfile::tempdir().unwrap();
+    // Without --dev it knows only the pair it made itself, and the replica shows it dev / dev.
+    let parent = NodeBuilder::writer("parent", directory.path()).without("--dev").start().await;
+    let near = NodeBuilder::replica("near", directory.path(), &parent.url).start().await;
+    offended(&near, "forbidden").await;
+    let words = format!("{} does not accept HEADWATER_PARENT_APIKEY / HEADWATER_PARENT_SECRET", parent.url);
+    near.says(&words).await;
+    assert!(!near.log().contains("\\\""), "{}", near.log());
+}
+
+#[tokio::test]
+async fn a_new_replicas_first_baseline_is_no_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = writer(directory.path()).await;
+    let near = replica("near", directory.path(), &writer.url).await;
+    near.says("took the first baseline").await;
+    assert!(!near.log().contains("WARN"), "{}", near.log());
+}
