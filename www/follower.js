@@ -13,6 +13,9 @@ const WATCH_MS = 250;
 /** Answers that asking again with the same pair cannot change. */
 const FINAL = new Set([400, 401, 403, 404, 405, 421]);
 
+/** Words for a reader of the page, where the node's own message speaks to who sends requests. */
+const WORDS = { forbidden: 'the node does not accept this pair, or its roles do not cover reading' };
+
 /**
  * What a follower does, as `follower.state`:
  * `{phase: 'connecting'}`, `{phase: 'connected'}`, `{phase: 'paused'}`, `{phase: 'ended'}`,
@@ -160,7 +163,7 @@ async function refusal(response) {
     closing: Closing.Refused,
     isFinal: FINAL.has(response.status),
     code: body.error ?? `http_${response.status}`,
-    why: body.message ?? `the node answered ${response.status}`,
+    why: WORDS[body.error] ?? body.message ?? `the node answered ${response.status}`,
     retryAfter: response.headers.get('retry-after') ?? undefined,
   };
 }

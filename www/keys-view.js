@@ -178,9 +178,7 @@ export class KeysView {
     }
     const first = (this.#pages.length - 1) * PAGE_KEYS + 1;
     this.#pager.hidden = isEmpty;
-    setText(this.#range, this.#pages.length === 1 && !this.#hasNext
-      ? counted(entries.length, 'key')
-      : `Keys ${count(first)} to ${count(first + entries.length - 1)}`);
+    setText(this.#range, rangeOf(first, entries.length, this.#pages.length === 1 && !this.#hasNext));
     this.#previous.disabled = this.#pages.length === 1;
     this.#next.disabled = !this.#hasNext;
     this.#previous.hidden = this.#next.hidden = this.#pages.length === 1 && !this.#hasNext;
@@ -226,4 +224,11 @@ export class KeysView {
     event.preventDefault();
     target.focus();
   }
+}
+
+/** Which keys of how many are on the page: "3 keys" where that is all, "Keys 101 to 200", "Key 101". */
+function rangeOf(first, length, isAll) {
+  if (isAll) return counted(length, 'key');
+  if (length === 1) return `Key ${count(first)}`;
+  return `Keys ${count(first)} to ${count(first + length - 1)}`;
 }

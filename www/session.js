@@ -41,10 +41,12 @@ export class Session {
     const { reads } = this;
     // First of all listeners: once the replica is broken, no view may ask it anything.
     this.#follower.addEventListener('state', () => {
-      const { phase, why } = this.#follower.state;
+      const { phase, code, why } = this.#follower.state;
       if (phase === 'broken') signOut(`The replica in this page failed (${why}). Please reload the page.`);
       // Refused before anything was ever held: there is nothing to show but the form.
-      if (phase === 'refused' && !reads.status().ready) signOut(`The node refused: ${why}`);
+      if (phase === 'refused' && !reads.status().ready) {
+        signOut(code === 'forbidden' ? `${why[0].toUpperCase()}${why.slice(1)}.` : `The node refused: ${why}`);
+      }
     });
     this.#status = new StatusView({ reads, follower: this.#follower, clock: this.#clock, signInAgain: () => signOut(), signal });
     this.#entry = new EntryView({ reads, close: () => this.#closeEntry(), signal });

@@ -57,7 +57,7 @@ async fn a_wrong_pair_is_refused_in_words() {
     page.click("#sign-in-button:enabled").await;
     page.until("it says so", "!document.querySelector('#sign-in-error').hidden").await;
     let words = page.text("#sign-in-error").await;
-    assert!(words.contains("credentials"), "{words}");
+    assert!(words.contains("does not accept this pair") && !words.contains("headers"), "{words}");
     assert_eq!(children(&writer.client()).await, 0);
     page.close().await;
 }
@@ -78,5 +78,22 @@ async fn closes_its_stream_while_hidden_and_goes_on_from_its_cursor() {
     let status = page.status().await;
     assert_eq!((&status["baselines"], &status["gaps"]), (&1.into(), &0.into()), "{status}");
     assert_eq!((page.loads().await, page.complaints().await), (1, Vec::new()));
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_one_key_names_it_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, mut page) = signed_in(directory.path()).await;
+    let client = writer.client();
+    client.create("many").await;
+    for n in 0..101 {
+        client.set("many", &format!("k{n:03}"), "0").await;
+    }
+    page.click("#collections li:has-text('many') :is(a, button)").await;
+    let range = |words: &str| format!("document.querySelector('#page-range').innerText === '{words}'");
+    page.until("the first page is full", &range("Keys 1 to 100")).await;
+    page.click("#page-next:enabled").await;
+    page.until("the last key stands alone", &range("Key 101")).await;
     page.close().await;
 }
