@@ -1,6 +1,6 @@
 //! The program: `headwater serve`, and what there is to ask a running node.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use headwater::settings::{Pair, ServeArgs, Settings};
 use headwater::{cli, logging, serve};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// JSON where it is written and everywhere it is read
+/// A store of JSON values under keys: one writer takes the changes, and replicas follow it to answer reads nearby
 #[derive(Parser)]
 #[command(name = "headwater", version, after_help = cli::AFTER_HELP)]
 struct Cli {
@@ -26,7 +26,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let mut line = cli::with_plain_usage(Cli::command());
+    let matches = line.get_matches_mut();
+    let parsed = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut line).exit());
+    let outcome = match parsed.command {
         Command::Serve(args) => run_node(*args),
         Command::Client(command) => return command.run(),
     };

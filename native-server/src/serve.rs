@@ -17,6 +17,8 @@ use headwater_core::node::{Node, NodeOptions, Role};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, Store};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -59,7 +61,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     let instance = bootstrap::instance(&settings.data).with_context(|| format!("--data: the instance in {data}"))?;
     // Before the log is opened: a start that cannot listen leaves no trace in it.
     let listener = TcpListener::bind(settings.listen).await;
-    let listener = listener.with_context(|| format!("--listen: binding {}", settings.listen))?;
+    let listener = listener.map_err(|error| unbound(settings.listen, error))?;
     let address = listener.local_addr().context("--listen")?;
     let parts = Parts { bell: Arc::default(), log: Arc::default(), metrics: Arc::default(), instance };
     let (server, mut running) = match settings.part.clone() {
@@ -117,6 +119,18 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     bell.abort();
     tracing::info!(position = %server.node.store().position(), "ended");
     failure.map_or(Ok(()), Err)
+}
+
+/// Why nothing can be heard at `address`, and what to do where that is known.
+fn unbound(address: SocketAddr, error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return anyhow::anyhow!(
+            "--listen: another process listens on {address} already\n  \
+             Choose another address: with --listen {}, the system chooses a free port.",
+            SocketAddr::new(address.ip(), 0)
+        );
+    }
+    anyhow::Error::new(error).context(format!("--listen: binding {address}"))
 }
 
 impl Running {

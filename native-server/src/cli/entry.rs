@@ -123,10 +123,8 @@ struct Written {
 
 impl Get {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), Failure> {
-        let reply = client.call(Call::get(target(&self.collection, &self.key))).await.map_err(|failure| {
-            let list = format!("See which keys there are: headwater list {}", self.collection);
-            advise(failure, &self.collection).next_on("not_found", &list)
-        })?;
+        let call = Call::get(target(&self.collection, &self.key));
+        let reply = client.call(call).await.map_err(|failure| advise_entry(failure, &self.collection))?;
         let entry: Entry<'_> = serde_json::from_str(&reply.body).map_err(|_| client.foreign(StatusCode::OK))?;
         if !output.human {
             return output.line(if self.value { entry.value.get().into() } else { with_headers(&reply, true) });
@@ -179,7 +177,7 @@ impl Set {
 impl Delete {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), Failure> {
         let call = guarded(Call::delete(target(&self.collection, &self.key)), self.if_match.as_deref());
-        let failed = |failure| explain_guard(advise(failure, &self.collection));
+        let failed = |failure| explain_guard(advise_entry(failure, &self.collection));
         let reply = client.call(call).await.map_err(failed)?;
         report_write(&reply, "deleted", &self.collection, &self.key, client, output)
     }
@@ -197,6 +195,12 @@ impl Failure {
 pub(super) fn advise(failure: Failure, collection: &str) -> Failure {
     let create = format!("headwater collections shows which there are; headwater collections create {collection}");
     failure.next_on("missing_collection", &create)
+}
+
+/// What to do about an entry that does not exist, or its collection.
+fn advise_entry(failure: Failure, collection: &str) -> Failure {
+    let list = format!("See which keys there are: headwater list {collection}");
+    advise(failure, collection).next_on("not_found", &list)
 }
 
 fn explain_guard(failure: Failure) -> Failure {

@@ -113,6 +113,20 @@ impl Command {
     }
 }
 
+/// Gives each command below `command` the usage line of its help for its errors too. Left alone, clap lists there what
+/// was given so far, and counts a variable as given: with `HEADWATER_URL` set, `--url` looks as if it were required.
+#[must_use]
+pub fn with_plain_usage(mut command: clap::Command) -> clap::Command {
+    command.build();
+    plain_usage(command)
+}
+
+fn plain_usage(mut command: clap::Command) -> clap::Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
+    command.override_usage(usage).mut_subcommands(plain_usage)
+}
+
 /// A collection name from the command line.
 ///
 /// # Errors

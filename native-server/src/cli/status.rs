@@ -5,20 +5,21 @@ use super::client::{Call, Client};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output::Output;
-use super::paint::visible;
+use super::paint::{Paint, visible};
 use super::table::Table;
 use axum::http::StatusCode;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 pub(super) const HELP: &str = "\
 Examples:
   headwater status
   headwater status --url http://127.0.0.1:4078 | jq .replication.lagMs
 
-Needs a pair of role admin or node. A lag is how far the node is behind the writer: never less than is true, and never
+Needs a pair of role admin or node. A lag is how far the node is behind the writer: never less than is true, and never \
 shown rounded down.
 
 JSON: what GET /v1/status answers";
@@ -101,8 +102,7 @@ impl Status {
 /// The lines above the tables: what, and its value.
 fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     let replication = &facts.replication;
-    let mut lines =
-        vec![("node", format!("{} ({})", facts.node, facts.role)), ("position", replication.position.clone())];
+    let mut lines = vec![("node", name_and_part(facts)), ("position", replication.position.clone())];
     if let Some(parent) = &facts.parent {
         let connected = if replication.parent_connected { "connected" } else { "not connected" };
         lines.push(("parent", format!("{parent} ({connected})")));
@@ -124,16 +124,17 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     lines
 }
 
+/// The node's label and what it is; one word where the label says it already.
+fn name_and_part(facts: &Facts<'_>) -> String {
+    let part = if facts.role == "primary" { "writer" } else { &facts.role };
+    if facts.node == part { part.into() } else { format!("{} ({part})", facts.node) }
+}
+
 fn tables(facts: &Facts<'_>, output: &mut Output) -> Result<(), Failure> {
     let (paint, width) = (output.paint, Output::width());
     if !facts.collections.is_empty() {
         output.line("")?;
-        let mut table = Table::new(&["COLLECTION", "KEYS", "LAST SEQ", "LOG BYTES"], &[1, 2, 3], paint, width);
-        for (name, collection) in &facts.collections {
-            let numbers = [collection.keys, collection.last_seq, collection.wal_size_bytes].map(|n| n.to_string());
-            table.row([name, &numbers[0], &numbers[1], &numbers[2]], output.writer())?;
-        }
-        table.finish(output.writer())?;
+        collections(facts, paint, width, output.writer())?;
     }
     if !facts.children.is_empty() {
         output.line("")?;
@@ -145,6 +146,19 @@ fn tables(facts: &Facts<'_>, output: &mut Output) -> Result<(), Failure> {
         table.finish(output.writer())?;
     }
     Ok(())
+}
+
+/// Only the writer owns a log, so a replica has no column for its bytes.
+fn collections(facts: &Facts<'_>, paint: Paint, width: usize, out: &mut impl Write) -> io::Result<()> {
+    let has_log = facts.parent.is_none();
+    let titles: &[&str] = &["COLLECTION", "KEYS", "LAST SEQ", "LOG BYTES"];
+    let mut table = Table::new(if has_log { titles } else { &titles[..3] }, &[1, 2, 3], paint, width);
+    for (name, collection) in &facts.collections {
+        let [keys, seq, bytes] =
+            [collection.keys, collection.last_seq, collection.wal_size_bytes].map(|n| n.to_string());
+        if has_log { table.row([name, &keys, &seq, &bytes], out)? } else { table.row([name, &keys, &seq], out)? }
+    }
+    table.finish(out)
 }
 
 #[cfg(test)]
@@ -165,6 +179,33 @@ mod tests {
         ] {
             assert!(text.iter().any(|shown| shown == line), "{line} in {text:?}");
         }
+    }
+
+    #[test]
+    fn a_label_that_is_the_part_is_not_said_twice() {
+        for (node, role, shown) in [
+            ("replica", "replica", "replica"),
+            ("r1", "replica", "r1 (replica)"),
+            ("writer", "primary", "writer"),
+            ("w", "primary", "w (writer)"),
+        ] {
+            let mut facts: Facts<'_> = serde_json::from_str(REPLICA).unwrap();
+            (facts.node, facts.role) = (node.into(), role.into());
+            assert_eq!(summary(&facts)[0].1, shown);
+        }
+    }
+
+    #[test]
+    fn only_a_writer_has_bytes_of_a_log() {
+        let mut facts: Facts<'_> = serde_json::from_str(REPLICA).unwrap();
+        let shown = |facts: &Facts<'_>| {
+            let mut out = Vec::new();
+            collections(facts, Paint::of(false), 80, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(&facts), "COLLECTION  KEYS  LAST SEQ\na              2         9\n");
+        facts.parent = None;
+        assert_eq!(shown(&facts), "COLLECTION  KEYS  LAST SEQ  LOG BYTES\na              2         9          0\n");
     }
 
     #[test]

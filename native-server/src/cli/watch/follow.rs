@@ -200,6 +200,12 @@ impl<'o> Follower<'o> {
         if *granted != self.scope {
             self.screen.notice(&format!("this pair is granted only {granted}"));
         }
+        if let Scope::Only(asked) = &self.scope {
+            let is_missing = |name: &str| after.collections().iter().all(|facts| &*facts.name != name);
+            for (name, _) in asked.iter().filter(|(name, _)| granted.touches(name) && is_missing(name)) {
+                self.screen.notice(&format!("the collection {name} does not exist yet: waiting for it"));
+            }
+        }
         let old = self.before.take();
         if old.is_none() && !self.initial {
             return Ok(());

@@ -29,7 +29,7 @@ async fn an_entry_is_written_read_and_deleted() {
     for command in [&["get", "flags", "checkout"][..], &["delete", "flags", "checkout"]] {
         let gone = cli.run(command).await;
         assert_eq!((gone.status, &*gone.stdout), (1, ""), "{gone:?}");
-        assert!(gone.stderr.contains("[not_found]"), "{gone:?}");
+        assert!(gone.stderr.contains("[not_found]") && gone.stderr.contains("headwater list flags"), "{gone:?}");
     }
 }
 

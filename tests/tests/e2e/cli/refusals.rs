@@ -37,6 +37,24 @@ async fn a_wrong_command_line_sends_nothing() {
 }
 
 #[tokio::test]
+async fn a_variable_does_not_make_its_flag_look_required() {
+    // The address comes from HEADWATER_URL in all of these.
+    let cli = Cli::at(&nowhere().await);
+    for (arguments, usage) in [
+        (&["get", "flags"][..], "Usage: headwater get [OPTIONS] <COLLECTION> <KEY>\n"),
+        (&["set", "flags"], "Usage: headwater set [OPTIONS] <COLLECTION> <KEY> <VALUE>\n"),
+        (&["list"], "Usage: headwater list [OPTIONS] <COLLECTION>\n"),
+        (&["status", "--nonsense"], "Usage: headwater status [OPTIONS]\n"),
+        (&["collections", "drop"], "Usage: headwater collections drop [OPTIONS] <NAME>\n"),
+    ] {
+        let done = cli.run(arguments).await;
+        assert!(done.stderr.contains(usage), "{arguments:?}: {done:?}");
+        let help = cli.run(&[&arguments[..1], &["--help"]].concat()).await;
+        assert!(help.stdout.contains("\nUsage: headwater "), "{help:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_is_no_json_is_shown_quoted() {
     let cli = Cli::at(&nowhere().await);
     let done = cli.run(&["set", "flags", "greeting", "it's on"]).await;
@@ -88,10 +106,12 @@ async fn a_pair_is_needed_and_must_be_right() {
     assert!(missing.stderr.contains("[forbidden]") && missing.stderr.contains("HEADWATER_SECRET"), "{missing:?}");
 
     let secret = directory.path().join("secret");
-    for (text, status) in [("wrong\n", 1), ("dev\n", 0)] {
+    for (text, status, words) in [("wrong\n", 1, "the node does not accept this pair"), ("dev\n", 0, "")] {
         std::fs::write(&secret, text).unwrap();
         let arguments = ["status", "--apikey", "dev", "--secret-file", secret.to_str().unwrap()];
-        assert_eq!(finish(without(&arguments), b"").await.status, status, "{text}");
+        let done = finish(without(&arguments), b"").await;
+        assert_eq!(done.status, status, "{done:?}");
+        assert!(done.stderr.contains(words), "{done:?}");
     }
     assert_eq!(finish(without(&["status", "--dev"]), b"").await.status, 0);
     let half = finish(without(&["status", "--apikey", "dev"]), b"").await;
@@ -99,4 +119,18 @@ async fn a_pair_is_needed_and_must_be_right() {
 
     let watch = finish(without(&["watch"]), b"").await;
     assert_eq!(watch.status, 1, "a refusal does not become another try: {watch:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let data = directory.path().join("data");
+    let arguments = ["serve", "--dev", "--listen", &address, "--data", data.to_str().unwrap()];
+    let done = Cli::at("http://unused").run(&arguments).await;
+    assert_eq!(done.status, 1, "{done:?}");
+    for words in [&*format!("another process listens on {address}"), "--listen 127.0.0.1:0"] {
+        assert!(done.stderr.contains(words), "{done:?}");
+    }
 }

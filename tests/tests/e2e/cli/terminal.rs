@@ -122,7 +122,7 @@ async fn lists_are_tables_that_fit_and_keys_cannot_play_tricks() {
     assert!(lines[3].starts_with("trick\\u001b[2J ") && !table.contains('\x1b'), "{table:?}");
 
     let status = shown(cli.command(&["status"]), "flags").await;
-    assert!(status.contains("writer (primary)") && status.contains("COLLECTION"), "{status}");
+    assert!(!status.contains("(primary)") && status.contains("COLLECTION"), "{status}");
 }
 
 #[tokio::test]

@@ -171,3 +171,22 @@ async fn the_state_comes_first_where_it_is_asked_for() {
     let changes = watching.changes(4).await;
     assert_eq!(facts(&changes[3]), ("SET", "b", &json!(2)));
 }
+
+#[tokio::test]
+async fn a_collection_that_is_not_there_yet_is_said_to_be_and_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    writer.client().create("other").await;
+    let cli = Cli::of(&writer);
+    let early = Watching::start(&cli, &["flags"]).await;
+    early.notice("the collection flags does not exist yet: waiting for it").await;
+    writer.client().create("flags").await;
+    let changes = early.changes(1).await;
+    assert_eq!((&changes[0]["type"], &changes[0]["collection"]), (&json!("CREATE"), &json!("flags")));
+
+    let late = Watching::start(&cli, &["flags"]).await;
+    writer.client().set("flags", "a", "1").await;
+    late.changes(1).await;
+    let notices = late.notices.lock().unwrap().clone();
+    assert!(notices.iter().all(|notice| !notice.contains("does not exist")), "{notices:?}");
+}
