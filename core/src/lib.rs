@@ -23,6 +23,7 @@ extern crate std;
 
 pub mod api;
 pub mod apply;
+pub mod baseline;
 pub mod clock;
 pub mod command;
 pub mod credentials;

@@ -3,23 +3,23 @@
 //! A [`Stream`] is pulled: the shell calls [`Stream::next`], writes what it yields, and waits until the node publishes or
 //! the time it names has come. It holds a cursor and no lines; a slow child costs nothing but its place.
 
-mod baseline;
 mod request;
 
 pub use request::{Cursor, InvalidRequest, Request};
 
+use crate::apply::scope_digest;
+use crate::baseline::{Baseline, PIECE_BYTES};
 use crate::clock::Now;
-use crate::command::{BaselineReason, End, EndReason, Hello, PROTOCOL, Proof, Resume, Steer};
+use crate::command::{BaselineReason, End, EndReason, Hello, PROTOCOL, Proof, Ready, Resume, Steer};
 use crate::feed::filter_lines;
 use crate::node::{Follow, JoinError, Joined, Newcomer, Node, Role, Turn, end_for};
 use crate::position::Position;
 use crate::scope::Scope;
-use crate::store::{Progress, Snapshot, SnapshotError, Store, StoreError};
+use crate::store::{Collection, Progress, Snapshot, SnapshotError, Store, StoreError};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use baseline::Baseline;
 use bytes::Bytes;
 
 /// Longest time, in ms, until a stream that leaves commands out tells that they moved the head.
@@ -103,7 +103,7 @@ struct Pinged {
 }
 
 enum Phase<S: Store> {
-    Baseline(Box<Baseline<S>>),
+    Baseline(Box<Baseline<S::Snapshot>>),
     Tail,
     Ended,
 }
@@ -238,14 +238,17 @@ impl<S: Store> Stream<S> {
             Turn::End(end) => return self.finish(end),
         }
         if let Phase::Baseline(baseline) = &mut self.phase {
-            return match baseline.piece(&self.joined.scope) {
+            let mut out = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
+            return match baseline.piece(&self.joined.scope, &mut out) {
                 Ok(piece) if piece.is_last => {
-                    self.sent_seq = baseline.progress().position.seq;
+                    let progress = baseline.progress();
+                    push(&mut out, &ready(progress, baseline.written()));
+                    self.sent_seq = progress.position.seq;
                     self.phase = Phase::Tail;
                     self.node.end_baseline(self.joined.id);
-                    Step::Chunk { bytes: piece.bytes, commands: piece.entries }
+                    Step::Chunk { bytes: out.into(), commands: piece.entries }
                 }
-                Ok(piece) => Step::Chunk { bytes: piece.bytes, commands: piece.entries },
+                Ok(piece) => Step::Chunk { bytes: out.into(), commands: piece.entries },
                 Err(SnapshotError::Store(_)) => self.finish(end_for(EndReason::Retry, "store_failed")),
                 Err(SnapshotError::Gone | SnapshotError::TooMany) => {
                     self.finish(end_for(EndReason::Retry, "baseline_outgrown"))
@@ -385,6 +388,16 @@ fn decide(progress: &Progress, role: Role, cursor: Option<Cursor>, granted: &Sco
 
 fn steering(steer: &Steer<'_>) -> Step {
     Step::Chunk { bytes: line(steer).into(), commands: 0 }
+}
+
+/// What ends a baseline of `written` as of `progress`.
+fn ready(progress: &Progress, written: &[Collection]) -> Steer<'static> {
+    Steer::Ready(Ready {
+        seq: progress.position.seq,
+        collections: written.len() as u64,
+        digest: scope_digest(written),
+        epochs: (*progress.epochs).clone(),
+    })
 }
 
 fn push(out: &mut Vec<u8>, steer: &Steer<'_>) {
