@@ -19,6 +19,7 @@ pub mod serve;
 mod server;
 pub mod settings;
 mod shutdown;
+mod stored;
 pub mod wal;
 mod whole;
 mod writer;

@@ -7,7 +7,7 @@ use crate::server::{Server, Work};
 use crate::settings::{Part, Settings, log_directory};
 use crate::shutdown::{Deadline, Signals, announce};
 use crate::wal::{self, OpenOptions};
-use crate::writer::{self, LogState, Surroundings};
+use crate::writer::{self, LogState, Surroundings, WriterSettings};
 use crate::{bootstrap, clock, http, random, reclaim};
 use anyhow::Context as _;
 use headwater_core::api::Counts;
@@ -192,7 +192,7 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
         epoch_above: *epoch_above,
         replay_after: 0,
     };
-    let connected = wal::connect(wal, Some(&log_directory(&settings.data)));
+    let connected = wal::connect(wal, Some(&log_directory(&settings.data)), settings.storage.files);
     let opening = writer::open(connected, options, &store, &state).await;
     let opening = opening.with_context(|| format!("--wal: opening {wal}"))?;
     if let Some(cut) = opening.recovered() {
@@ -215,8 +215,13 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
         metrics: Arc::clone(&parts.metrics),
         state: Arc::clone(&state),
     };
-    let (limits, queue) = (settings.limits.clone(), (settings.queue_max, settings.queue_bytes_max));
-    let writes = opening.start(Arc::clone(&node), limits, queue, admin.as_ref(), around, Handle::current());
+    let writer = WriterSettings {
+        limits: settings.limits.clone(),
+        queue_max: settings.queue_max,
+        queue_bytes_max: settings.queue_bytes_max,
+        storage: settings.storage.clone(),
+    };
+    let writes = opening.start(Arc::clone(&node), writer, admin.as_ref(), around, Handle::current());
     let writes = writes.with_context(|| format!("--wal: writing to {wal}"))?;
     let work = Work::Writer { writes, log: Arc::clone(&state) };
     let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));
@@ -229,7 +234,7 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
     };
     let store = empty_store(Progress::new(scope.clone()));
     let directory = log_directory(&settings.data);
-    let disk = replica::open_disk(&directory, &settings.node, &store);
+    let disk = replica::open_disk(&directory, settings.storage.files, &settings.node, &store);
     let disk = disk.with_context(|| format!("--data: opening the replica's disk in {}", directory.display()))?;
     let node = Arc::new(Node::new(store, node_options(&settings, parts.instance, Role::Replica)));
     let following = replica::Following {
@@ -240,6 +245,7 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
         data: settings.data.clone(),
         bell: Arc::clone(&parts.bell),
         log: Arc::clone(&parts.log),
+        storage: settings.storage.clone(),
     };
     let (upstream, running) = replica::start(following, disk).context("starting the replica's disk")?;
     let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));

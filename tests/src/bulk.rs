@@ -6,6 +6,7 @@ use crate::load::Load;
 use crate::node::Node;
 use crate::random::Random;
 use crate::scene::build_writer;
+use headwater::wal::file::FileOptions;
 use headwater::wal::{GroupBuilder, OpenOptions, WalUrl, connect};
 use headwater_core::command::{Action, Line, Trust, decode};
 use std::path::Path;
@@ -61,7 +62,7 @@ fn value(index: usize) -> String {
 }
 
 async fn append(directory: &Path, collection: &str, count: usize) {
-    let mut wal = connect(&WalUrl::File(directory.to_owned()), None);
+    let mut wal = connect(&WalUrl::File(directory.to_owned()), None, FileOptions::default());
     let now_ms = crate::wire::now_ms();
     let options = OpenOptions { now_ms, ..OpenOptions::default() };
     let mut opened = wal.open(&options, &mut |_| Ok(())).await.expect("the log opens after an orderly end");

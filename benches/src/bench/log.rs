@@ -4,7 +4,8 @@
 use super::{order, value};
 use crate::report::{Comparison, Report, Side};
 use crate::settings::Settings;
-use headwater::wal::{Appender, Group, GroupBuilder, OpenOptions, Record, WalUrl, connect};
+use headwater::wal::file::FileOptions;
+use headwater::wal::{Appender, Group, GroupBuilder, OpenOptions, Replayed, WalUrl, connect};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -24,10 +25,10 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
 
 fn compare(directory: PathBuf, rounds: u32, turn: Duration) -> anyhow::Result<Vec<Comparison>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let mut wal = connect(&WalUrl::File(directory.join("file")), None);
+    let mut wal = connect(&WalUrl::File(directory.join("file")), None, FileOptions::default());
     let now_ms = u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_millis())?;
     let options = OpenOptions { now_ms, ..OpenOptions::default() };
-    let mut opened = runtime.block_on(wal.open(&options, &mut |_: Record<'_>| Ok(())))?;
+    let mut opened = runtime.block_on(wal.open(&options, &mut |_: Replayed<'_>| Ok(())))?;
     let mut lines = Lines { next: opened.next_seq(), value: value(100) };
     runtime.block_on(opened.appender.append(&lines.group(1, Some(opened.epoch))))?;
     let raw = File::create(directory.join("raw"))?;

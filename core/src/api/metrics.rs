@@ -83,18 +83,18 @@ pub struct MetricsFacts<'a> {
     pub uptime_s: u64,
     /// On a replica, whether the parent's stream is open, and what the connections have seen.
     pub parent: Option<(bool, Stats)>,
-    /// A replica's own disk; `None` on a writer.
+    /// The node's own disk; `None` where it has none.
     pub disk: Option<DiskFacts>,
 }
 
-/// How a replica's own disk stands.
+/// How a node's own disk stands.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskFacts {
     /// How often it failed.
     pub failures: u64,
     /// Bytes it holds.
     pub bytes: u64,
-    /// Whether something applied is not stored yet.
+    /// Whether something applied is not stored yet, as may be on a replica.
     pub behind: bool,
 }
 
@@ -121,9 +121,9 @@ pub fn metrics<S: Store>(node: &Node<S>, facts: &MetricsFacts<'_>, now: Now) -> 
     member("replication_faults_total", &stats.faults);
     member("replication_unknown_lines_total", &stats.unknown_lines);
     let disk = facts.disk;
-    member("replica_disk_failures_total", &disk.map_or(0, |disk| disk.failures));
-    member("replica_disk_bytes", &or_null(disk.map(|disk| disk.bytes)));
-    member("replica_disk_behind", &disk.is_some_and(|disk| disk.behind));
+    member("disk_failures_total", &disk.map_or(0, |disk| disk.failures));
+    member("disk_bytes", &or_null(disk.map(|disk| disk.bytes)));
+    member("disk_behind", &disk.is_some_and(|disk| disk.behind));
     member("parent_connected", &connected);
     member("children_connected", &node.children_count());
     member("position_seq", &node.store().position().seq);

@@ -26,7 +26,7 @@ pub use metrics::{Count, Counts, DiskFacts, MetricsFacts, metrics};
 pub use read::{Answered, collections, entry, health, list, read, readiness};
 pub use request::{EntryBody, collection_name, entry_body};
 pub use route::{ListQuery, Read, Route, encode, route};
-pub use status::{ParentStatus, StatusFacts, status};
+pub use status::{BaselineStatus, ParentStatus, StatusFacts, StorageStatus, status};
 pub use time::rfc3339;
 pub use wait::Wait;
 

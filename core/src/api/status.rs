@@ -17,10 +17,38 @@ use alloc::vec::Vec;
 pub struct StatusFacts<'a> {
     /// Seconds since the node started.
     pub uptime_s: u64,
-    /// Bytes the log holds of a collection; 0 where there is no log.
+    /// Bytes of a collection's lines that the log holds behind its stored baseline; 0 where there is no log.
     pub wal_bytes: &'a dyn Fn(&str) -> u64,
+    /// What the node keeps on its own disk; `None` where it has none, or lets somebody else keep it.
+    pub storage: Option<StorageStatus>,
     /// The parent, on a replica.
     pub parent: Option<ParentStatus<'a>>,
+}
+
+/// What a node keeps on its own disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageStatus {
+    /// Bytes of log.
+    pub log_bytes: u64,
+    /// Bytes of log that a start has to apply, beside the baseline.
+    pub replay_bytes: u64,
+    /// Files the log is made of.
+    pub segments: u64,
+    /// The stored baseline.
+    pub baseline: Option<BaselineStatus>,
+    /// How often something could not be stored or let go of, since the start.
+    pub failures: u64,
+}
+
+/// A stored baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaselineStatus {
+    /// The seq it is exact at.
+    pub seq: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Entries in it.
+    pub keys: u64,
 }
 
 /// A replica's view of its parent.
@@ -77,7 +105,9 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
         }
         write_child(&mut body, child, progress.position.seq);
     }
-    text(&mut body, &format!("],\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.instance()));
+    text(&mut body, "],\"storage\":");
+    write_storage(&mut body, facts.storage);
+    text(&mut body, &format!(",\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.instance()));
     if let Some(cluster) = progress.cluster {
         text(&mut body, &format!(",\"cluster\":\"{cluster}\""));
     }
@@ -106,6 +136,22 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     }
     text(&mut body, "}");
     Ok(Answer::json(body).as_of(progress.position, enabled.then_some(lag_ms).flatten()))
+}
+
+fn write_storage(body: &mut Vec<u8>, storage: Option<StorageStatus>) {
+    let Some(StorageStatus { log_bytes, replay_bytes, segments, baseline, failures }) = storage else {
+        return body.extend_from_slice(b"null");
+    };
+    let baseline = baseline.map_or_else(
+        || String::from("null"),
+        |BaselineStatus { seq, bytes, keys }| format!("{{\"seq\":{seq},\"bytes\":{bytes},\"keys\":{keys}}}"),
+    );
+    body.extend_from_slice(
+        format!(
+            "{{\"logBytes\":{log_bytes},\"replayBytes\":{replay_bytes},\"segments\":{segments},\"baseline\":{baseline},\"failures\":{failures}}}"
+        )
+        .as_bytes(),
+    );
 }
 
 fn write_child(body: &mut Vec<u8>, child: &Child, head_seq: u64) {

@@ -24,7 +24,11 @@ impl Object {
             stored: self.store.stored(),
             last_offence: replica.last_offence().map(|offence| (offence.code(), offence.to_string())),
         });
-        api::status(&self.node, &StatusFacts { uptime_s: self.uptime_s(now), wal_bytes: &|_| 0, parent }, now)
+        api::status(
+            &self.node,
+            &StatusFacts { uptime_s: self.uptime_s(now), wal_bytes: &|_| 0, storage: None, parent },
+            now,
+        )
     }
 
     /// `GET /v1/metrics`.

@@ -3,9 +3,12 @@
 use super::{guard, reply};
 use crate::clock;
 use crate::server::{Server, Work};
+use crate::wal::{StoredBaseline, Usage};
 use axum::http::request::Parts;
 use axum::response::Response;
-use headwater_core::api::{self, ApiError, DiskFacts, INSIGHT, MetricsFacts, ParentStatus, StatusFacts};
+use headwater_core::api::{
+    self, ApiError, BaselineStatus, DiskFacts, INSIGHT, MetricsFacts, ParentStatus, StatusFacts, StorageStatus,
+};
 use headwater_core::store::Store;
 
 /// `GET /healthz`, `/livez`, `/startupz`.
@@ -42,7 +45,8 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
     let uptime_s = server.started.elapsed().as_secs();
     let answer = match &server.work {
         Work::Writer { log, .. } => {
-            let facts = StatusFacts { uptime_s, wal_bytes: &|collection| log.bytes(collection), parent: None };
+            let storage = log.usage().map(|usage| storage_status(usage, log.upkeep_failures()));
+            let facts = StatusFacts { uptime_s, wal_bytes: &|collection| log.bytes(collection), storage, parent: None };
             api::status(&server.node, &facts, clock::now())
         }
         Work::Replica(upstream) => {
@@ -55,7 +59,8 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
                 stored: upstream.stored(),
                 last_offence: view.last_offence.as_ref().map(|(code, words)| (*code, words.clone())),
             };
-            let facts = StatusFacts { uptime_s, wal_bytes: &|_| 0, parent: Some(parent) };
+            let storage = Some(storage_status(upstream.disk_usage(), upstream.disk_failures()));
+            let facts = StatusFacts { uptime_s, wal_bytes: &|_| 0, storage, parent: Some(parent) };
             api::status(&server.node, &facts, clock::now())
         }
     };
@@ -66,12 +71,19 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
 pub(super) fn metrics(server: &Server, parts: &Parts) -> Result<Response, ApiError> {
     guard::grant_with(server, &parts.headers, INSIGHT)?;
     let (parent, disk) = match &server.work {
-        Work::Writer { .. } => (None, None),
+        Work::Writer { log, .. } => {
+            let disk = log.usage().map(|usage| DiskFacts {
+                failures: log.upkeep_failures(),
+                bytes: disk_bytes(usage),
+                behind: false,
+            });
+            (None, disk)
+        }
         Work::Replica(upstream) => {
             let view = upstream.view();
             let disk = DiskFacts {
                 failures: upstream.disk_failures(),
-                bytes: upstream.disk_bytes(),
+                bytes: disk_bytes(upstream.disk_usage()),
                 behind: upstream.stored() != Some(server.node.store().position()),
             };
             (Some((view.connected, view.stats)), Some(disk))
@@ -79,4 +91,14 @@ pub(super) fn metrics(server: &Server, parts: &Parts) -> Result<Response, ApiErr
     };
     let facts = MetricsFacts { counts: &server.metrics, uptime_s: server.started.elapsed().as_secs(), parent, disk };
     Ok(reply::respond(server.as_of(api::metrics(&server.node, &facts, clock::now()))))
+}
+
+fn storage_status(usage: Usage, failures: u64) -> StorageStatus {
+    let Usage { log_bytes, replay_bytes, segments, baseline } = usage;
+    let baseline = baseline.map(|StoredBaseline { seq, bytes, keys }| BaselineStatus { seq, bytes, keys });
+    StorageStatus { log_bytes, replay_bytes, segments, baseline, failures }
+}
+
+fn disk_bytes(usage: Usage) -> u64 {
+    usage.log_bytes + usage.baseline.map_or(0, |baseline| baseline.bytes)
 }

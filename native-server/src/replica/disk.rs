@@ -6,8 +6,9 @@
 use super::copying::Copying;
 use super::keeper::{Keeper, Note};
 use crate::log_view::LogView;
-use crate::wal::LogReader;
+use crate::settings::Storage;
 use crate::wal::file::ReplicaLog;
+use crate::wal::{LogReader, Usage};
 use bytes::Bytes;
 use headwater_core::position::Position;
 use headwater_core::replica::Event;
@@ -31,10 +32,12 @@ pub(crate) struct DiskState {
     shown: Mutex<Shown>,
     /// Whoever notes next is to copy the whole state.
     wants_copy: AtomicBool,
+    /// Whoever notes next is to add a copy of the state beside the lines, which have become many.
+    wants_baseline: AtomicBool,
     copying: Mutex<Copying>,
     waiting_bytes: AtomicUsize,
     failures: AtomicU64,
-    bytes_held: AtomicU64,
+    usage: Mutex<Usage>,
     stored: Mutex<Option<Position>>,
 }
 
@@ -55,10 +58,11 @@ impl DiskState {
             log,
             shown: Mutex::default(),
             wants_copy: AtomicBool::new(false),
+            wants_baseline: AtomicBool::new(false),
             copying: Mutex::default(),
             waiting_bytes: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
-            bytes_held: AtomicU64::new(0),
+            usage: Mutex::default(),
             stored: Mutex::new(stored),
         }
     }
@@ -76,17 +80,31 @@ impl DiskState {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the content.
-    pub(super) fn bytes_held(&self) -> u64 {
-        self.bytes_held.load(Ordering::Relaxed)
+    /// What the content takes up.
+    pub(super) fn usage(&self) -> Usage {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn holds_bytes(&self, bytes: u64) {
-        self.bytes_held.store(bytes, Ordering::Relaxed);
+    pub(super) fn takes_up(&self, usage: Usage) {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
     }
 
     pub(super) fn want_copy(&self) {
         self.wants_copy.store(true, Ordering::Release);
+    }
+
+    pub(super) fn want_baseline(&self) {
+        self.wants_baseline.store(true, Ordering::Release);
+    }
+
+    /// The baseline that was queued is stored, or not needed any more.
+    pub(super) fn baseline_stored(&self) {
+        self.copying().stored(Instant::now());
+    }
+
+    pub(super) fn baseline_failed(&self, error: &dyn Error) {
+        self.want_baseline();
+        self.count_failure("storing a baseline", error, |copying| copying.failed(Instant::now()));
     }
 
     /// These lines wait no longer.
@@ -99,6 +117,7 @@ impl DiskState {
         self.is_stored(position);
         self.show(|shown| (shown.reader, shown.reader_version) = (Some(reader), version));
         self.wants_copy.store(false, Ordering::Release);
+        self.wants_baseline.store(false, Ordering::Release);
         self.copying().stored(Instant::now());
     }
 
@@ -111,8 +130,12 @@ impl DiskState {
     }
 
     fn failed(&self, what: &str, error: &dyn Error, note: impl FnOnce(&mut Copying)) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
         self.want_copy();
+        self.count_failure(what, error, note);
+    }
+
+    fn count_failure(&self, what: &str, error: &dyn Error, note: impl FnOnce(&mut Copying)) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         let pause = {
             let mut copying = self.copying();
             note(&mut copying);
@@ -148,12 +171,17 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Starts the thread over `log`, which holds a state that is as far as `restored`.
-    pub(super) fn start(log: ReplicaLog, state: Arc<DiskState>, restored: Progress) -> io::Result<Self> {
+    pub(super) fn start(
+        log: ReplicaLog,
+        state: Arc<DiskState>,
+        restored: Progress,
+        storage: Storage,
+    ) -> io::Result<Self> {
         let (notes, waiting) = channel();
         let reader = log.reader();
         // What is on disk is what was restored from it.
         state.show(|shown| (shown.reader, shown.trusted) = (Some(reader), true));
-        let keeper = Keeper::new(log, Arc::clone(&state));
+        let keeper = Keeper::new(log, Arc::clone(&state), storage);
         thread::Builder::new().name("replica-disk".into()).spawn(move || keeper.run(&waiting))?;
         Ok(Self { notes, state, noted: restored, behind: false })
     }
@@ -201,7 +229,7 @@ impl Disk {
         lines: Vec<Bytes>,
         rebased: bool,
         progress: Progress,
-        snapshot: impl FnOnce() -> Result<MemorySnapshot, SnapshotError>,
+        snapshot: impl Fn() -> Result<MemorySnapshot, SnapshotError>,
     ) {
         let version = self.state.show(|shown| {
             shown.version += u64::from(rebased);
@@ -214,7 +242,7 @@ impl Disk {
         }
         let wants_copy = self.behind || self.state.wants_copy.load(Ordering::Acquire);
         let may_copy = wants_copy && self.state.copying().is_free(Instant::now());
-        if may_copy && self.copy(version, snapshot) {
+        if may_copy && self.copy(version, &snapshot) {
             return;
         }
         if self.behind {
@@ -222,6 +250,25 @@ impl Disk {
         } else {
             self.state.waiting_bytes.fetch_add(bytes(&lines), Ordering::Relaxed);
             self.send(Note::Applied { lines, progress: Box::new(progress) });
+            self.add_baseline(snapshot);
+        }
+    }
+
+    /// Queues a copy of the state that the lines noted so far lead to, if one is wanted and may be taken.
+    fn add_baseline(&self, snapshot: impl FnOnce() -> Result<MemorySnapshot, SnapshotError>) {
+        let may = self.state.wants_baseline.load(Ordering::Acquire) && self.state.copying().is_free(Instant::now());
+        if !may {
+            return;
+        }
+        match snapshot() {
+            Ok(snapshot) => {
+                self.state.wants_baseline.store(false, Ordering::Release);
+                self.state.copying().queued();
+                self.send(Note::Baseline { snapshot });
+            }
+            // With the next note.
+            Err(SnapshotError::TooMany | SnapshotError::Gone) => {}
+            Err(SnapshotError::Store(error)) => self.state.baseline_failed(&error),
         }
     }
 

@@ -1,33 +1,34 @@
 //! The thread behind the replica's disk: stores what was noted, several blocks at a time, always together with the progress
-//! that belongs to it, or puts a copy of the whole state in place of the content.
+//! that belongs to it; stores a baseline beside them when they have become many; or puts a copy of the whole state in place
+//! of the content.
 
 use super::disk::DiskState;
+use crate::settings::Storage;
+use crate::stored::StatePieces;
 use crate::wal::file::ReplicaLog;
 use crate::wal::file::replica::ReplicaFrame;
-use crate::wal::{AppendCause, AppendError, OpenError};
+use crate::wal::{AppendCause, AppendError};
 use bytes::Bytes;
-use headwater_core::command::{Line, Steer, Trust, decode, lines};
+use headwater_core::command::{Line, Trust, decode, lines};
 use headwater_core::position::EpochTable;
 use headwater_core::store::memory::MemorySnapshot;
-use headwater_core::store::scan::{Scan, Walk};
 use headwater_core::store::{Progress, Snapshot};
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long blocks are gathered before they are stored as one: a restart falls back by at most about this.
 const GATHER: Duration = Duration::from_millis(20);
-/// Bytes of lines beyond the baseline, and beyond its size, after which the state is copied anew.
-const GROWTH_BYTES: u64 = 64 << 20;
 
 /// What the thread is told.
 pub(super) enum Note {
     /// Lines that were applied, and the progress after them.
     Applied { lines: Vec<Bytes>, progress: Box<Progress> },
-    /// The state as a whole, everything noted before included.
+    /// The state as a whole after everything noted before, which leads on to it.
+    Baseline { snapshot: MemorySnapshot },
+    /// The state as a whole, in place of everything noted before.
     Copy { snapshot: MemorySnapshot, version: u64 },
     /// Store what came so far, and end.
     End(oneshot::Sender<()>),
@@ -37,19 +38,24 @@ pub(super) enum Note {
 pub(super) struct Keeper {
     log: ReplicaLog,
     state: Arc<DiskState>,
+    storage: Storage,
     /// The content does not lead on to what is noted: nothing is stored until a copy is through.
     stale: bool,
-    /// Bytes of the content when it was last copied.
-    copied_bytes: u64,
     /// The table of epochs that the content ends with, once this thread has stored one.
     epochs: Option<Arc<EpochTable>>,
+    /// The thread that stores a baseline, or did last.
+    baseline: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(super) fn new(log: ReplicaLog, state: Arc<DiskState>) -> Self {
-        let copied_bytes = log.bytes();
-        state.holds_bytes(copied_bytes);
-        Self { log, state, stale: false, copied_bytes, epochs: None }
+    pub(super) fn new(log: ReplicaLog, state: Arc<DiskState>, storage: Storage) -> Self {
+        let keeper = Self { log, state, storage, stale: false, epochs: None, baseline: None };
+        keeper.tell_usage();
+        keeper
+    }
+
+    fn tell_usage(&self) {
+        self.state.takes_up(self.log.usage());
     }
 
     /// Stores what it is told until it is told to end.
@@ -61,6 +67,7 @@ impl Keeper {
             let mut notes = vec![first];
             notes.extend(waiting.try_iter());
             if let Some(done) = self.store(notes) {
+                self.end();
                 // Whoever asked may have stopped waiting.
                 done.send(()).ok();
                 return;
@@ -72,7 +79,6 @@ impl Keeper {
         let mut end = None;
         let mut blocks = Vec::new();
         let mut newest = None;
-        let mut copy = None;
         for note in notes {
             match note {
                 Note::Applied { lines, progress } => {
@@ -80,39 +86,100 @@ impl Keeper {
                     blocks.extend(lines);
                     newest = Some(progress);
                 }
+                Note::Baseline { snapshot } => {
+                    self.store_lines(&mut blocks, &mut newest);
+                    self.begin_baseline(snapshot);
+                }
                 Note::Copy { snapshot, version } => {
-                    (copy, newest) = (Some((snapshot, version)), None);
                     blocks.clear();
+                    newest = None;
+                    self.copy_whole(snapshot, version);
                 }
                 Note::End(done) => end = Some(done),
             }
         }
-        if let Some((snapshot, version)) = copy {
-            let copied = self.copy(&snapshot);
-            self.stale = copied.is_err();
-            match copied {
-                Ok(()) => {
-                    self.copied_bytes = self.log.bytes();
-                    self.epochs = Some(Arc::clone(&snapshot.progress().epochs));
-                    self.state.copied(snapshot.progress().position, self.log.reader(), version);
-                }
-                Err(error) => self.state.copy_failed(&*error),
-            }
-        }
-        if let Some(progress) = newest.filter(|_| !self.stale) {
-            if let Err(error) = self.append(&blocks, &progress) {
-                self.stale = true;
-                self.state.lines_failed(&error);
-            } else {
-                self.epochs = Some(Arc::clone(&progress.epochs));
-                self.state.is_stored(progress.position);
-                if self.log.bytes() > self.copied_bytes * 2 + GROWTH_BYTES {
-                    self.state.want_copy();
-                }
-            }
-        }
-        self.state.holds_bytes(self.log.bytes());
+        self.store_lines(&mut blocks, &mut newest);
+        self.tell_usage();
         end
+    }
+
+    fn store_lines(&mut self, blocks: &mut Vec<Bytes>, newest: &mut Option<Box<Progress>>) {
+        let blocks = std::mem::take(blocks);
+        let Some(progress) = newest.take().filter(|_| !self.stale) else { return };
+        if let Err(error) = self.append(&blocks, &progress) {
+            self.stale = true;
+            self.state.lines_failed(&error);
+            return;
+        }
+        self.epochs = Some(Arc::clone(&progress.epochs));
+        self.state.is_stored(progress.position);
+        let usage = self.log.usage();
+        let stored_bytes = usage.baseline.map_or(0, |baseline| baseline.bytes);
+        if usage.replay_bytes > self.storage.baseline_after_bytes.max(stored_bytes) {
+            self.state.want_baseline();
+        }
+    }
+
+    fn copy_whole(&mut self, snapshot: MemorySnapshot, version: u64) {
+        let snapshot = Arc::new(snapshot);
+        let copied = self.copy(Arc::clone(&snapshot));
+        self.stale = copied.is_err();
+        match copied {
+            Ok(()) => {
+                self.epochs = Some(Arc::clone(&snapshot.progress().epochs));
+                self.state.copied(snapshot.progress().position, self.log.reader(), version);
+            }
+            Err(error) => self.state.copy_failed(&*error),
+        }
+    }
+
+    /// Stores the state beside the lines that follow, on a thread of its own.
+    fn begin_baseline(&mut self, snapshot: MemorySnapshot) {
+        if self.stale {
+            // The next copy is the baseline.
+            return self.state.baseline_stored();
+        }
+        let mut pieces = StatePieces::new(Arc::new(snapshot));
+        let facts = pieces.facts();
+        let mut baseline = match self.log.baseline(facts.seq) {
+            Ok(baseline) => baseline,
+            Err(error) => {
+                // The log may have been left between two segments.
+                self.stale = true;
+                return self.state.lines_failed(&error);
+            }
+        };
+        let state = Arc::clone(&self.state);
+        let (keeper, retention) = (self.log.keeper(), self.storage.retention.clone());
+        let work = move || -> Result<(), Box<dyn std::error::Error>> {
+            while let Some(piece) = pieces.next_piece()? {
+                baseline.push(piece.as_baseline())?;
+            }
+            baseline.finish(facts)?;
+            keeper.trim_now(&retention, None)?;
+            Ok(())
+        };
+        let reports = Arc::clone(&self.state);
+        let thread = thread::Builder::new().name("replica-baseline".into()).spawn(move || match work() {
+            Ok(()) => reports.baseline_stored(),
+            Err(error) => reports.baseline_failed(&*error),
+        });
+        match thread {
+            Ok(thread) => self.baseline = Some(thread),
+            Err(error) => state.baseline_failed(&error),
+        }
+    }
+
+    /// Ends in good order: what is being stored beside is waited for.
+    fn end(self) {
+        if let Some(thread) = self.baseline
+            && thread.join().is_err()
+        {
+            tracing::error!("storing a baseline failed: a fault of this program");
+        }
+        if let Err(error) = self.log.close() {
+            tracing::warn!(%error, "the replica's disk could not be marked as closed in good order; nothing is lost");
+        }
     }
 
     fn append(&mut self, blocks: &[Bytes], progress: &Progress) -> Result<(), AppendError> {
@@ -135,35 +202,13 @@ impl Keeper {
     }
 
     /// Puts a copy of the whole state in place of the content.
-    fn copy(&mut self, snapshot: &MemorySnapshot) -> Result<(), Box<dyn std::error::Error>> {
-        let progress = snapshot.progress();
-        let mut rebase = self.log.rebase().map_err(|error: OpenError| error)?;
-        let mut line = Vec::new();
-        for facts in snapshot.collections() {
-            let begin = Steer::BaselineBegin { collection: Cow::Borrowed(&facts.name), created: facts.created };
-            push(&mut line, |line| begin.write_line(line), |frame| rebase.push(frame))?;
-            let mut walk = Walk::from(Scan::under("", None));
-            while let Some(record) = walk.next_record(snapshot, &facts.name)? {
-                push(&mut line, |line| record.write_line(&facts.name, line), |frame| rebase.push(frame))?;
-            }
-            let (keys, digest) = (facts.keys, facts.digest);
-            let end = Steer::BaselineEnd { collection: Cow::Borrowed(&facts.name), keys, digest };
-            push(&mut line, |line| end.write_line(line), |frame| rebase.push(frame))?;
+    fn copy(&mut self, snapshot: Arc<MemorySnapshot>) -> Result<(), Box<dyn std::error::Error>> {
+        let mut pieces = StatePieces::new(snapshot);
+        let facts = pieces.facts();
+        let mut rebase = self.log.rebase(facts.seq)?;
+        while let Some(piece) = pieces.next_piece()? {
+            rebase.push(piece.as_baseline())?;
         }
-        let text = progress.to_json();
-        rebase.push(ReplicaFrame::Progress { seq: progress.position.seq, text: text.as_bytes() })?;
-        Ok(rebase.finish()?)
+        Ok(rebase.finish(facts)?)
     }
-}
-
-/// Writes one line of the baseline into `line` and hands it on.
-fn push(
-    line: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>),
-    hand_on: impl FnOnce(ReplicaFrame<'_>) -> Result<(), AppendError>,
-) -> Result<(), AppendError> {
-    line.clear();
-    write(line);
-    line.push(b'\n');
-    hand_on(ReplicaFrame::Baseline(line))
 }

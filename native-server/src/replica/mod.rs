@@ -17,7 +17,8 @@ pub(crate) use restore::open_disk;
 use crate::bell::Bell;
 use crate::log_view::LogView;
 use crate::parent::Parent;
-use crate::settings::Pair;
+use crate::settings::{Pair, Storage};
+use crate::wal::Usage;
 use bytes::Bytes;
 use disk::Disk;
 use headwater_core::node::Node;
@@ -54,6 +55,7 @@ pub(crate) struct Following {
     pub(crate) data: PathBuf,
     pub(crate) bell: Arc<Bell>,
     pub(crate) log: Arc<LogView>,
+    pub(crate) storage: Storage,
 }
 
 /// The parent as the rest of the node sees it.
@@ -92,9 +94,9 @@ impl Upstream {
         self.disk.failures()
     }
 
-    /// Bytes of the replica's own disk.
-    pub(crate) fn disk_bytes(&self) -> u64 {
-        self.disk.bytes_held()
+    /// What the replica's own disk takes up.
+    pub(crate) fn disk_usage(&self) -> Usage {
+        self.disk.usage()
     }
 
     /// What a restart would find on the replica's own disk.
@@ -128,7 +130,7 @@ pub(crate) fn start(following: Following, log: crate::wal::file::ReplicaLog) -> 
     let restored = following.node.store().progress();
     let stored = restored.complete.then_some(restored.position);
     let state = Arc::new(disk::DiskState::new(Arc::clone(&following.log), stored));
-    let disk = Disk::start(log, Arc::clone(&state), restored)?;
+    let disk = Disk::start(log, Arc::clone(&state), restored, following.storage.clone())?;
     let upstream = Arc::new(Upstream {
         parents: following.parents.clone(),
         current: AtomicUsize::new(0),

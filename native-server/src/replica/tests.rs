@@ -1,13 +1,15 @@
 //! The replica's disk: what was noted is what a restart finds, whole or not at all, whatever happened to the disk.
 
+mod baselines;
 mod restarts;
 mod stalled;
 
 use super::disk::{Disk, DiskState};
 use super::open_disk;
 use crate::log_view::LogView;
-use crate::wal::file::ReplicaLog;
-use crate::wal::file::replica::ReplicaFrame;
+use crate::settings::Storage;
+use crate::wal::file::{FileOptions, ReplicaLog};
+use crate::wal::{BaselinePiece, Retention, StateFacts};
 use bytes::Bytes;
 use headwater_core::apply::scope_digest;
 use headwater_core::command::{Line, Trust, decode, lines};
@@ -25,6 +27,11 @@ use std::time::Duration;
 
 const EPOCH: u64 = 1_763_650_000_000;
 
+fn storage() -> Storage {
+    let retention = Retention { bytes: 0, age: Duration::ZERO, bytes_max: 0 };
+    Storage { files: FileOptions::default(), retention, baseline_after_bytes: 64 << 20 }
+}
+
 fn empty() -> MemoryStore {
     MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::single_threaded(7))
 }
@@ -40,16 +47,20 @@ struct Bench {
 impl Bench {
     fn start(directory: &Path) -> Self {
         let store = empty();
-        let opened = open_disk(directory, "r", &store).unwrap();
+        let opened = open_disk(directory, FileOptions::default(), "r", &store).unwrap();
         Self::over(store, opened)
     }
 
     fn over(store: MemoryStore, log: ReplicaLog) -> Self {
+        Self::over_with(store, log, storage())
+    }
+
+    fn over_with(store: MemoryStore, log: ReplicaLog, storage: Storage) -> Self {
         let restored = store.progress();
         let node = Node::new(store, NodeOptions::new("r", Id::from_bytes([1; 16]), Role::Replica));
         let view = Arc::new(LogView::default());
         let state = Arc::new(DiskState::new(view.clone(), None));
-        let disk = Disk::start(log, state.clone(), restored).unwrap();
+        let disk = Disk::start(log, state.clone(), restored, storage).unwrap();
         Self { node, disk, state, log: view }
     }
 
@@ -106,7 +117,7 @@ fn history(from: u64, to: u64) -> Bytes {
 
 fn restarted(directory: &Path) -> (Position, Digest) {
     let store = empty();
-    open_disk(directory, "r", &store).unwrap();
+    open_disk(directory, FileOptions::default(), "r", &store).unwrap();
     facts(&store)
 }
 
@@ -229,13 +240,6 @@ async fn the_table_of_epochs_is_stored_when_it_changes_and_only_then() {
     let position = Position { epoch: EPOCH, seq: 1_000 };
     let progress = Progress { epochs: table(900), position, ..bench.node.store().progress() };
     bench.node.store().set_progress(&progress).unwrap();
-    let stored_bytes = || {
-        let files = std::fs::read_dir(data.path()).unwrap().map(|file| file.unwrap());
-        files
-            .filter(|file| file.path().extension().is_some_and(|ending| ending == "wal"))
-            .map(|file| file.metadata().unwrap().len())
-            .sum::<u64>()
-    };
     let mut sizes = Vec::new();
     for round in 1..=12 {
         let mut progress = bench.node.store().progress();
@@ -245,8 +249,11 @@ async fn the_table_of_epochs_is_stored_when_it_changes_and_only_then() {
         }
         bench.node.store().set_progress(&progress).unwrap();
         bench.note(Vec::new(), false);
-        eventually("it is stored", || bench.state.stored() == Some(progress.position)).await;
-        sizes.push(stored_bytes());
+        // What it takes up is told after how far it is.
+        let before = sizes.last().copied();
+        let is_told = || before != Some(bench.state.usage().log_bytes);
+        eventually("it is stored", || bench.state.stored() == Some(progress.position) && is_told()).await;
+        sizes.push(bench.state.usage().log_bytes);
     }
     let grown: Vec<_> = sizes.windows(2).map(|pair| pair[1] - pair[0]).collect();
     for (round, grown) in (2..).zip(grown) {
@@ -255,7 +262,7 @@ async fn the_table_of_epochs_is_stored_when_it_changes_and_only_then() {
     let progress = bench.node.store().progress();
     bench.disk.end().await;
     let found = empty();
-    open_disk(data.path(), "r", &found).unwrap();
+    open_disk(data.path(), FileOptions::default(), "r", &found).unwrap();
     assert_eq!(found.progress(), progress);
 }
 
@@ -283,16 +290,20 @@ fn a_stored_baseline_that_contradicts_itself_is_refused() {
         (vec![entry, &end(1, &[entry])], 3, false),
     ] {
         let data = tempfile::tempdir().unwrap();
-        let mut log = open_disk(data.path(), "r", &empty()).unwrap();
-        let mut rebase = log.rebase().unwrap();
+        let mut log = open_disk(data.path(), FileOptions::default(), "r", &empty()).unwrap();
+        let mut rebase = log.rebase(seq).unwrap();
         for line in &lines {
-            rebase.push(ReplicaFrame::Baseline(format!("{line}\n").as_bytes())).unwrap();
+            rebase.push(BaselinePiece::Lines(format!("{line}\n").as_bytes())).unwrap();
         }
         let position = Position { epoch: EPOCH, seq };
         let progress = Progress { complete: true, position, ..Progress::new(Scope::Everything) }.to_json();
-        rebase.push(ReplicaFrame::Progress { seq, text: progress.as_bytes() }).unwrap();
-        rebase.finish().unwrap();
+        rebase.push(BaselinePiece::Progress(progress.as_bytes())).unwrap();
+        rebase.finish(StateFacts { seq, keys: 0, digest: String::new() }).unwrap();
         drop(log);
-        assert_eq!(open_disk(data.path(), "r", &empty()).is_ok(), is_good, "{lines:?} at {seq}");
+        assert_eq!(
+            open_disk(data.path(), FileOptions::default(), "r", &empty()).is_ok(),
+            is_good,
+            "{lines:?} at {seq}"
+        );
     }
 }

@@ -26,6 +26,10 @@ pub struct ServeArgs {
     #[arg(long, env = "HEADWATER_WAL", value_name = "URL")]
     pub wal: Option<WalUrl>,
 
+    /// What is kept on disk.
+    #[command(flatten)]
+    pub storage: super::StorageArgs,
+
     /// Follow this node instead of owning a log; several are tried in turn
     #[arg(long, env = "HEADWATER_PARENT", value_name = "URL[,URL]", value_delimiter = ',')]
     pub parent: Vec<Parent>,

@@ -3,8 +3,10 @@
 //! A wrong set-up is refused before anything is touched, and the refusal names the setting.
 
 mod args;
+mod storage;
 
 pub use args::{LogFormat, ServeArgs};
+pub use storage::{Storage, StorageArgs};
 
 use crate::parent::Parent;
 use crate::wal::WalUrl;
@@ -131,6 +133,8 @@ pub struct Settings {
     pub dev: bool,
     /// Writer or replica.
     pub part: Part,
+    /// What it keeps on disk.
+    pub storage: Storage,
     /// Further names in `Host`.
     pub hosts: Vec<String>,
     /// Longest silence on a stream it serves, in ms.
@@ -190,6 +194,7 @@ impl Settings {
             node,
             dev: args.dev,
             part,
+            storage: args.storage.check()?,
             hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             ping_ms: args.ping_ms,
             unready_without_parent: args.unready_without_parent,
@@ -309,6 +314,8 @@ mod tests {
             ("--parent http://a --dev --new-cluster", "--new-cluster"),
             ("--parent http://a", "HEADWATER_PARENT_APIKEY"),
             ("--parent http://a --scope \"*\"", "--scope"),
+            ("--segment-bytes 1", "--segment-bytes"),
+            ("--retain-bytes 2000 --retain-bytes-max 1999", "--retain-bytes-max"),
             ("--epoch-above 9007199254740991", "--epoch-above"),
         ] {
             assert_eq!(check(flags).map(|_| ()).unwrap_err().setting, setting, "{flags}");

@@ -3,9 +3,9 @@
 //! A backend joins by a [`Harness`] and a line in [`suite`]. What only one backend promises is tested beside it.
 
 use super::error::{AppendCause, AppendError, OpenError, ReadError};
-use super::file::FileWal;
+use super::file::{FileOptions, FileWal};
 use super::memory::{MemoryWal, RingBounds};
-use super::{Group, GroupBuilder, OpenOptions, Opened, Record, Wal};
+use super::{Group, GroupBuilder, OpenOptions, Opened, Wal};
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, Position};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ struct FileHarness(TestDirectory);
 
 impl Harness for FileHarness {
     fn start(&self) -> Box<dyn Wal> {
-        Box::new(FileWal::new(self.0.path().join("a/log")))
+        Box::new(FileWal::new(self.0.path().join("a/log"), FileOptions::default()))
     }
 
     fn keeps_records(&self) -> bool {
@@ -105,7 +105,8 @@ pub(super) type Replayed = Vec<(u64, Vec<u8>, Vec<u8>, Option<u64>)>;
 
 pub(super) fn open_with(wal: &mut dyn Wal, options: &OpenOptions) -> Result<(Opened, Replayed), OpenError> {
     let mut replayed = Vec::new();
-    let mut replay = |record: Record<'_>| {
+    let mut replay = |found: super::Replayed<'_>| {
+        let super::Replayed::Record(record) = found else { return Err("a baseline that nobody stored".into()) };
         replayed.push((record.seq, record.line.to_vec(), record.meta.to_vec(), record.epoch));
         Ok(())
     };
@@ -119,6 +120,11 @@ pub(super) fn options(now_ms: u64) -> OpenOptions {
 
 pub(super) fn open(wal: &mut dyn Wal, now_ms: u64) -> (Opened, Replayed) {
     open_with(wal, &options(now_ms)).unwrap()
+}
+
+/// Ends an opening in good order, and with it all that keeps others out.
+pub(super) fn close(opened: Opened) {
+    run(opened.appender.close()).unwrap();
 }
 
 pub(super) fn line(seq: u64, epoch: Option<u64>) -> Vec<u8> {
@@ -194,7 +200,10 @@ fn replays_only_above_what_the_caller_holds(harness: &dyn Harness) {
 
 fn a_refused_record_stops_the_opening(harness: &dyn Harness) {
     drop(open_and_write(&mut *harness.start(), 1000, 10));
-    let mut refuse = |record: Record<'_>| if record.seq == 4 { Err("no such feature".into()) } else { Ok(()) };
+    let mut refuse = |found: super::Replayed<'_>| match found {
+        super::Replayed::Record(record) if record.seq == 4 => Err("no such feature".into()),
+        _ => Ok(()),
+    };
     let mut wal = harness.start();
     match run(wal.open(&options(2000), &mut refuse)) {
         Err(OpenError::Refused { seq: 4, .. }) => assert!(harness.keeps_records()),

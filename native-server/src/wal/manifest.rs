@@ -16,6 +16,8 @@ use twox_hash::XxHash3_64;
 /// Name of the manifest in its directory.
 pub const MANIFEST_FILE: &str = "MANIFEST";
 
+const MANIFEST_BYTES_MAX: u64 = 8 << 20;
+
 /// The format version this program writes, and the only one it reads.
 pub const FORMAT: u32 = 1;
 
@@ -52,21 +54,107 @@ pub struct Manifest {
     pub epoch: u64,
     /// Openings so far. Every frame carries the number of the opening that wrote it.
     pub opening: u32,
-    /// The file that frames are in; the memory log has none.
-    pub segment: Option<SegmentPlace>,
     /// The epochs whose EPOCH commands are known to be durable.
     pub epochs: EpochTable,
+    /// The files of the log; the memory log has none.
+    pub files: Option<Files>,
 }
 
-/// The segment in use and what is known of it. Rewritten at each opening and orderly end, not at each append.
+/// The files that make up a log, in the order in which they are read: the stored baseline, the sealed segments, the
+/// segment in use. What else lies in the directory is of no meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// The stored baseline; `None`: the segments begin with the first record.
+    pub baseline: Option<BaselinePlace>,
+    /// Segments that take no further record, oldest first.
+    pub sealed: Vec<SealedPlace>,
+    /// The segment in use.
+    pub active: ActivePlace,
+    /// The number of the next file that is made. Numbers are never given twice: one whose making failed stays unused.
+    pub next_number: u32,
+}
+
+/// A stored baseline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BaselinePlace {
+    /// Its number, which gives its name.
+    pub number: u32,
+    /// The seq it is exact at.
+    pub seq: u64,
+    /// Records before this segment are within it, whatever their seq.
+    pub from_segment: u32,
+    /// Its length in bytes.
+    pub end: u64,
+    /// The checksum of its last frame.
+    pub sum: Sum,
+    /// Entries in it.
+    pub keys: u64,
+    /// Digest of the state it holds.
+    pub digest: String,
+}
+
+/// A segment that takes no further record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SegmentPlace {
+#[serde(rename_all = "camelCase")]
+pub struct SealedPlace {
+    /// Its number, which gives its name.
+    pub number: u32,
+    /// Seq of the newest record in it and before it.
+    pub through: u64,
+    /// Where its last frame ends. Nothing behind counts.
+    pub end: u64,
+    /// That frame's checksum.
+    pub sum: Sum,
+    /// When it was sealed, Unix ms by this machine's clock.
+    pub sealed_ms: u64,
+}
+
+/// The segment in use and what is known of it. Not rewritten at each append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivePlace {
     /// Its number, which gives its name.
     pub number: u32,
     /// Where the newest opening began to write.
     pub start: u64,
     /// Everything before this byte was synced; what is wrong there is damage and never a torn write.
     pub synced: u64,
+}
+
+/// A checksum; 16 hex digits in text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sum(pub u64);
+
+impl From<Sum> for String {
+    fn from(sum: Sum) -> Self {
+        format!("{:016x}", sum.0)
+    }
+}
+
+impl TryFrom<String> for Sum {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u64::from_str_radix(&text, 16).map(Self)
+    }
+}
+
+impl Files {
+    /// The numbers of the segments, oldest first.
+    pub fn segment_numbers(&self) -> impl Iterator<Item = u32> + Clone {
+        self.sealed.iter().map(|sealed| sealed.number).chain([self.active.number])
+    }
+
+    /// Whether the numbers go with each other.
+    fn is_consistent(&self) -> bool {
+        let numbers = self.segment_numbers();
+        let rises = self.sealed.windows(2).all(|pair| pair[0].through <= pair[1].through);
+        let mut before = 0;
+        let in_order = numbers.clone().all(|number| std::mem::replace(&mut before, number) < number);
+        let below_next = numbers.chain(self.baseline.iter().map(|baseline| baseline.number));
+        in_order && rises && below_next.max().is_some_and(|highest| highest < self.next_number)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,14 +170,27 @@ struct Body {
     cluster: Option<String>,
     epoch: u64,
     opening: u32,
-    segment: Option<SegmentPlace>,
+    files: Option<Files>,
     epochs: Vec<(u64, u64)>,
 }
 
 impl Manifest {
     /// A manifest of a directory in which nothing has been opened yet.
     pub fn new(backend: Backend) -> Self {
-        Self { backend, cluster: None, epoch: 0, opening: 0, segment: None, epochs: EpochTable::default() }
+        Self { backend, cluster: None, epoch: 0, opening: 0, epochs: EpochTable::default(), files: None }
+    }
+
+    /// Takes a number for a new file. It is not given again by this process, and after a restart only if no manifest was
+    /// written meanwhile, and so nothing names the file.
+    ///
+    /// # Errors
+    /// When there are no numbers left.
+    pub(super) fn take_number(&mut self, storage: &dyn Storage) -> Result<u32, OpenError> {
+        let exhausted = || OpenError::damaged(&storage.path(MANIFEST_FILE), 0, "there are no numbers for files left");
+        let files = self.files.as_mut().ok_or_else(exhausted)?;
+        let number = files.next_number;
+        files.next_number = number.checked_add(1).ok_or_else(exhausted)?;
+        Ok(number)
     }
 
     /// Reads the manifest; `None` when the directory has none.
@@ -102,8 +203,8 @@ impl Manifest {
             return Ok(None);
         };
         let length = file.length().map_err(OpenError::io("reading", &path))?;
-        // A manifest is below 100 KiB; a larger file is none, and is not worth the memory to find out.
-        let mut bytes = vec![0; usize::try_from(length.min(1 << 20)).expect("1 MiB fits a usize")];
+        // Ten thousand segments take 1 MiB; a larger file is none, and is not worth the memory to find out.
+        let mut bytes = vec![0; usize::try_from(length.min(MANIFEST_BYTES_MAX)).expect("it fits a usize")];
         let read = file.read_at(&mut bytes, 0).map_err(OpenError::io("reading", &path))?;
         bytes.truncate(read);
 
@@ -135,6 +236,9 @@ impl Manifest {
 
     fn from_line(line: &[u8]) -> Option<Self> {
         let body: Body = serde_json::from_slice(line).ok()?;
+        if body.files.as_ref().is_some_and(|files| !files.is_consistent()) {
+            return None;
+        }
         let starts = body.epochs.iter().map(|&(epoch, first)| EpochStart { epoch, first }).collect();
         let cluster = match body.cluster {
             Some(text) => Some(text.parse().ok()?),
@@ -145,8 +249,8 @@ impl Manifest {
             cluster,
             epoch: body.epoch,
             opening: body.opening,
-            segment: body.segment,
             epochs: EpochTable::new(starts)?,
+            files: body.files,
         })
     }
 
@@ -160,7 +264,7 @@ impl Manifest {
             cluster: self.cluster.map(|id| id.to_string()),
             epoch: self.epoch,
             opening: self.opening,
-            segment: self.segment,
+            files: self.files.clone(),
             epochs: self.epochs.starts().iter().map(|start| (start.epoch, start.first)).collect(),
         };
         let mut bytes = serde_json::to_vec(&body).expect("numbers and strings serialise");

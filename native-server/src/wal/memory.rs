@@ -79,6 +79,7 @@ impl MemoryWal {
             epochs: EpochTable::default(),
             appender: Box::new(MemoryAppender { ring: ring.clone(), gate: Gate::new(manifest.epoch, 1) }),
             reader: ring,
+            keeper: None,
             recovered: None,
         })
     }
@@ -199,7 +200,7 @@ mod tests {
     use super::super::conformance::{
         TestDirectory, append, group, line, open, open_and_write, open_with, options, run,
     };
-    use super::super::file::FileWal;
+    use super::super::file::{FileOptions, FileWal};
     use super::*;
 
     #[test]
@@ -225,13 +226,15 @@ mod tests {
     #[test]
     fn refuses_the_directory_of_a_file_log_and_the_reverse() {
         let directory = TestDirectory::new();
-        drop(open_and_write(&mut FileWal::new(directory.path()), 1000, 2));
+        drop(open_and_write(&mut FileWal::new(directory.path(), FileOptions::default()), 1000, 2));
         let mut memory = MemoryWal::new(RingBounds::default(), Some(directory.path()));
         let error = open_with(&mut memory, &options(2000)).map(|_| ()).unwrap_err();
         assert!(matches!(error, OpenError::Mismatch { .. }), "{error}");
         let directory = TestDirectory::new();
         drop(open(&mut MemoryWal::new(RingBounds::default(), Some(directory.path())), 1000));
-        let error = open_with(&mut FileWal::new(directory.path()), &options(2000)).map(|_| ()).unwrap_err();
+        let error = open_with(&mut FileWal::new(directory.path(), FileOptions::default()), &options(2000))
+            .map(|_| ())
+            .unwrap_err();
         assert!(matches!(error, OpenError::Mismatch { .. }), "{error}");
     }
 

@@ -22,11 +22,12 @@
 //! # What this module does not do
 //!
 //! It does not look into lines: what must be known about a record (its seq, whether it opens an epoch) is said beside it.
-//! It does not trim, and takes no baseline of the writer's state.
+//! It does not decide when a baseline is stored or what may be trimmed; a [`Keeper`] does both when told to.
 
 pub mod error;
 pub mod file;
 pub mod group;
+pub mod keeper;
 pub mod manifest;
 pub mod memory;
 pub mod opening;
@@ -47,17 +48,28 @@ use std::sync::Arc;
 
 pub use error::{AppendCause, AppendError, OpenError, ReadError, ReplayRefused};
 pub use group::{Group, GroupBuilder};
+pub use keeper::{BaselinePiece, BaselineSink, Keeper, Retention, StateFacts, StoredBaseline, Usage};
 pub use opening::OpenOptions;
 pub use url::WalUrl;
 
 /// A future that can be kept in a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What takes the records found in a log while it is opened, in the order of their seq.
+/// What takes the content of a log while it is opened: the stored baseline, if there is one, then the records behind it in
+/// the order of their seq.
 ///
 /// What it returns an error for ends the opening with [`OpenError::Refused`]: a record that cannot be applied must stop
 /// a writer before it appends behind it.
-pub type Replay<'a> = dyn FnMut(Record<'_>) -> Result<(), ReplayRefused> + Send + 'a;
+pub type Replay<'a> = dyn FnMut(Replayed<'_>) -> Result<(), ReplayRefused> + Send + 'a;
+
+/// One piece of what a log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed<'a> {
+    /// A piece of the stored baseline, as it was handed to [`BaselineSink::push`].
+    Baseline(BaselinePiece<'a>),
+    /// A record behind it.
+    Record(Record<'a>),
+}
 
 /// One record of the log as replay shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +80,10 @@ pub struct Record<'a> {
     pub line: &'a [u8],
     /// What is stored beside the line and never streamed.
     pub meta: &'a [u8],
-    /// The epoch that this record opens, when it is an EPOCH command.
+    /// The epoch that this record opens, when it is an EPOCH command and a writer wrote it.
     pub epoch: Option<u64>,
+    /// Whether the line is in its canonical form: a writer wrote it. Otherwise a replica did, as its parent sent it.
+    pub is_canonical: bool,
 }
 
 /// A place where a log lives. One value per log and process: it holds the lock, if the backend has one, from the first
@@ -108,6 +122,8 @@ pub struct Opened {
     pub appender: Box<dyn Appender>,
     /// Where streams read what fell out of memory. Readers of an earlier opening keep showing what was durable then.
     pub reader: Arc<dyn LogReader>,
+    /// Stores baselines and trims; `None` where the log does without.
+    pub keeper: Option<Arc<dyn Keeper>>,
     /// What recovery had to cut off; `None` when the log ended cleanly. Worth a warning in the log.
     pub recovered: Option<Recovered>,
 }
@@ -177,10 +193,11 @@ pub struct Chunk {
 
 /// Turns a URL into the log it names, without touching it yet.
 ///
-/// `data` is the node's data directory: the memory log keeps its cluster id and last epoch there.
-pub fn connect(url: &WalUrl, data: Option<&Path>) -> Box<dyn Wal> {
+/// `data` is the node's data directory: the memory log keeps its cluster id and last epoch there. `files` is for logs made
+/// of files.
+pub fn connect(url: &WalUrl, data: Option<&Path>, files: file::FileOptions) -> Box<dyn Wal> {
     match url {
         WalUrl::Memory(bounds) => Box::new(memory::MemoryWal::new(*bounds, data)),
-        WalUrl::File(directory) => Box::new(file::FileWal::new(directory)),
+        WalUrl::File(directory) => Box::new(file::FileWal::new(directory, files)),
     }
 }

@@ -3,11 +3,13 @@
 
 use super::queue::Writes;
 use super::recover::Failure;
+use super::upkeep::Upkeep;
 use super::{LogState, Surroundings, TellsOfEnd, Writer};
 use crate::bootstrap::AdminPair;
 use crate::clock::wall_ms;
-use crate::wal::{Appender, GroupBuilder, OpenError, OpenOptions, Opened, ReplayRefused, Wal};
-use headwater_core::apply::apply;
+use crate::settings::Storage;
+use crate::stored::Restore;
+use crate::wal::{Appender, GroupBuilder, OpenError, OpenOptions, Opened, ReplayRefused, Replayed, Wal};
 use headwater_core::command::{Action, Line, Trust, decode, unknown_feature};
 use headwater_core::id::Id;
 use headwater_core::limits::Limits;
@@ -18,6 +20,16 @@ use headwater_core::writer::{Accepted, EntryWrite, Guard, Sequencer, Write, Writ
 use std::io;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+
+/// What a writer accepts, and how its log is bounded.
+pub(crate) struct WriterSettings {
+    pub(crate) limits: Limits,
+    /// Most writes waiting for the log.
+    pub(crate) queue_max: usize,
+    /// Most bytes of them.
+    pub(crate) queue_bytes_max: usize,
+    pub(crate) storage: Storage,
+}
 
 /// An open log whose records are in `store`.
 pub(crate) struct Opening {
@@ -41,10 +53,14 @@ pub(crate) async fn open(
     if wal.forgets() {
         state.lock_bytes().forgets();
     }
-    let mut timestamp = 0;
-    let mut scratch = Vec::new();
-    let mut replay = |record: crate::wal::Record<'_>| -> Result<(), ReplayRefused> {
-        let Line::Log(command) = decode(record.line, Trust::Canonical)? else {
+    let mut restore = Restore::new(store);
+    let mut replay = |found: Replayed<'_>| -> Result<(), ReplayRefused> {
+        let record = match found {
+            Replayed::Baseline(piece) => return restore.piece(piece),
+            Replayed::Record(record) => record,
+        };
+        let trust = if record.is_canonical { Trust::Canonical } else { Trust::Checked };
+        let Line::Log(command) = decode(record.line, trust)? else {
             return Err("no command of the log".into());
         };
         if let Action::Epoch { requires, .. } = &command.action
@@ -52,12 +68,12 @@ pub(crate) async fn open(
         {
             return Err(format!("the log needs the feature {feature:?}, which this release does not know").into());
         }
-        apply(store, &command, &mut scratch)?;
-        timestamp = timestamp.max(command.timestamp);
+        restore.command(&command)?;
         state.lock_bytes().add(&command, record.line.len() + 1);
         Ok(())
     };
     let opened = wal.open(&options, &mut replay).await?;
+    let timestamp = restore.timestamp();
     Ok(Opening { wal, opened, options, timestamp })
 }
 
@@ -74,21 +90,28 @@ impl Opening {
     pub(crate) fn start(
         self,
         node: Arc<Node<MemoryStore>>,
-        limits: Limits,
-        queue: (usize, usize),
+        settings: WriterSettings,
         admin: Option<&AdminPair>,
         around: Surroundings,
         runtime: Handle,
     ) -> io::Result<Writes> {
-        let Opened { cluster, epoch, appender, reader, .. } = self.opened;
-        let sequencer = Sequencer::new(node.store(), limits, self.timestamp).map_err(io::Error::other)?;
+        let Opened { cluster, epoch, appender, reader, keeper, .. } = self.opened;
+        let sequencer = Sequencer::new(node.store(), settings.limits, self.timestamp).map_err(io::Error::other)?;
         around.log.show(Some(reader));
+        let upkeep = match &keeper {
+            Some(_) => {
+                let state = Arc::clone(&around.state);
+                Some(Upkeep::start(Arc::clone(&node), state, settings.storage, runtime.clone())?)
+            }
+            None => None,
+        };
+        around.state.set_keeper(keeper);
         let appender: Option<Box<dyn Appender>> = Some(appender);
         // A cluster id is renewed by the first opening only, not by those after a failure.
         let options = OpenOptions { new_cluster: false, cluster: Some(cluster), ..self.options };
         let mut writer =
-            Writer { node, wal: self.wal, appender, sequencer, options, around, runtime, scratch: Vec::new() };
-        let (writes, receiver) = Writes::new(queue.0, queue.1);
+            Writer { node, wal: self.wal, appender, sequencer, options, around, runtime, upkeep, scratch: Vec::new() };
+        let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();
         let ends = TellsOfEnd(Arc::clone(&writer.around.state));

@@ -1,23 +1,27 @@
-//! How many bytes of lines the log holds of each collection that exists, for status.
+//! How many bytes of lines the log holds of each collection that exists, behind its stored baseline: for status, and to
+//! know when the next baseline pays.
 
 use headwater_core::command::{Action, Logged};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// See the module.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct LogBytes {
+    total: u64,
     collections: HashMap<Arc<str>, Sum>,
     /// The lines counted, oldest first, where the log lets go of them one day.
     lines: Option<VecDeque<Counted>>,
 }
 
 /// One life of a collection: what an earlier one of its name left in the log is not its own.
+#[derive(Clone, Copy)]
 struct Sum {
     created: u64,
     bytes: u64,
 }
 
+#[derive(Clone)]
 struct Counted {
     seq: u64,
     collection: Arc<str>,
@@ -32,6 +36,7 @@ impl LogBytes {
 
     /// Counts the line of a command that was applied, its newline included.
     pub(super) fn add(&mut self, command: &Logged<'_>, bytes: usize) {
+        self.total += bytes as u64;
         let (Some(name), seq, bytes) = (command.collection.as_deref(), command.seq, bytes as u64) else { return };
         match &command.action {
             Action::Drop => drop(self.collections.remove(name)),
@@ -55,6 +60,21 @@ impl LogBytes {
                 sum.bytes -= line.bytes;
             }
         }
+    }
+
+    /// A baseline covers what was counted by then.
+    pub(super) fn subtract(&mut self, covered: &Self) {
+        self.total = self.total.saturating_sub(covered.total);
+        for (name, covered) in &covered.collections {
+            if let Some(sum) = self.collections.get_mut(name).filter(|sum| sum.created == covered.created) {
+                sum.bytes = sum.bytes.saturating_sub(covered.bytes);
+            }
+        }
+    }
+
+    /// Bytes of all lines counted.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// Bytes held of `collection`; 0 when it does not exist.
@@ -90,6 +110,20 @@ mod tests {
         assert_eq!(bytes.collections.len(), 1, "names that are gone are not kept");
         let own = add(&mut bytes, 6, "CREATE", "a", "") + add(&mut bytes, 7, "SET", "a", ENTRY);
         assert_eq!(bytes.of("a"), own);
+    }
+
+    #[test]
+    fn what_a_baseline_covers_is_subtracted() {
+        let mut bytes = LogBytes::default();
+        add(&mut bytes, 2, "CREATE", "a", "");
+        add(&mut bytes, 3, "CREATE", "b", "");
+        let covered = bytes.clone();
+        let set = add(&mut bytes, 4, "SET", "a", ENTRY);
+        let drop = add(&mut bytes, 5, "DROP", "b", "");
+        let created = add(&mut bytes, 6, "CREATE", "b", "");
+        bytes.subtract(&covered);
+        assert_eq!((bytes.of("a"), bytes.of("b")), (set, created), "the new b is none of what is covered");
+        assert_eq!(bytes.total(), set + drop + created);
     }
 
     #[test]

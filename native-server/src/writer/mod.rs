@@ -10,14 +10,15 @@ mod queue;
 mod recover;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
-pub(crate) use begin::open;
+pub(crate) use begin::{WriterSettings, open};
 pub(crate) use queue::{RequestAction, WriteRequest, Writes, Written};
 
 use crate::bell::Bell;
 use crate::clock::wall_ms;
 use crate::log_view::LogView;
-use crate::wal::{Appender, Group, GroupBuilder, OpenOptions, Wal};
+use crate::wal::{Appender, Group, GroupBuilder, Keeper, OpenOptions, Usage, Wal};
 use headwater_core::api::{ApiError, Code, Counts};
 use headwater_core::apply::ApplyError;
 use headwater_core::command::{Line, Trust, decode};
@@ -27,11 +28,12 @@ use headwater_core::store::memory::MemoryStore;
 use headwater_core::writer::{Accepted, Refusal, Sequencer};
 use log_bytes::LogBytes;
 use queue::{Message, Outcome, Pending};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
+use upkeep::Upkeep;
 
 /// Most writes in one group.
 const GROUP_WRITES_MAX: usize = 4_096;
@@ -44,6 +46,9 @@ pub(crate) struct LogState {
     /// Whether writes are taken: false from a failure until the log is open again.
     writable: AtomicBool,
     bytes: Mutex<LogBytes>,
+    /// What bounds the log, while it is open; `None` for logs that do it themselves.
+    keeper: Mutex<Option<Arc<dyn Keeper>>>,
+    upkeep_failures: AtomicU64,
     ended: Notify,
 }
 
@@ -64,6 +69,28 @@ impl LogState {
     /// Bytes of the lines the log holds of `collection`, from its CREATE on.
     pub(crate) fn bytes(&self, collection: &str) -> u64 {
         self.lock_bytes().of(collection)
+    }
+
+    /// What the log takes up; `None` for one in memory, or while it is closed.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.keeper().map(|keeper| keeper.usage())
+    }
+
+    /// How often a baseline could not be stored, or nothing be let go of.
+    pub(crate) fn upkeep_failures(&self) -> u64 {
+        self.upkeep_failures.load(Ordering::Relaxed)
+    }
+
+    fn upkeep_failed(&self) {
+        self.upkeep_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_keeper(&self, keeper: Option<Arc<dyn Keeper>>) {
+        *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = keeper;
     }
 
     fn lock_bytes(&self) -> MutexGuard<'_, LogBytes> {
@@ -101,6 +128,8 @@ pub(crate) struct Writer {
     options: OpenOptions,
     around: Surroundings,
     runtime: Handle,
+    /// `None` where the log bounds itself.
+    upkeep: Option<Upkeep>,
     scratch: Vec<u8>,
 }
 
@@ -239,6 +268,10 @@ impl Writer {
             }
         }
         self.around.state.set_writable(false);
+        if let Some(upkeep) = self.upkeep.take() {
+            upkeep.end();
+        }
+        self.around.state.set_keeper(None);
         if let Some(appender) = self.appender.take()
             && let Err(error) = self.runtime.block_on(appender.close())
         {

@@ -4,7 +4,7 @@
 use super::queue::{Message, closed};
 use super::{CannotApply, Writer, unwritable};
 use crate::clock::wall_ms;
-use crate::wal::{AppendCause, AppendError, GroupBuilder, OpenError};
+use crate::wal::{AppendCause, AppendError, GroupBuilder, OpenError, Replayed};
 use headwater_core::api::{ApiError, Code};
 use headwater_core::store::Store;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -141,7 +141,10 @@ impl Writer {
         self.options.now_ms = wall_ms();
         self.options.replay_after = self.node.store().position().seq;
         let mut found = GroupBuilder::default();
-        let opened = self.runtime.block_on(self.wal.open(&self.options, &mut |record| {
+        let opened = self.runtime.block_on(self.wal.open(&self.options, &mut |found_there| {
+            let Replayed::Record(record) = found_there else {
+                return Err("a baseline, though the state is held".into());
+            };
             found.push(record.seq, record.epoch, b"", |lines| {
                 lines.extend_from_slice(record.line);
                 lines.extend_from_slice(b"\n");
@@ -159,6 +162,7 @@ impl Writer {
         }
         self.sequencer.abandon(self.node.store()).map_err(|error| Failure::Apply(CannotApply(error.to_string())))?;
         self.around.log.show(Some(opened.reader));
+        self.around.state.set_keeper(opened.keeper);
         self.appender = Some(opened.appender);
         let begun = self.begin_epoch(opened.epoch, opened.cluster, None);
         if begun.is_err() {

@@ -2,9 +2,11 @@
 
 use super::queue::Outcome;
 use super::*;
-use crate::wal::file::FileWal;
+use crate::settings::Storage;
+use crate::wal::file::{FileOptions, FileWal};
 use crate::wal::memory::{MemoryWal, RingBounds};
-use crate::wal::{AppendCause, AppendError, BoxFuture, OpenError, Opened, Replay};
+use crate::wal::{AppendCause, AppendError, BoxFuture, OpenError, Opened, Replay, Retention};
+use headwater_core::limits::Limits;
 use headwater_core::node::{NodeOptions, Role};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::MemoryOptions;
@@ -98,12 +100,18 @@ struct Bench {
     log: Arc<LogView>,
 }
 
+fn settings() -> WriterSettings {
+    let retention = Retention { bytes: 0, age: Duration::ZERO, bytes_max: 0 };
+    let storage = Storage { files: FileOptions::default(), retention, baseline_after_bytes: 1 << 20 };
+    WriterSettings { limits: Limits::default(), queue_max: 64, queue_bytes_max: 1 << 20, storage }
+}
+
 type Writing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 impl Bench {
     /// A writer to a file log with the collection `c`.
     async fn start(data: &Path) -> Self {
-        Self::start_on(Box::new(FileWal::new(data))).await
+        Self::start_on(Box::new(FileWal::new(data, FileOptions::default()))).await
     }
 
     async fn start_on(inner: Box<dyn Wal>) -> Self {
@@ -121,7 +129,7 @@ impl Bench {
             Surroundings { bell: Arc::default(), log: log.clone(), metrics: Arc::default(), state: state.clone() };
         orders.send(None).unwrap();
         let (started, runtime) = (node.clone(), Handle::current());
-        let start = move || opening.start(started, Default::default(), (64, 1 << 20), None, around, runtime);
+        let start = move || opening.start(started, settings(), None, around, runtime);
         let writes = Arc::new(tokio::task::spawn_blocking(start).await.unwrap().unwrap());
         let made = node.store().collection("c").unwrap().is_some();
         assert_eq!(arrivals.recv().await, Some(1), "the EPOCH");

@@ -4,3 +4,4 @@ mod api;
 mod cli;
 mod faults;
 mod first_light;
+mod storage;

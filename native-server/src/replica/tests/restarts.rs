@@ -32,9 +32,9 @@ fn state(store: &MemoryStore) -> (Progress, Vec<String>) {
 /// Plays a vector to a replica with a disk. Returns its node, once everything noted is stored.
 async fn play(vector: &[u8], pieces: Pieces, data: &Path) -> Arc<Node<MemoryStore>> {
     let store = empty();
-    let opened = open_disk(data, "r", &store).unwrap();
+    let opened = open_disk(data, FileOptions::default(), "r", &store).unwrap();
     let disk_state = Arc::new(DiskState::new(Arc::default(), None));
-    let mut disk = Disk::start(opened, disk_state.clone(), store.progress()).unwrap();
+    let mut disk = Disk::start(opened, disk_state.clone(), store.progress(), storage()).unwrap();
     let mut played = None;
     run_with(store, vector, pieces, &mut |node, events| {
         disk.follow(events, node.store());
@@ -61,7 +61,7 @@ async fn a_restart_after_any_vector_finds_the_state_that_was_held() {
                 let data = tempfile::tempdir().unwrap();
                 let node = play(&fs::read(&path).unwrap(), pieces, data.path()).await;
                 let found = empty();
-                open_disk(data.path(), "r", &found).unwrap();
+                open_disk(data.path(), FileOptions::default(), "r", &found).unwrap();
                 assert_eq!(state(&found), state(node.store()), "{}", path.display());
             });
         }
@@ -78,7 +78,7 @@ async fn a_gap_told_by_a_count_of_lines_is_known_after_a_restart() {
     // Byte by byte, so that nothing but the offence comes with the last line.
     play(&vector, Pieces::Bytes, data.path()).await;
     let store = empty();
-    open_disk(data.path(), "r", &store).unwrap();
+    open_disk(data.path(), FileOptions::default(), "r", &store).unwrap();
     assert_eq!(store.position().seq, 8, "the line behind the gap is applied");
     let node = Arc::new(Node::new(store, NodeOptions::new("r", Id::from_bytes([1; 16]), Role::Replica)));
     let scope = node.store().progress().scope;

@@ -1,6 +1,7 @@
 //! A disk that takes its time: what waits for it is bounded, and what was left out is made up for.
 
 use super::*;
+use std::cell::Cell;
 
 use crate::wal::storage::{Directory, Lock, Storage, StoredFile};
 use std::io;
@@ -55,19 +56,19 @@ fn one_copy_of_the_state_waits_for_a_disk_that_stalls() {
     let data = tempfile::tempdir().unwrap();
     let gate = Arc::new(Mutex::new(()));
     let storage = Arc::new(Gated(Directory::new(data.path()), gate.clone()));
-    let log = ReplicaLog::open_on(storage, "r", &mut |_| Ok(())).unwrap().log;
+    let log = ReplicaLog::open_on(storage, FileOptions::default(), "r", &mut |_| Ok(())).unwrap().log;
     let mut bench = Bench::over(empty(), log);
     let held = gate.lock().unwrap();
-    let mut copies = 0;
+    let copies = Cell::new(0);
     for seq in 1..=300 {
         bench.apply(&history(seq, seq));
         let store = bench.node.store();
         bench.disk.note(Vec::new(), true, store.progress(), || {
-            copies += 1;
+            copies.set(copies.get() + 1);
             store.snapshot()
         });
     }
-    assert_eq!(copies, 1, "the others would hold their places against lists and children");
+    assert_eq!(copies.get(), 1, "the others would hold their places against lists and children");
     drop(held);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(bench.disk.finish(bench.node.store()));

@@ -1,43 +1,39 @@
-//! The bytes of a segment: a header, then frames.
+//! The bytes of a frame: what segments and stored baselines are made of, behind their [`super::header`].
 //!
 //! ```text
-//! segment header, 32 bytes        frame header, 44 bytes, then the body
-//!  0  ff "HWLOG" 0d 0a             0  u64  checksum
-//!  8  u32  format version          8  ff "H" kind flags
-//! 12  u32  segment number         12  u32  bytes of text
-//! 16  u64  salt                   16  u32  bytes of meta
-//! 24  u64  checksum of 0..24      20  u32  bytes back to the first frame of the group
-//!                                 24  u32  number of the opening
-//!                                 28  u64  seq
-//!                                 36  u64  checksum of the frame before, or of the segment header
-//!                                 44  meta, then the text: a command line and its newline, or a progress text
+//! frame header, 48 bytes, then the body
+//!  0  u64  checksum
+//!  8  ff "H" kind flags
+//! 12  u32  bytes of text
+//! 16  u32  bytes of meta
+//! 20  u32  bytes back to the first frame of the group
+//! 24  u32  bytes before the group that were not known to be synced when it was written
+//! 28  u32  number of the opening
+//! 32  u64  seq
+//! 40  u64  checksum of the frame before, or of the file's header
+//! 48  meta, then the text: a command line and its newline, or a progress text
 //! ```
 //!
 //! All numbers are little-endian. A frame's checksum is the XXH3-64 of everything in it after the checksum, seeded by the
-//! segment's salt and the frame's offset: a frame that was copied from elsewhere, or that an earlier life of the disk left
+//! file's salt and the frame's offset: a frame that was copied from elsewhere, or that an earlier life of the disk left
 //! behind, does not pass, and the link to the frame before makes the order part of it. XXH3-64 rather than CRC-32C: the
 //! workspace has it already, and 64 bits leave no realistic chance for garbage to be taken for a later frame, which would
 //! turn a torn write into a refusal to start.
 //!
 //! The byte `ff` occurs in no UTF-8, so the text of a record can never be taken for the beginning of a frame. The frames
-//! written by one append form a group: of a group that was never synced any part may be missing, of one that was
-//! followed by another group nothing may.
+//! written by one append form a group: of a group that was never synced any part may be missing. Each group says how much
+//! before it was not synced yet, so a whole group proves that everything before that was durable.
 
 use headwater_core::limits::LINE_BYTES_MAX;
 use twox_hash::XxHash3_64;
 
-/// Version of the segment's form.
-pub(super) const SEGMENT_VERSION: u32 = 1;
-/// Length of the segment header.
-pub(super) const SEGMENT_HEADER_BYTES: usize = 32;
 /// Length of a frame's header.
-pub(super) const HEADER_BYTES: usize = 44;
+pub(super) const HEADER_BYTES: usize = 48;
 /// Longest text of a frame: the longest line and its newline.
 pub(super) const TEXT_BYTES_MAX: usize = LINE_BYTES_MAX + 1;
 /// Longest meta of a frame, the epoch number of an EPOCH command included.
 pub(super) const META_BYTES_MAX: usize = 64 * 1024;
 
-const SEGMENT_MAGIC: &[u8; 8] = b"\xffHWLOG\r\n";
 const FLAG_LAST: u8 = 1;
 
 /// What a frame carries.
@@ -47,8 +43,10 @@ pub(super) enum Kind {
     Line,
     /// The EPOCH command of an opening; the first eight bytes of its meta are the epoch.
     Epoch,
-    /// A line of a stored baseline.
+    /// Lines of a stored baseline.
     Baseline,
+    /// What belongs to a stored baseline and its lines do not say.
+    Beside,
     /// How far a replica is; its seq is the position's.
     Progress,
 }
@@ -59,22 +57,15 @@ impl Kind {
             Self::Line => b'L',
             Self::Epoch => b'E',
             Self::Baseline => b'B',
+            Self::Beside => b'S',
             Self::Progress => b'P',
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Line, Self::Epoch, Self::Baseline, Self::Progress].into_iter().find(|kind| kind.byte() == byte)
-    }
-
-    /// The lowest seq from which every record is held, if the first frame that tells is one of this kind: progress in
-    /// front of every record belongs to a baseline, and what follows that is all there is.
-    pub(super) fn floor(self, seq: u64) -> Option<u64> {
-        match self {
-            Self::Line | Self::Epoch => Some(seq),
-            Self::Progress => Some(seq.saturating_add(1)),
-            Self::Baseline => None,
-        }
+        [Self::Line, Self::Epoch, Self::Baseline, Self::Beside, Self::Progress]
+            .into_iter()
+            .find(|kind| kind.byte() == byte)
     }
 
     /// Whether frames of this kind are the log's own records, whose seqs rise.
@@ -115,6 +106,7 @@ pub(super) struct FramePlace {
     pub(super) salt: u64,
     pub(super) offset: u64,
     pub(super) back: u32,
+    pub(super) unsynced: u32,
     pub(super) opening: u32,
     pub(super) previous: u64,
     pub(super) last: bool,
@@ -130,6 +122,7 @@ pub(super) fn encode(buffer: &mut Vec<u8>, frame: &FrameContent<'_>, place: &Fra
     buffer.extend_from_slice(&length(frame.text.len()));
     buffer.extend_from_slice(&length(frame.meta_bytes()));
     buffer.extend_from_slice(&place.back.to_le_bytes());
+    buffer.extend_from_slice(&place.unsynced.to_le_bytes());
     buffer.extend_from_slice(&place.opening.to_le_bytes());
     buffer.extend_from_slice(&frame.seq.to_le_bytes());
     buffer.extend_from_slice(&place.previous.to_le_bytes());
@@ -155,6 +148,7 @@ pub(super) struct Header {
     pub(super) kind: Kind,
     pub(super) last: bool,
     pub(super) back: u32,
+    pub(super) unsynced: u32,
     pub(super) opening: u32,
     pub(super) seq: u64,
     pub(super) previous: u64,
@@ -174,13 +168,19 @@ impl Header {
             text_bytes: u32_at(bytes, 12) as usize,
             meta_bytes: u32_at(bytes, 16) as usize,
             back: u32_at(bytes, 20),
-            opening: u32_at(bytes, 24),
-            seq: u64_at(bytes, 28),
-            previous: u64_at(bytes, 36),
+            unsynced: u32_at(bytes, 24),
+            opening: u32_at(bytes, 28),
+            seq: u64_at(bytes, 32),
+            previous: u64_at(bytes, 40),
         };
         let lengths = header.text_bytes <= TEXT_BYTES_MAX && header.meta_bytes <= META_BYTES_MAX;
         let epoch = header.kind != Kind::Epoch || header.meta_bytes >= 8;
         (lengths && epoch && flags & !FLAG_LAST == 0).then_some(header)
+    }
+
+    /// Everything before this byte was synced before the group of the frame at `offset` was written.
+    pub(super) fn synced_before(&self, offset: u64) -> u64 {
+        offset.saturating_sub(self.back.into()).saturating_sub(self.unsynced.into())
     }
 
     /// Length of the whole frame.
@@ -202,42 +202,11 @@ impl Header {
     }
 }
 
-/// Makes the header of segment `number`.
-pub(super) fn encode_segment_header(number: u32, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
-    let mut bytes = [0; SEGMENT_HEADER_BYTES];
-    bytes[..8].copy_from_slice(SEGMENT_MAGIC);
-    bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
-    bytes[12..16].copy_from_slice(&number.to_le_bytes());
-    bytes[16..24].copy_from_slice(&salt.to_le_bytes());
-    let sum = XxHash3_64::oneshot(&bytes[..24]);
-    bytes[24..].copy_from_slice(&sum.to_le_bytes());
-    bytes
-}
-
-/// What a segment's header says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SegmentHeader {
-    pub(super) version: u32,
-    pub(super) number: u32,
-    pub(super) salt: u64,
-    pub(super) sum: u64,
-}
-
-/// Reads a segment's header; `None` when it is none, or is damaged.
-pub(super) fn decode_segment_header(bytes: &[u8]) -> Option<SegmentHeader> {
-    let bytes = bytes.get(..SEGMENT_HEADER_BYTES)?;
-    let sum = u64_at(bytes, 24);
-    if &bytes[..8] != SEGMENT_MAGIC || XxHash3_64::oneshot(&bytes[..24]) != sum {
-        return None;
-    }
-    Some(SegmentHeader { version: u32_at(bytes, 8), number: u32_at(bytes, 12), salt: u64_at(bytes, 16), sum })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
@@ -245,7 +214,8 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
-    const PLACE: FramePlace = FramePlace { salt: 5, offset: 32, back: 0, opening: 2, previous: 77, last: true };
+    const PLACE: FramePlace =
+        FramePlace { salt: 5, offset: 32, back: 0, unsynced: 3, opening: 2, previous: 77, last: true };
 
     fn frame() -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -267,7 +237,10 @@ mod tests {
         let header = Header::decode(&bytes).unwrap();
         let content = header.content(&bytes, PLACE.salt, PLACE.offset).unwrap();
         assert_eq!((content.seq, content.epoch, content.meta, content.text), (9, Some(1234), &b"by"[..], &b"{}\n"[..]));
-        assert_eq!((header.opening, header.previous, header.last, header.kind), (2, 77, true, Kind::Epoch));
+        assert_eq!(
+            (header.opening, header.previous, header.last, header.kind, header.unsynced),
+            (2, 77, true, Kind::Epoch, 3)
+        );
     }
 
     #[test]
@@ -285,12 +258,6 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(!valid(&flipped, 5, 32), "bit {bit}");
-        }
-        let header = encode_segment_header(3, 4);
-        for bit in 0..header.len() * 8 {
-            let mut flipped = header;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode_segment_header(&flipped).is_none(), "bit {bit}");
         }
     }
 }

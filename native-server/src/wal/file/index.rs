@@ -17,6 +17,11 @@ impl Index {
         }
     }
 
+    /// Forgets what lies at `offset` and behind.
+    pub(super) fn truncate(&mut self, offset: u64) {
+        self.marks.truncate(self.marks.partition_point(|&(_, marked)| marked < offset));
+    }
+
     /// Offset of a frame at or before the first record numbered `seq` or more; `None` when there are no records.
     pub(super) fn offset(&self, seq: u64) -> Option<u64> {
         let after = self.marks.partition_point(|&(marked, _)| marked <= seq);
@@ -40,5 +45,9 @@ mod tests {
             let offset = index.offset(seq).unwrap();
             assert!(offset <= seq * 1000 && seq * 1000 - offset <= MARK_BYTES + 1000, "{seq}: {offset}");
         }
+        index.truncate(500_000);
+        assert!(index.offset(900).is_some_and(|offset| (400_000..500_000).contains(&offset)));
+        index.truncate(0);
+        assert_eq!(index.offset(900), None);
     }
 }

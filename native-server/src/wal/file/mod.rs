@@ -1,105 +1,169 @@
-//! The file log: a directory with a lock, a manifest and a segment of framed records.
+//! The file log: a directory with a lock, a manifest, segments of framed records, and a stored baseline.
 //!
 //! # What it promises
 //!
-//! An acknowledged record survives the kill of the process and the loss of power, on a medium that keeps what
-//! `fdatasync` returned for and does not change bytes that are not being written. Bytes that are being written when power
-//! is lost may be the old ones, the new ones or garbage, so no acknowledged record is ever the only copy of itself while
-//! it is written again. It does not survive the loss of the medium. Bytes that change later are found when the log is read, and the log
-//! then refuses to open; only in the records of the very last append can a changed byte not be told from a torn write,
-//! unless the log was closed in an orderly way. Two processes are kept apart by a lock on a local file system.
+//! An acknowledged record survives the kill of the process and, with [`SyncMode::Group`], the loss of power, on a medium
+//! that keeps what `fdatasync` returned for and does not change bytes that are not being written. Bytes that are being
+//! written when power is lost may be the old ones, the new ones or garbage; nothing that may have been acknowledged is
+//! ever written over. It does not survive the loss of the medium. Bytes that change later are found when the log is read,
+//! and the log then refuses to open; only in what was appended after the last sync that a record tells of can a changed
+//! byte not be told from a torn write, unless the log was closed in an orderly way. Two processes are kept apart by a
+//! lock on a local file system.
 //!
 //! # How
 //!
 //! One append is one write and one `fdatasync`. A write is begun only after the sync of the one before it, and the first
 //! failure ends the opening: nothing is written behind bytes whose fate is unknown. So at most the last write is torn,
-//! and the scan at the next opening can tell a torn write from damage. The manifest is replaced at each opening, before
-//! anything is appended: it reserves the epoch, and says up to where everything is durable. After an end that was not
-//! orderly the last group is written again, from a spare copy that was made durable first (the module `spare` says why).
+//! and the scan at the next opening can tell a torn write from damage. With [`SyncMode::Interval`] more than one write may
+//! be without a sync, and each group says how many bytes before it are. The manifest is replaced at each opening, before
+//! anything is appended, and whenever the list of files changes: it reserves the epoch, names the files and their order,
+//! and says up to where everything is durable. After an end that was not orderly what is not known to be durable is copied
+//! to a new segment.
 //!
-//! It does not trim, seal or compress segments.
+//! Forms: [`frame`] (what files are made of), [`header`] (how they begin), [`super::manifest`].
 
+mod baseline;
 mod frame;
+mod header;
 mod index;
+mod keeping;
+mod making;
 mod recover;
 pub mod replica;
 mod scan;
 mod segment;
-mod spare;
+mod syncing;
+mod tail;
 #[cfg(test)]
 mod tests;
+mod trim;
+mod view;
 mod walk;
 
 use super::error::{AppendError, OpenError};
 use super::group::Group;
-use super::manifest::{Backend, MANIFEST_FILE, Manifest, SegmentPlace};
+use super::manifest::{Backend, MANIFEST_FILE};
 use super::opening::{Gate, OpenOptions};
 use super::storage::{Directory, Lock, Storage};
-use super::{Appender, BoxFuture, Opened, Record, Replay, Wal};
+use super::{Appender, BoxFuture, Opened, Record, Replay, Replayed, Wal};
 use frame::{FrameContent, Kind};
-use headwater_core::position::Position;
-use recover::{Recovery, read_or_create, recover};
+use header::Origin;
+use headwater_core::position::{EpochStart, Position};
+use keeping::Keeping;
+use recover::{Recovering, Recovery, read_or_create};
 use scan::Shape;
-use segment::{Durable, SegmentEnd, SegmentReader, SegmentWriter, Shared, segment_name};
 use std::path::PathBuf;
 use std::sync::Arc;
+use syncing::Synced;
+use tail::{Tail, TailEnd, TailOptions};
+use view::{View, ViewReader};
 
 pub(super) use recover::lock;
 pub use replica::ReplicaLog;
+pub use syncing::SyncMode;
+pub use trim::FileKeeper;
+
+/// How a file log is written. What is there already is read whatever it was written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileOptions {
+    /// Length in bytes from which a segment takes no further group.
+    pub segment_bytes: u64,
+    /// Bytes of room that are made ready ahead of the end, 0 for none: then a sync need not write down a new length of the
+    /// file each time, which takes a quarter off a small group's.
+    pub room_bytes: u64,
+    /// When what is written becomes durable.
+    pub sync: SyncMode,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, room_bytes: 1 << 20, sync: SyncMode::Group }
+    }
+}
 
 /// A log in a directory.
 pub struct FileWal {
     storage: Arc<dyn Storage>,
+    options: FileOptions,
     lock: Option<Arc<Lock>>,
-    current: Option<Arc<Shared>>,
-    /// Up to where the segment is durable, from the first reopening on until one succeeds.
-    known_synced: Option<u64>,
+    /// The one manifest, whoever changes it: what stores a baseline goes on over a reopening.
+    keeping: Option<Arc<Keeping>>,
+    current: Option<(Arc<View>, Synced)>,
+    /// A segment and up to where it is durable, from the first reopening on until one succeeds.
+    known_synced: Option<(u32, u64)>,
 }
 
 impl FileWal {
     /// Names the log in `directory`, which need not exist yet.
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self::on(Arc::new(Directory::new(directory)))
+    pub fn new(directory: impl Into<PathBuf>, options: FileOptions) -> Self {
+        Self::on(Arc::new(Directory::new(directory)), options)
     }
 
     /// Names the log on a medium of the caller's.
-    pub fn on(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, lock: None, current: None, known_synced: None }
+    pub fn on(storage: Arc<dyn Storage>, options: FileOptions) -> Self {
+        Self { storage, options, lock: None, keeping: None, current: None, known_synced: None }
     }
 
     fn open_now(&mut self, options: &OpenOptions, replay: &mut Replay<'_>) -> Result<Opened, OpenError> {
         let storage = &*self.storage;
-        if let Some(older) = self.current.take() {
-            self.known_synced = Some(older.fence());
+        if let Some((view, synced)) = self.current.take() {
+            view.fence();
+            self.known_synced = Some(synced.place());
         }
         let lock = match &self.lock {
             Some(lock) => lock.clone(),
             None => self.lock.insert(Arc::new(lock(storage, options)?)).clone(),
         };
-        let (mut manifest, place) = read_or_create(storage, Backend::File)?;
+        let is_first = self.keeping.is_none();
+        let keeping = match &self.keeping {
+            Some(keeping) => keeping.clone(),
+            None => {
+                let manifest = read_or_create(storage, Backend::File, Origin::Writer)?;
+                self.keeping.insert(Arc::new(Keeping::new(self.storage.clone(), manifest))).clone()
+            }
+        };
+        // Nobody changes the files from here until the new opening has its manifest.
+        let mut held = keeping.lock();
+        let new_number = held.take_number(storage)?;
+        let mut manifest = held.clone();
         let cluster = options.decide_cluster(manifest.cluster)?;
         let epoch = options.decide_epoch((manifest.epoch > 0).then_some(manifest.epoch))?;
 
-        let mut visit = |frame: &FrameContent<'_>| match frame.kind {
+        let files = manifest.files.take().expect("read_or_create makes sure");
+        if let Some(baseline) = files.baseline.as_ref().filter(|_| options.replay_after == 0) {
+            baseline::read(storage, baseline, &mut |piece| replay(Replayed::Baseline(piece)))?;
+        }
+        let mut visit = |frame: &FrameContent<'_>, origin: Origin| match frame.kind {
             Kind::Line | Kind::Epoch if frame.seq <= options.replay_after => Ok(()),
             Kind::Line | Kind::Epoch => {
                 let line = frame.text.strip_suffix(b"\n").ok_or("the line has no end")?;
-                replay(Record { seq: frame.seq, line, meta: frame.meta, epoch: frame.epoch })
+                let is_canonical = origin == Origin::Writer;
+                let FrameContent { seq, meta, epoch, .. } = *frame;
+                replay(Replayed::Record(Record { seq, line, meta, epoch, is_canonical }))
             }
-            Kind::Baseline | Kind::Progress => Err("a replica's frame in a writer's log".into()),
+            // How far the replica was whose log this once was: its lines tell as much.
+            Kind::Progress if origin == Origin::Replica => Ok(()),
+            Kind::Baseline | Kind::Beside | Kind::Progress => Err("a frame that has no place in a writer's log".into()),
         };
-        let Recovery { file, found, recovered } =
-            recover(storage, Shape::Writer, manifest.opening, place, self.known_synced, &mut visit)?;
+        let recovering = Recovering {
+            storage,
+            shape: Shape::Writer,
+            origin: Origin::Writer,
+            opening: manifest.opening,
+            known_synced: self.known_synced,
+            new_number,
+            segment_bytes: self.options.segment_bytes,
+        };
+        let Recovery { files, segments, end, follows, epochs, recovered } = recovering.recover(files, &mut visit)?;
 
-        let path = storage.path(&segment_name(place.number));
         let contradiction = |detail: &str| OpenError::damaged(&storage.path(MANIFEST_FILE), 0, detail);
-        for &start in &found.epochs {
+        for start in epochs {
             if manifest.epochs.newest().is_none_or(|newest| start.epoch > newest.epoch) && !manifest.epochs.push(start)
             {
-                return Err(contradiction("the epochs of the segment do not follow the manifest's"));
+                return Err(contradiction("the epochs of the segments do not follow the manifest's"));
             }
         }
-        let last = match found.last {
+        let last = match follows.last {
             0 => None,
             seq => {
                 let epoch = manifest.epochs.epoch_of(seq);
@@ -111,28 +175,32 @@ impl FileWal {
         manifest.epoch = epoch;
         manifest.opening =
             manifest.opening.checked_add(1).ok_or_else(|| contradiction("the log was opened too many times"))?;
-        manifest.segment = Some(SegmentPlace { number: place.number, start: found.end, synced: found.end });
+        manifest.files = Some(files);
         manifest.write(storage)?;
+        held.clone_from(&manifest);
+        drop(held);
+        if is_first {
+            keeping.remove_unnamed()?;
+        }
 
-        let (through, index) = (found.through, found.index);
-        let durable = Durable { end: found.end, floor: found.floor, last: found.last, through, index };
-        let shared = Arc::new(Shared::new(file, path, found.salt, durable));
-        self.current = Some(shared.clone());
+        let view = Arc::new(View::new(segments));
+        let tail_options = TailOptions { files: self.options, origin: Origin::Writer };
+        let end = TailEnd { offset: end, sum: follows.sum, opening: manifest.opening };
+        let tail = Tail::new(keeping.clone(), view.clone(), lock.clone(), tail_options, end);
+        self.current = Some((view.clone(), tail.synced()));
         self.known_synced = None;
-        let end = SegmentEnd { offset: found.end, sum: found.sum, opening: manifest.opening };
-        let appender = FileAppender {
-            writer: SegmentWriter::new(shared.clone(), lock, end),
-            gate: Gate::new(epoch, found.last + 1),
-            storage: self.storage.clone(),
-            manifest: manifest.clone(),
-        };
         Ok(Opened {
             cluster,
             epoch,
             last,
             epochs: manifest.epochs,
-            appender: Box::new(appender),
-            reader: Arc::new(SegmentReader(shared)),
+            appender: Box::new(FileAppender {
+                keeping: keeping.clone(),
+                tail,
+                gate: Gate::new(epoch, follows.last + 1),
+            }),
+            reader: Arc::new(ViewReader(view.clone())),
+            keeper: Some(Arc::new(FileKeeper { lock: lock.clone(), keeping, view, origin: Origin::Writer })),
             recovered,
         })
     }
@@ -153,35 +221,28 @@ impl Wal for FileWal {
 }
 
 struct FileAppender {
-    writer: SegmentWriter,
+    keeping: Arc<Keeping>,
+    tail: Tail,
     gate: Gate,
-    storage: Arc<dyn Storage>,
-    manifest: Manifest,
 }
 
 impl FileAppender {
     fn append_now(&mut self, group: &Group) -> Result<(), AppendError> {
         self.gate.enter(false, group).map_err(AppendError::NotDone)?;
-        self.writer.append(group.records().map(|record| FrameContent {
+        self.tail.append(group.records().map(|record| FrameContent {
             kind: if record.epoch.is_some() { Kind::Epoch } else { Kind::Line },
             seq: record.seq,
             epoch: record.epoch,
             meta: record.meta,
             text: record.line,
         }))?;
+        for record in group.records() {
+            if let Some(epoch) = record.epoch {
+                self.keeping.learn(EpochStart { epoch, first: record.seq });
+            }
+        }
         self.gate.done(group);
         Ok(())
-    }
-
-    /// Notes in the manifest that everything acknowledged is durable, so that damage to it is never taken for a torn
-    /// write. Not after a failure: then the next opening has to look.
-    fn close_now(mut self) -> Result<(), OpenError> {
-        self.writer.finish(|synced| {
-            if let Some(place) = &mut self.manifest.segment {
-                place.synced = synced;
-            }
-            self.manifest.write(&*self.storage)
-        })
     }
 }
 
@@ -191,6 +252,6 @@ impl Appender for FileAppender {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), OpenError>> {
-        Box::pin(async move { self.close_now() })
+        Box::pin(async move { self.tail.finish() })
     }
 }

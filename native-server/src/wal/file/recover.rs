@@ -1,16 +1,29 @@
-//! Bringing a directory into a state that may be appended to: finding its manifest and segment, cutting off a torn write,
-//! and making what is kept durable before anybody relies on it. Every step can be cut short and repeated.
+//! Bringing a directory into a state that may be appended to: finding its manifest and files, and making what is kept
+//! durable before anybody relies on it. Nothing that may have been acknowledged is ever written over: what an opening finds
+//! behind the last byte known to be synced may be in the page cache only, for a sync of it may have failed before the
+//! process was killed, and after a failure the pages count as clean. So it is copied to a new segment, and that is synced.
+//! Every step can be cut short and repeated.
 
 use super::super::Recovered;
-use super::super::error::{OpenError, ReplayRefused};
-use super::super::manifest::{Backend, MANIFEST_FILE, Manifest, SegmentPlace};
+use super::super::error::OpenError;
+use super::super::manifest::{ActivePlace, Backend, Files, MANIFEST_FILE, Manifest, SealedPlace, Sum};
 use super::super::opening::OpenOptions;
 use super::super::storage::{LOCK_FILE, Lock, Storage, StoredFile};
-use super::frame::{FrameContent, SEGMENT_HEADER_BYTES};
-use super::scan::{Expected, Found, Shape, scan};
-use super::segment::{create_segment, is_segment_name, segment_name};
-use super::spare;
+use super::frame::FrameContent;
+use super::header::{FILE_HEADER_BYTES, FileHeader, FileKind, Origin};
+use super::making::{MadeEnd, Making, UNSYNCED_ALL};
+use super::scan::{Expected, Follows, Found, Mark, Place, Shape, Visit, scan};
+use super::segment::Segment;
+use super::walk::{Step, Walk, Window};
+use headwater_core::position::EpochStart;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+const COPY_CHUNK_BYTES: usize = 1024 * 1024;
+/// A segment up to this length is copied as a whole where a part of it has to be: starts after crashes leave no trail of
+/// short segments then.
+const COPY_WHOLE_BYTES: u64 = 1024 * 1024;
 
 /// Takes the directory for this process, creating it if it is missing.
 pub(in super::super) fn lock(storage: &dyn Storage, options: &OpenOptions) -> Result<Lock, OpenError> {
@@ -25,77 +38,220 @@ pub(in super::super) fn lock(storage: &dyn Storage, options: &OpenOptions) -> Re
 }
 
 /// Reads the manifest, or makes the first segment of a new log and a manifest that is not written yet.
-pub(super) fn read_or_create(storage: &dyn Storage, backend: Backend) -> Result<(Manifest, SegmentPlace), OpenError> {
+pub(super) fn read_or_create(storage: &dyn Storage, backend: Backend, origin: Origin) -> Result<Manifest, OpenError> {
     let path = storage.path(MANIFEST_FILE);
     if let Some(manifest) = Manifest::read(storage, backend)? {
-        let place = manifest.segment.ok_or_else(|| OpenError::damaged(&path, 0, "the manifest names no segment"))?;
-        return Ok((manifest, place));
+        if manifest.files.is_none() {
+            return Err(OpenError::damaged(&path, 0, "the manifest names no segment"));
+        }
+        return Ok(manifest);
     }
-    let header = SEGMENT_HEADER_BYTES as u64;
     for name in storage.names().map_err(OpenError::io("listing the directory of", &path))? {
-        if !is_segment_name(&name) {
+        if FileKind::Segment.number(&name).is_none() && FileKind::Baseline.number(&name).is_none() {
             continue;
         }
         // The first segment is made before the manifest: one without frames is what a start that was cut short left.
         let file = storage.open(&name).and_then(|file| file.map_or(Ok(0), |file| file.length()));
-        if file.map_err(OpenError::io("reading", &storage.path(&name)))? > header {
+        if file.map_err(OpenError::io("reading", &storage.path(&name)))? > FILE_HEADER_BYTES as u64 {
             let detail = format!("the manifest is missing, and {name} holds records");
             return Err(OpenError::damaged(&path, 0, detail));
         }
     }
-    create_segment(storage, 1)?;
-    let place = SegmentPlace { number: 1, start: header, synced: header };
-    Ok((Manifest::new(backend), place))
+    let MadeEnd { end, .. } = Making::begin(storage, FileKind::Segment, origin, 1, 0, 0, 0)?.finish(storage)?;
+    let active = ActivePlace { number: 1, start: end, synced: end };
+    let files = Files { baseline: None, sealed: Vec::new(), active, next_number: 2 };
+    Ok(Manifest { files: Some(files), ..Manifest::new(backend) })
 }
 
-/// A segment whose every byte is durable and counts.
+/// How to recover.
+pub(super) struct Recovering<'a> {
+    pub(super) storage: &'a dyn Storage,
+    pub(super) shape: Shape,
+    /// Who appends from here on.
+    pub(super) origin: Origin,
+    /// The opening before this one.
+    pub(super) opening: u32,
+    /// A segment that this process wrote, and the byte of it before which everything was synced.
+    pub(super) known_synced: Option<(u32, u64)>,
+    /// The number of the segment that is made if one has to be.
+    pub(super) new_number: u32,
+    /// Length from which a segment takes no further group.
+    pub(super) segment_bytes: u64,
+}
+
+/// A log whose every byte is durable and counts.
 pub(super) struct Recovery {
-    pub(super) file: Arc<dyn StoredFile>,
-    pub(super) found: Found,
+    /// The files, to be named by the manifest of the new opening before anything is appended.
+    pub(super) files: Files,
+    pub(super) segments: Vec<Arc<Segment>>,
+    /// Where the segment in use ends.
+    pub(super) end: u64,
+    /// The end of the log.
+    pub(super) follows: Follows,
+    pub(super) epochs: Vec<EpochStart>,
     pub(super) recovered: Option<Recovered>,
 }
 
-/// Reads the segment, shows its frames to `visit`, and leaves nothing behind the last one that counts.
-///
-/// `known_synced` is given when this process wrote the segment and an append failed: what lies behind that byte may be
-/// in the page cache and not on the medium, whatever it looks like, and none of it was acknowledged; it is cut off.
-pub(super) fn recover(
-    storage: &dyn Storage,
-    shape: Shape,
-    opening: u32,
-    place: SegmentPlace,
-    known_synced: Option<u64>,
-    visit: &mut dyn FnMut(&FrameContent<'_>) -> Result<(), ReplayRefused>,
-) -> Result<Recovery, OpenError> {
-    let SegmentPlace { number, start, synced } = place;
-    let name = segment_name(number);
-    let path = storage.path(&name);
-    let file = storage
-        .open(&name)
-        .map_err(OpenError::io("opening", &path))?
-        .ok_or_else(|| OpenError::damaged(&path, 0, "the manifest names this segment, and it is missing"))?;
-    let synced = known_synced.unwrap_or(0).max(synced);
-    let synced = spare::put_back(storage, &*file, &path, synced)?.unwrap_or(synced);
-    let limit = known_synced.unwrap_or(u64::MAX);
-    let expected = Expected { path: &path, shape, number, opening, start, synced, limit };
-    let found = scan(&*file, &expected, visit)?;
+impl Recovering<'_> {
+    /// Reads every segment and shows what is not within the baseline to `visit`.
+    pub(super) fn recover(&self, mut files: Files, visit: &mut Visit<'_>) -> Result<Recovery, OpenError> {
+        if let Some((number, synced)) = self.known_synced
+            && number == files.active.number
+        {
+            files.active.synced = files.active.synced.max(synced);
+        }
+        let (covered, from_segment) =
+            files.baseline.as_ref().map_or((0, 0), |baseline| (baseline.seq, baseline.from_segment));
+        let places = files.sealed.iter().map(|&sealed| Place::Sealed(sealed)).chain([Place::Active(files.active)]);
+        let (mut segments, mut epochs): (Vec<Scanned>, Vec<_>) = Default::default();
+        for place in places {
+            let number = place.number();
+            let mut visit = |frame: &FrameContent<'_>, origin: Origin| {
+                let is_within = number < from_segment || frame.kind.is_record() && frame.seq <= covered;
+                if is_within { Ok(()) } else { visit(frame, origin) }
+            };
+            let follows = segments.last().map(|before| before.found.follows());
+            let mut segment = Scanned::new(self.storage, self.shape, place, self.opening, follows, &mut visit)?;
+            if follows.is_none() && segment.found.before > covered {
+                let detail = format!("it begins behind record {}, and nothing before is kept", segment.found.before);
+                return Err(OpenError::damaged(&segment.path, 0, detail));
+            }
+            // The baseline tells how far a replica was beyond its last line, when the segments that did are gone.
+            segment.found.through = segment.found.through.max(covered);
+            epochs.append(&mut segment.found.epochs);
+            segments.push(segment);
+        }
+        let newest = segments.pop().expect("there is always a segment in use");
+        self.refuse_later_segments(&newest)?;
+        let found = &newest.found;
+        if self.shape == Shape::Writer && found.last < covered {
+            let detail = format!("the log ends with record {}, before its baseline of {covered}", found.last);
+            return Err(OpenError::damaged(&newest.path, found.end, detail));
+        }
+        let recovered = (found.torn_bytes > 0).then(|| Recovered {
+            file: newest.path.display().to_string(),
+            offset: found.end,
+            truncated_bytes: found.torn_bytes,
+        });
+        let proven = found.proven();
+        let is_clean = found.torn_bytes == 0 && proven.offset == found.end;
+        if is_clean && found.origin == self.origin {
+            files.next_number = self.new_number;
+            files.active = ActivePlace { start: found.end, synced: found.end, ..files.active };
+            segments.push(newest);
+        } else {
+            let is_short = found.end <= COPY_WHOLE_BYTES.min(self.segment_bytes / 2);
+            let from = if is_short { found.begin() } else { proven };
+            self.go_on_in_new(&mut files, &mut segments, newest, from)?;
+        }
+        let newest = &segments.last().expect("just pushed").found;
+        let (end, follows) = (newest.end, newest.follows());
+        let segments = segments.into_iter().map(Scanned::into_segment).collect();
+        Ok(Recovery { files, segments, end, follows, epochs, recovered })
+    }
 
-    let unproven = found.group_start.max(synced);
-    if unproven < found.end {
-        spare::write_again(storage, &*file, &path, found.salt, unproven..found.end)?;
+    /// Refuses segments that are newer than the newest one of the manifest and were appended to: it was done under a
+    /// manifest that named them. One that was made and never named holds copies at most.
+    fn refuse_later_segments(&self, newest: &Scanned) -> Result<(), OpenError> {
+        let directory = self.storage.path("");
+        for name in self.storage.names().map_err(OpenError::io("listing", &directory))? {
+            if FileKind::Segment.number(&name).is_none_or(|number| number <= newest.number) {
+                continue;
+            }
+            let path = self.storage.path(&name);
+            let Some(file) = self.storage.open(&name).map_err(OpenError::io("opening", &path))? else { continue };
+            if was_appended_to(&*file).map_err(OpenError::io("reading", &path))? {
+                let detail = "the manifest beside it does not know this segment, which holds later records: \
+                              put the newer manifest back";
+                return Err(OpenError::damaged(&path, 0, detail));
+            }
+        }
+        Ok(())
     }
-    if found.length > found.end {
-        file.truncate(found.end).map_err(OpenError::io("truncating", &path))?;
+
+    /// Seals the segment in use at `from`, and copies what counts behind that to a new one.
+    fn go_on_in_new(
+        &self,
+        files: &mut Files,
+        segments: &mut Vec<Scanned>,
+        mut old: Scanned,
+        from: Mark,
+    ) -> Result<(), OpenError> {
+        let number = self.new_number;
+        let too_many = || OpenError::damaged(&old.path, 0, "the log was opened too many times");
+        let opening = self.opening.checked_add(1).ok_or_else(too_many)?;
+        // A segment of which nothing is kept is left out, and the new one follows the one before it.
+        let is_left_out = from.offset == FILE_HEADER_BYTES as u64;
+        let follows = if is_left_out { Follows { sum: old.found.previous, ..from.follows } } else { from.follows };
+        let origin = self.origin;
+        let mut making =
+            Making::begin(self.storage, FileKind::Segment, origin, number, follows.last, follows.sum, opening)?;
+        let mut window = Window::new(&*old.file, old.found.end, COPY_CHUNK_BYTES);
+        let mut walk = Walk::new(old.found.salt, from.offset, None);
+        loop {
+            match walk.next(&mut window).map_err(OpenError::io("reading", &old.path))? {
+                Step::Frame { content, .. } => making.push(&content)?,
+                Step::End => break,
+                Step::Bad(reason) => return Err(OpenError::damaged(&old.path, walk.offset(), reason)),
+            }
+        }
+        let MadeEnd { end: synced, .. } = making.finish(self.storage)?;
+        files.active = ActivePlace { number, start: FILE_HEADER_BYTES as u64, synced };
+        // For its index, and since to read it back is the way to know.
+        let place = Place::Active(files.active);
+        let new = Scanned::new(self.storage, self.shape, place, opening, Some(follows), &mut |_, _| Ok(()))?;
+        if !is_left_out {
+            let Follows { through, sum, .. } = from.follows;
+            let (end, sealed_ms) = (from.offset, crate::clock::wall_ms());
+            files.sealed.push(SealedPlace { number: old.number, through, end, sum: Sum(sum), sealed_ms });
+            old.found.cut(from);
+            segments.push(old);
+        }
+        segments.push(new);
+        Ok(())
     }
-    if found.length > found.end || unproven < found.end {
-        file.sync_all().map_err(OpenError::io("syncing", &path))?;
+}
+
+/// Whether a segment holds a frame that was appended, and not only those it was made with.
+fn was_appended_to(file: &dyn StoredFile) -> io::Result<bool> {
+    let mut window = Window::new(file, file.length()?, COPY_CHUNK_BYTES);
+    let Ok((header, sum)) = FileHeader::decode(window.bytes(0, FILE_HEADER_BYTES)?) else { return Ok(false) };
+    let mut walk = Walk::new(header.salt, FILE_HEADER_BYTES as u64, Some(sum));
+    while let Step::Frame { header, .. } = walk.next(&mut window)? {
+        if header.unsynced != UNSYNCED_ALL {
+            return Ok(true);
+        }
     }
-    spare::remove(storage)?;
-    let truncated_bytes = found.length - found.end;
-    let recovered = (truncated_bytes > 0).then(|| Recovered {
-        file: path.display().to_string(),
-        offset: found.end,
-        truncated_bytes,
-    });
-    Ok(Recovery { file, found, recovered })
+    Ok(false)
+}
+
+/// A segment that was read.
+struct Scanned {
+    number: u32,
+    file: Arc<dyn StoredFile>,
+    path: PathBuf,
+    found: Found,
+}
+
+impl Scanned {
+    fn new(
+        storage: &dyn Storage,
+        shape: Shape,
+        place: Place,
+        opening: u32,
+        follows: Option<Follows>,
+        visit: &mut Visit<'_>,
+    ) -> Result<Self, OpenError> {
+        let number = place.number();
+        let name = FileKind::Segment.name(number);
+        let path = storage.path(&name);
+        let missing = || OpenError::damaged(&path, 0, "the manifest names this segment, and it is missing");
+        let file = storage.open(&name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
+        let found = scan(&*file, &Expected { path: &path, shape, place, opening, follows }, visit)?;
+        Ok(Self { number, file, path, found })
+    }
+
+    fn into_segment(self) -> Arc<Segment> {
+        Arc::new(Segment::found(self.file, self.path, self.number, self.found))
+    }
 }

@@ -2,33 +2,39 @@
 //! is, kept together.
 //!
 //! What [`ReplicaLog::append`] is given is found again as a whole or not at all, so entries and progress that were
-//! appended together belong together after any restart. [`ReplicaLog::rebase`] puts a new segment in place of the whole
-//! content; until it has finished, the old content is what a restart finds.
+//! appended together belong together after any restart. [`ReplicaLog::baseline`] stores the state as it is after all that
+//! was appended, while more is; [`ReplicaLog::rebase`] puts a state in place of the whole content that does not follow
+//! from it. Until either has finished, the old content is what a restart finds.
 //!
-//! When to append and when to rebase is the caller's to decide, and so is what progress says. It is never too late to
-//! rebase: a log whose medium failed takes nothing any more, and is as new after a rebase that succeeded.
+//! When to do which is the caller's to decide, and so is what progress says. It is never too late to rebase: a log whose
+//! medium failed takes nothing any more, and is as new after a rebase that succeeded.
 
 use super::super::error::{AppendCause, AppendError, OpenError, ReplayRefused};
-use super::super::manifest::{Backend, Manifest, SegmentPlace};
+use super::super::keeper::{BaselinePiece, Keeper as _, StateFacts, Usage};
+use super::super::manifest::Backend;
 use super::super::opening::OpenOptions;
 use super::super::storage::{Directory, Lock, Storage};
 use super::super::{LogReader, Recovered};
-use super::frame::{FrameContent, Kind, SEGMENT_HEADER_BYTES};
-use super::index::Index;
-use super::recover::{Recovery, lock, read_or_create, recover};
+use super::baseline::{self, BaselineMaking};
+use super::frame::{FrameContent, Kind};
+use super::header::{FileKind, Origin};
+use super::keeping::Keeping;
+use super::making::{MadeEnd, Making, cause};
+use super::recover::{Recovering, Recovery, lock, read_or_create};
 use super::scan::Shape;
-use super::segment::{Durable, SegmentEnd, SegmentReader, SegmentWriter, Shared, create_segment, empty_end};
-use super::segment::{is_segment_name, segment_name};
+use super::segment::Segment;
+use super::tail::{Tail, TailEnd, TailOptions};
+use super::trim::FileKeeper;
+use super::view::{View, ViewReader};
+use super::{FileOptions, MANIFEST_FILE};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-const REBASE_WRITE_BYTES: usize = 1024 * 1024;
 
 /// One piece of what a replica keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaFrame<'a> {
-    /// A line of the baseline, its newline included. Only a rebase writes them, before everything else.
-    Baseline(&'a [u8]),
+    /// A piece of the stored baseline, its progress included. Found before everything else.
+    Baseline(BaselinePiece<'a>),
     /// A line that was applied, its newline included. Their seqs rise, with holes where the scope leaves records out.
     Line {
         /// The record's place in the parent's log.
@@ -45,38 +51,16 @@ pub enum ReplicaFrame<'a> {
     },
 }
 
-impl<'a> ReplicaFrame<'a> {
-    fn content(self) -> FrameContent<'a> {
-        let (kind, seq, text) = match self {
-            Self::Baseline(line) => (Kind::Baseline, 0, line),
-            Self::Line { seq, line } => (Kind::Line, seq, line),
-            Self::Progress { seq, text } => (Kind::Progress, seq, text),
-        };
-        FrameContent { kind, seq, epoch: None, meta: b"", text }
-    }
-
-    fn from_content(content: &FrameContent<'a>) -> Option<Self> {
-        match content.kind {
-            Kind::Baseline => Some(Self::Baseline(content.text)),
-            Kind::Line => Some(Self::Line { seq: content.seq, line: content.text }),
-            Kind::Progress => Some(Self::Progress { seq: content.seq, text: content.text }),
-            Kind::Epoch => None,
-        }
-    }
-}
-
-/// What takes the frames found on a replica's disk, in the order in which they were written.
+/// What takes what is found on a replica's disk, in the order in which it was written.
 pub type ReplicaReplay<'a> = dyn FnMut(ReplicaFrame<'_>) -> Result<(), ReplayRefused> + 'a;
 
 /// A replica's own disk.
 pub struct ReplicaLog {
-    storage: Arc<dyn Storage>,
+    keeping: Arc<Keeping>,
     lock: Arc<Lock>,
-    manifest: Manifest,
-    writer: SegmentWriter,
-    /// Number of the next segment that is made. Above every one whose making was tried, for a manifest that could not be
-    /// replaced for certain may name any of them.
-    next_number: u32,
+    options: TailOptions,
+    opening: u32,
+    tail: Tail,
 }
 
 /// An open replica's disk.
@@ -96,10 +80,11 @@ impl ReplicaLog {
     /// See [`OpenError`]. What `replay` built is to be thrown away then.
     pub fn open(
         directory: impl Into<PathBuf>,
+        options: FileOptions,
         node: &str,
         replay: &mut ReplicaReplay<'_>,
     ) -> Result<ReplicaOpened, OpenError> {
-        Self::open_on(Arc::new(Directory::new(directory)), node, replay)
+        Self::open_on(Arc::new(Directory::new(directory)), options, node, replay)
     }
 
     /// [`ReplicaLog::open`] on a medium of the caller's.
@@ -108,33 +93,47 @@ impl ReplicaLog {
     /// The same.
     pub fn open_on(
         storage: Arc<dyn Storage>,
+        options: FileOptions,
         node: &str,
         replay: &mut ReplicaReplay<'_>,
     ) -> Result<ReplicaOpened, OpenError> {
-        let options = OpenOptions { node: node.into(), ..OpenOptions::default() };
-        let lock = Arc::new(lock(&*storage, &options)?);
-        let (mut manifest, place) = read_or_create(&*storage, Backend::Replica)?;
-        let mut visit = |content: &FrameContent<'_>| {
-            let frame = ReplicaFrame::from_content(content).ok_or("a writer's frame on a replica's disk")?;
-            replay(frame)
+        let open_options = OpenOptions { node: node.into(), ..OpenOptions::default() };
+        let lock = Arc::new(lock(&*storage, &open_options)?);
+        let manifest = read_or_create(&*storage, Backend::Replica, Origin::Replica)?;
+        let keeping = Arc::new(Keeping::new(storage.clone(), manifest));
+        let new_number = keeping.take_number()?;
+        let mut manifest = keeping.lock().clone();
+        let files = manifest.files.take().expect("read_or_create makes sure");
+        if let Some(baseline) = &files.baseline {
+            baseline::read(&*storage, baseline, &mut |piece| replay(ReplicaFrame::Baseline(piece)))?;
+        }
+        let mut visit = |frame: &FrameContent<'_>, _: Origin| match frame.kind {
+            Kind::Line => replay(ReplicaFrame::Line { seq: frame.seq, line: frame.text }),
+            Kind::Progress => replay(ReplicaFrame::Progress { seq: frame.seq, text: frame.text }),
+            Kind::Epoch | Kind::Baseline | Kind::Beside => Err("a frame that has no place on a replica's disk".into()),
         };
-        let recovery = recover(&*storage, Shape::Replica, manifest.opening, place, None, &mut visit)?;
-        let Recovery { file, found, recovered } = recovery;
+        let recovering = Recovering {
+            storage: &*storage,
+            shape: Shape::Replica,
+            origin: Origin::Replica,
+            opening: manifest.opening,
+            known_synced: None,
+            new_number,
+            segment_bytes: options.segment_bytes,
+        };
+        let Recovery { files, segments, end, follows, recovered, .. } = recovering.recover(files, &mut visit)?;
+        let too_many =
+            || OpenError::damaged(&storage.path(MANIFEST_FILE), 0, "the directory was opened too many times");
+        let opening = manifest.opening.checked_add(1).ok_or_else(too_many)?;
+        (manifest.opening, manifest.files) = (opening, Some(files));
+        keeping.replace(manifest)?;
+        keeping.remove_unnamed()?;
 
-        let path = storage.path(&segment_name(place.number));
-        let too_many = || OpenError::damaged(&path, 0, "the directory was opened too many times");
-        manifest.opening = manifest.opening.checked_add(1).ok_or_else(too_many)?;
-        manifest.segment = Some(SegmentPlace { number: place.number, start: found.end, synced: found.end });
-        let next_number = place.number.checked_add(1).ok_or_else(too_many)?;
-        manifest.write(&*storage)?;
-        remove_others(&*storage, place.number)?;
-
-        let (through, index) = (found.through, found.index);
-        let durable = Durable { end: found.end, floor: found.floor, last: found.last, through, index };
-        let shared = Arc::new(Shared::new(file, path.clone(), found.salt, durable));
-        let end = SegmentEnd { offset: found.end, sum: found.sum, opening: manifest.opening };
-        let writer = SegmentWriter::new(shared, lock.clone(), end);
-        Ok(ReplicaOpened { log: Self { storage, lock, manifest, writer, next_number }, recovered })
+        let options = TailOptions { files: options, origin: Origin::Replica };
+        let end = TailEnd { offset: end, sum: follows.sum, opening };
+        let view = Arc::new(View::new(segments));
+        let tail = Tail::new(keeping.clone(), view, lock.clone(), options, end);
+        Ok(ReplicaOpened { log: Self { keeping, lock, options, opening, tail }, recovered })
     }
 
     /// Appends lines and progress as one step, durable on return.
@@ -143,45 +142,70 @@ impl ReplicaLog {
     /// See [`AppendError`]. After any, only [`ReplicaLog::rebase`] makes the log take something again; until then a
     /// restart finds what was appended before.
     pub fn append<'a>(&mut self, frames: &[ReplicaFrame<'a>]) -> Result<(), AppendError> {
-        let mut last = self.writer.shared().last();
+        let mut last = self.tail.segment().durable().last;
+        let mut contents = Vec::with_capacity(frames.len());
         for frame in frames {
-            match *frame {
-                ReplicaFrame::Line { seq, .. } if seq > last => last = seq,
-                ReplicaFrame::Progress { .. } => {}
+            let (kind, seq, text) = match *frame {
+                ReplicaFrame::Line { seq, line } if seq > last => {
+                    last = seq;
+                    (Kind::Line, seq, line)
+                }
+                ReplicaFrame::Progress { seq, text } => (Kind::Progress, seq, text),
                 ReplicaFrame::Line { seq, .. } => return Err(out_of_place(format!("record {seq} after {last}"))),
-                ReplicaFrame::Baseline(_) => return Err(out_of_place("a baseline needs a rebase".into())),
-            }
+                ReplicaFrame::Baseline(_) => return Err(out_of_place("a baseline is stored apart".into())),
+            };
+            contents.push(FrameContent { kind, seq, epoch: None, meta: b"", text });
         }
-        if frames.is_empty() {
-            return Ok(());
-        }
-        self.writer.append(frames.iter().map(|frame| frame.content()))
+        if contents.is_empty() { Ok(()) } else { self.tail.append(contents.into_iter()) }
     }
 
-    /// Bytes of the segment: what the next restart reads.
-    pub fn bytes(&self) -> u64 {
-        self.writer.shared().end()
+    /// Ends in an orderly way, so that the next start has nothing to make sure of.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]: the next start merely knows less.
+    pub fn close(self) -> Result<(), OpenError> {
+        self.tail.finish()
+    }
+
+    /// What the disk takes up.
+    pub fn usage(&self) -> Usage {
+        self.keeper().usage()
     }
 
     /// Reads the lines back, for children that have fallen off the feed. Goes on showing this content after a rebase.
     pub fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(SegmentReader(self.writer.shared().clone()))
+        Arc::new(ViewReader(self.tail.view().clone()))
     }
 
-    /// Begins to write new content beside the old: a baseline and the progress that belongs to it.
+    /// What lets go of lines that the stored baseline covers.
+    pub fn keeper(&self) -> FileKeeper {
+        let (lock, keeping, view) = (self.lock.clone(), self.keeping.clone(), self.tail.view().clone());
+        FileKeeper { lock, keeping, view, origin: Origin::Replica }
+    }
+
+    /// Begins a stored baseline of the state as it is after everything that was appended, at `seq`. It may be written
+    /// and finished on another thread while more is appended here.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]. As after a failed [`ReplicaLog::append`].
+    pub fn baseline(&mut self, seq: u64) -> Result<ReplicaBaseline, OpenError> {
+        // What is appended from here on is in segments of its own, so that it is known what the baseline covers.
+        if let Err(error) = self.tail.roll() {
+            self.tail.poison();
+            return Err(error);
+        }
+        let from_segment = self.tail.segment().number;
+        let making = BaselineMaking::begin(self.keeping.clone(), Origin::Replica, seq)?;
+        Ok(ReplicaBaseline { _lock: self.lock.clone(), making, from_segment })
+    }
+
+    /// Begins to write a state as of `seq` that is to be the whole content.
     ///
     /// # Errors
     /// [`OpenError::Io`]; the log is as it was.
-    pub fn rebase(&mut self) -> Result<Rebase<'_>, OpenError> {
-        let number = self.next_number;
-        let too_many = || OpenError::damaged(&self.storage.path(&segment_name(number)), 0, "too many segments");
-        self.next_number = number.checked_add(1).ok_or_else(too_many)?;
-        let (file, salt, sum) = create_segment(&*self.storage, number)?;
-        let end = empty_end(sum, self.manifest.opening);
-        let durable = Durable { end: end.offset, floor: None, last: 0, through: 0, index: Index::default() };
-        let shared = Shared::new(file, self.storage.path(&segment_name(number)), salt, durable);
-        let writer = SegmentWriter::new(Arc::new(shared), self.lock.clone(), end);
-        Ok(Rebase { log: self, writer, number, in_baseline: true, complete: false, offered: false, last: 0 })
+    pub fn rebase(&mut self, seq: u64) -> Result<Rebase<'_>, OpenError> {
+        let making = BaselineMaking::begin(self.keeping.clone(), Origin::Replica, seq)?;
+        Ok(Rebase { log: self, making, seq })
     }
 }
 
@@ -189,50 +213,47 @@ fn out_of_place(detail: String) -> AppendError {
     AppendError::NotDone(AppendCause::OutOfPlace(detail))
 }
 
-/// Removes the segments that the manifest does not name: what a rebase replaced, or left unfinished.
-fn remove_others(storage: &dyn Storage, number: u32) -> Result<(), OpenError> {
-    let kept = segment_name(number);
-    let names = storage.names().map_err(OpenError::io("listing the directory of", &storage.path(&kept)))?;
-    for name in names.iter().filter(|name| is_segment_name(name) && **name != kept) {
-        storage.remove(name).map_err(OpenError::io("removing", &storage.path(name)))?;
+/// A stored baseline of a replica in the making. Dropped before [`ReplicaBaseline::finish`], it changes nothing.
+pub struct ReplicaBaseline {
+    _lock: Arc<Lock>,
+    making: BaselineMaking,
+    from_segment: u32,
+}
+
+impl ReplicaBaseline {
+    /// Adds a piece; progress is the last.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]; the baseline is of no use any more.
+    pub fn push(&mut self, piece: BaselinePiece<'_>) -> Result<(), OpenError> {
+        self.making.push(piece)
     }
-    Ok(())
+
+    /// Makes it durable, and what the next start begins with.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]; the next start begins with the older content or with this.
+    pub fn finish(self, facts: StateFacts) -> Result<(), OpenError> {
+        let from_segment = self.from_segment;
+        // After a rebase meanwhile the state that was copied is not this history's any more.
+        self.making.finish(facts, from_segment, |files| files.segment_numbers().any(|number| number == from_segment))
+    }
 }
 
 /// New content of a replica's disk while it is being written. Dropped before [`Rebase::finish`], it changes nothing.
 pub struct Rebase<'l> {
     log: &'l mut ReplicaLog,
-    writer: SegmentWriter,
-    number: u32,
-    /// Whether only baseline lines were pushed so far.
-    in_baseline: bool,
-    /// Whether progress was pushed last.
-    complete: bool,
-    /// Whether the manifest may name the new segment.
-    offered: bool,
-    last: u64,
+    making: BaselineMaking,
+    seq: u64,
 }
 
 impl Rebase<'_> {
-    /// Adds a frame: the lines of the baseline first, then its progress, then any lines applied since, with theirs.
+    /// Adds a piece of the state; progress is the last.
     ///
     /// # Errors
-    /// See [`AppendError`]; the rebase is of no use any more, and the old content stands.
-    pub fn push(&mut self, frame: ReplicaFrame<'_>) -> Result<(), AppendError> {
-        match frame {
-            ReplicaFrame::Baseline(_) if !self.in_baseline => {
-                return Err(out_of_place("a line of the baseline behind what follows it".into()));
-            }
-            ReplicaFrame::Line { seq, .. } if seq <= self.last => {
-                return Err(out_of_place(format!("record {seq} after {}", self.last)));
-            }
-            ReplicaFrame::Line { seq, .. } => self.last = seq,
-            ReplicaFrame::Baseline(_) | ReplicaFrame::Progress { .. } => {}
-        }
-        self.in_baseline &= matches!(frame, ReplicaFrame::Baseline(_));
-        self.complete = matches!(frame, ReplicaFrame::Progress { .. });
-        self.writer.stage(&frame.content(), true).map_err(AppendError::NotDone)?;
-        if self.writer.staged_bytes() >= REBASE_WRITE_BYTES { self.writer.flush(false) } else { Ok(()) }
+    /// [`OpenError::Io`]; the rebase is of no use any more, and the old content stands.
+    pub fn push(&mut self, piece: BaselinePiece<'_>) -> Result<(), OpenError> {
+        self.making.push(piece)
     }
 
     /// Puts the new content in place of the old, durably and as one step.
@@ -240,39 +261,36 @@ impl Rebase<'_> {
     /// # Errors
     /// [`AppendError::NotDone`]: the old content stands and the log goes on with it. [`AppendError::Unknown`]: a restart
     /// finds the old content or the new one; the log takes nothing until another rebase succeeds.
-    pub fn finish(mut self) -> Result<(), AppendError> {
-        if !self.complete {
-            return Err(out_of_place("a rebase ends with the progress that belongs to its lines".into()));
-        }
-        self.writer.flush(true).map_err(|error| match error {
-            // Nothing names the new segment yet.
-            AppendError::NotDone(cause) | AppendError::Unknown(cause) => AppendError::NotDone(cause),
-        })?;
-        let synced = self.writer.shared().end();
-        let start = SEGMENT_HEADER_BYTES as u64;
-        let mut manifest = self.log.manifest.clone();
-        manifest.segment = Some(SegmentPlace { number: self.number, start, synced });
-        self.offered = true;
-        if let Err(error) = manifest.write(&*self.log.storage) {
-            self.log.writer.poison();
-            return Err(AppendError::Unknown(match error {
-                OpenError::Io { source, .. } => source.into(),
-                other => AppendCause::Io(std::io::Error::other(other)),
-            }));
-        }
-        self.log.manifest = manifest;
-        std::mem::swap(&mut self.log.writer, &mut self.writer);
-        // A file that cannot be removed now is removed at the next opening: it costs room, and nothing reads it.
-        drop(remove_others(&*self.log.storage, self.number));
-        Ok(())
-    }
-}
+    pub fn finish(mut self, facts: StateFacts) -> Result<(), AppendError> {
+        let Self { log, seq, .. } = &mut self;
+        let (keeping, opening, seq) = (log.keeping.clone(), log.opening, *seq);
+        let not_done = |error| AppendError::NotDone(cause(error));
+        self.making.write_out().map_err(not_done)?;
+        let number = keeping.take_number().map_err(not_done)?;
+        let storage = keeping.storage();
+        let made = Making::begin(&**storage, FileKind::Segment, Origin::Replica, number, seq, 0, opening)
+            .and_then(|mut making| Ok((making.finish(&**storage)?, making)));
+        let made = made.inspect_err(|_| keeping.discard(FileKind::Segment, number));
+        let (MadeEnd { end, sum }, making) = made.map_err(not_done)?;
 
-impl Drop for Rebase<'_> {
-    fn drop(&mut self) {
-        if !self.offered {
-            // The same: what stays behind is removed at the next opening.
-            drop(self.log.storage.remove(&segment_name(self.number)));
+        let old: Vec<u32> = keeping.files().segment_numbers().collect();
+        let replaced = self.making.finish(facts, number, |files| {
+            baseline::only(files, number, end);
+            true
+        });
+        if let Err(error) = replaced {
+            self.log.tail.poison();
+            return Err(AppendError::Unknown(cause(error)));
         }
+        let Making { file, path, header, .. } = making;
+        let segment = Segment::empty(file, path, number, header.salt, end, (seq, seq));
+        let view = Arc::new(View::new(vec![Arc::new(segment)]));
+        let end = TailEnd { offset: end, sum, opening };
+        let log = self.log;
+        log.tail = Tail::new(keeping.clone(), view, log.lock.clone(), log.options, end);
+        for number in old {
+            keeping.discard(FileKind::Segment, number);
+        }
+        Ok(())
     }
 }

@@ -67,14 +67,16 @@ pub(super) struct Walk {
     /// Checksum of the frame before; `None` where the walk began in the middle.
     previous: Option<u64>,
     group_start: u64,
+    /// Everything before this byte was synced before the last group was written.
+    synced_before: u64,
     /// Opening of the frame before, and whether its group goes on.
     before: Option<(u32, bool)>,
 }
 
 impl Walk {
-    /// Starts at `offset`, behind the frame or segment header with checksum `previous`.
+    /// Starts at `offset`, behind the frame or file header with checksum `previous`.
     pub(super) fn new(salt: u64, offset: u64, previous: Option<u64>) -> Self {
-        Self { salt, offset, previous, group_start: offset, before: None }
+        Self { salt, offset, previous, group_start: offset, synced_before: offset, before: None }
     }
 
     /// Where the next frame begins.
@@ -82,9 +84,9 @@ impl Walk {
         self.offset
     }
 
-    /// Where the group of the last frame begins.
-    pub(super) fn group_start(&self) -> u64 {
-        self.group_start
+    /// Everything before this byte was synced before the group of the last frame was written.
+    pub(super) fn synced_before(&self) -> u64 {
+        self.synced_before
     }
 
     /// Takes the next frame, if it counts: its checksum matches at this place of this segment, it links to the frame
@@ -125,6 +127,7 @@ impl Walk {
             return Ok(Step::Bad("a frame does not belong to the group before it"));
         }
         self.group_start = offset.saturating_sub(header.back.into());
+        self.synced_before = header.synced_before(offset);
         self.before = Some((header.opening, !header.last));
         self.previous = Some(header.sum);
         self.offset = offset + length;
@@ -150,6 +153,7 @@ mod tests {
                 salt: 1,
                 offset: bytes.len() as u64,
                 back: (bytes.len() - group_start) as u32,
+                unsynced: 0,
                 opening,
                 previous: previous.unwrap_or(sum),
                 last,

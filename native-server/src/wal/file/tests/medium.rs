@@ -48,6 +48,7 @@ struct Content {
 enum Change {
     Write(usize, Vec<u8>),
     Truncate(usize),
+    Allocate(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ impl Change {
                 content[*offset..end].copy_from_slice(bytes);
             }
             Self::Truncate(length) => content.resize(*length, 0),
+            Self::Allocate(length) => content.resize(content.len().max(*length), 0),
         }
     }
 
@@ -87,7 +89,7 @@ impl Change {
     fn survive(&self, content: &mut Vec<u8>, random: &mut Random) {
         match (self, random.below(5)) {
             (_, 0) => {}
-            (_, 1) | (Self::Truncate(_), _) => self.apply(content),
+            (_, 1) | (Self::Truncate(_) | Self::Allocate(_), _) => self.apply(content),
             (Self::Write(offset, bytes), 2) => {
                 let kept = random.below(bytes.len() + 1);
                 Self::Write(*offset, bytes[..kept].to_vec()).apply(content);
@@ -159,7 +161,9 @@ impl State {
                 let written = self.random.below(bytes.len());
                 Change::Write(offset, bytes[..written].to_vec())
             }
-            (Some(Fault::Io), Change::Truncate(_)) => return fail(fault),
+            (Some(Fault::Io), Change::Truncate(_)) | (Some(Fault::Io | Fault::Full), Change::Allocate(_)) => {
+                return fail(fault);
+            }
             (_, change) => change,
         };
         self.apply(file, change);
@@ -376,6 +380,10 @@ impl StoredFile for Handle {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.state().change(self.1, Change::Write(offset as usize, bytes.to_vec()))
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        if length > self.length()? { self.0.state().change(self.1, Change::Allocate(length as usize)) } else { Ok(()) }
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

@@ -3,9 +3,12 @@
 use super::super::super::Chunk;
 use super::super::super::conformance::{TestDirectory, run};
 use super::super::super::error::{AppendCause, AppendError, OpenError, ReadError};
+use super::super::super::keeper::{BaselinePiece, StateFacts};
+use super::super::super::manifest::{Backend, Manifest};
+use super::super::header::FileKind;
 use super::super::replica::{ReplicaFrame, ReplicaLog, ReplicaOpened};
-use super::super::segment::segment_name;
 use super::medium::{Fault, Medium};
+use super::{FileOptions, OPTIONS, keep_nothing, segment};
 use bytes::Bytes;
 
 /// What a replica makes of its disk: the lines in force, and the progress last found.
@@ -20,7 +23,15 @@ impl State {
     fn take(&mut self, frame: ReplicaFrame<'_>) {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         match frame {
-            ReplicaFrame::Baseline(line) => self.baseline.push(text(line)),
+            ReplicaFrame::Baseline(BaselinePiece::Lines(lines)) => {
+                self.baseline.extend(text(lines).split_inclusive('\n').map(str::to_owned));
+            }
+            ReplicaFrame::Baseline(BaselinePiece::Progress(progress)) => {
+                let text = text(progress);
+                let seq = text.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+                self.progress = Some((seq, text));
+            }
+            ReplicaFrame::Baseline(BaselinePiece::Beside(_)) => panic!("nobody wrote one"),
             ReplicaFrame::Line { seq, line } => self.lines.push((seq, text(line))),
             ReplicaFrame::Progress { seq, text: progress } => self.progress = Some((seq, text(progress))),
         }
@@ -29,7 +40,7 @@ impl State {
 
 fn open(medium: &Medium) -> Result<(ReplicaOpened, State), OpenError> {
     let mut state = State::default();
-    let opened = ReplicaLog::open_on(medium.storage(), "node-b", &mut |frame| {
+    let opened = ReplicaLog::open_on(medium.storage(), OPTIONS, "node-b", &mut |frame| {
         state.take(frame);
         Ok(())
     })?;
@@ -52,14 +63,37 @@ fn append(log: &mut ReplicaLog, state: &mut State, from: u64, count: u64) -> Res
 /// Makes a baseline of `entries` as of `seq` the whole content.
 fn rebase(log: &mut ReplicaLog, seq: u64, entries: u64) -> Option<State> {
     let after = rebased(seq, entries);
-    let mut rebase = log.rebase().ok()?;
-    for line in &after.baseline {
-        rebase.push(ReplicaFrame::Baseline(line.as_bytes())).ok()?;
+    let mut rebase = log.rebase(seq).ok()?;
+    for (is_progress, text) in pieces(&after) {
+        let piece = if is_progress { BaselinePiece::Progress(&text) } else { BaselinePiece::Lines(&text) };
+        rebase.push(piece).ok()?;
     }
-    let (seq, text) = after.progress.as_ref()?;
-    rebase.push(ReplicaFrame::Progress { seq: *seq, text: text.as_bytes() }).ok()?;
-    rebase.finish().ok()?;
+    rebase.finish(facts(seq, entries)).ok()?;
     Some(after)
+}
+
+/// Stores `state`, to which what was appended leads, as a baseline beside it, and lets go of what it covers.
+fn store_baseline(log: &mut ReplicaLog, state: &State) -> Option<()> {
+    let (seq, _) = state.progress.as_ref()?;
+    let mut baseline = log.baseline(*seq).ok()?;
+    for (is_progress, text) in pieces(state) {
+        let piece = if is_progress { BaselinePiece::Progress(&text) } else { BaselinePiece::Lines(&text) };
+        baseline.push(piece).ok()?;
+    }
+    baseline.finish(facts(*seq, 1)).ok()?;
+    log.keeper().trim_now(&keep_nothing(), None).ok()?;
+    Some(())
+}
+
+/// A state's baseline, some lines to a piece, and its progress.
+fn pieces(state: &State) -> Vec<(bool, Vec<u8>)> {
+    let lines = state.baseline.chunks(7).map(|lines| (false, lines.concat().into_bytes()));
+    let progress = state.progress.iter().map(|(_, text)| (true, text.clone().into_bytes()));
+    lines.chain(progress).collect()
+}
+
+fn facts(seq: u64, keys: u64) -> StateFacts {
+    StateFacts { seq, keys, digest: "xxh3:0".into() }
 }
 
 fn rebased(seq: u64, entries: u64) -> State {
@@ -70,12 +104,24 @@ fn rebased(seq: u64, entries: u64) -> State {
     }
 }
 
+/// Files of the log that its manifest does not name.
+fn unnamed(medium: &Medium) -> Vec<String> {
+    let manifest = Manifest::read(&*medium.storage(), Backend::Replica).unwrap().unwrap();
+    let files = manifest.files.unwrap();
+    let segments: Vec<_> = files.segment_numbers().map(segment).collect();
+    let baseline = files.baseline.map(|baseline| FileKind::Baseline.name(baseline.number));
+    let names = medium.storage().names().unwrap().into_iter();
+    let ours = names.filter(|name| name.ends_with(".wal") || name.ends_with(".base"));
+    ours.filter(|name| !segments.contains(name) && baseline.as_ref() != Some(name)).collect()
+}
+
 #[test]
 fn gives_back_what_was_kept_after_a_restart() {
     let directory = TestDirectory::new();
     let mut kept = State::default();
     let mut none = |_: ReplicaFrame<'_>| Err("a new disk is empty".into());
-    let mut log = ReplicaLog::open(directory.path().join("b"), "node-b", &mut none).unwrap().log;
+    let mut log =
+        ReplicaLog::open(directory.path().join("b"), FileOptions::default(), "node-b", &mut none).unwrap().log;
     append(&mut log, &mut kept, 5, 3).unwrap();
     kept = rebase(&mut log, 20, 50_000).unwrap();
     append(&mut log, &mut kept, 31, 3).unwrap();
@@ -83,7 +129,7 @@ fn gives_back_what_was_kept_after_a_restart() {
     drop(log);
     for _ in 0..2 {
         let mut found = State::default();
-        let opened = ReplicaLog::open(directory.path().join("b"), "node-b", &mut |frame| {
+        let opened = ReplicaLog::open(directory.path().join("b"), FileOptions::default(), "node-b", &mut |frame| {
             found.take(frame);
             Ok(())
         });
@@ -91,7 +137,7 @@ fn gives_back_what_was_kept_after_a_restart() {
         assert_eq!(found, kept);
     }
     let files = std::fs::read_dir(directory.path().join("b")).unwrap().count();
-    assert_eq!(files, 3, "the lock, the manifest and one segment");
+    assert_eq!(files, 4, "the lock, the manifest, the baseline and one segment");
 }
 
 #[test]
@@ -100,13 +146,13 @@ fn a_torn_step_is_dropped_as_a_whole() {
     let mut kept = State::default();
     let mut log = open(&medium).unwrap().0.log;
     append(&mut log, &mut kept, 5, 3).unwrap();
-    let from = medium.content(&segment_name(1)).len();
+    let from = medium.content(&segment(1)).len();
     append(&mut log, &mut kept.clone(), 31, 3).unwrap();
     drop(log);
-    let bytes = medium.content(&segment_name(1));
+    let bytes = medium.content(&segment(1));
     for length in from..bytes.len() {
         let copy = medium.copy();
-        copy.set_content(&segment_name(1), &bytes[..length]);
+        copy.set_content(&segment(1), &bytes[..length]);
         let (opened, found) = open(&copy).unwrap();
         assert_eq!(found, kept, "{length}");
         assert_eq!(opened.recovered.is_some(), length > from);
@@ -119,14 +165,19 @@ fn a_damaged_disk_is_refused() {
     let mut log = open(&medium).unwrap().0.log;
     rebase(&mut log, 20, 20).unwrap();
     drop(log);
-    let bytes = medium.content(&segment_name(2));
-    for byte in 0..bytes.len() {
-        let copy = medium.copy();
-        let mut bytes = bytes.clone();
-        bytes[byte] ^= 0x10;
-        copy.set_content(&segment_name(2), &bytes);
-        let error = open(&copy).map(|_| ()).unwrap_err();
-        assert!(matches!(error, OpenError::Damaged { .. }), "{byte}: {error}");
+    let names = medium.storage().names().unwrap();
+    let names: Vec<_> = names.iter().filter(|name| name.contains('.')).collect();
+    assert_eq!(names.len(), 2, "a baseline and a segment");
+    for name in names {
+        let bytes = medium.content(name);
+        for byte in 0..bytes.len() {
+            let copy = medium.copy();
+            let mut bytes = bytes.clone();
+            bytes[byte] ^= 0x10;
+            copy.set_content(name, &bytes);
+            let error = open(&copy).map(|_| ()).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{name} {byte}: {error}");
+        }
     }
 }
 
@@ -156,6 +207,10 @@ fn finds_one_whole_step_whenever_power_is_cut() {
                         done.then_some(())?;
                         durable = states.len() - 1;
                     }
+                    let seq = 100 * round + 51;
+                    states.push(State { progress: states[durable].progress.clone(), ..rebased(seq, 25) });
+                    store_baseline(&mut opened.log, &states[states.len() - 1])?;
+                    durable = states.len() - 1;
                     states.push(rebased(100 * round + 90, 40));
                     rebase(&mut opened.log, 100 * round + 90, 40)?;
                     durable = states.len() - 1;
@@ -167,10 +222,14 @@ fn finds_one_whole_step_whenever_power_is_cut() {
             }
             medium.power_on();
             // The recovery is cut too, at a later effect each time, until it comes to its end.
-            let (mut opened, found) = (1..)
+            let (mut opened, found) = (1..500)
                 .find_map(|effect| {
                     medium.fault(effect, Fault::PowerCut);
-                    let opened = open(&medium).ok();
+                    let opened = open(&medium);
+                    if let Err(error @ OpenError::Damaged { .. }) = &opened {
+                        panic!("cut {cut} seed {seed} effect {effect}: {error}");
+                    }
+                    let opened = opened.ok();
                     if opened.is_none() {
                         medium.power_on();
                     }
@@ -179,8 +238,7 @@ fn finds_one_whole_step_whenever_power_is_cut() {
                 })
                 .expect("the effects of a recovery come to an end");
             assert!(states[durable..].contains(&found), "cut {cut} seed {seed}: {found:?}");
-            let segments = medium.storage().names().unwrap().iter().filter(|name| name.ends_with(".wal")).count();
-            assert_eq!(segments, 1, "a rebase that was cut short leaves nothing behind");
+            assert_eq!(unnamed(&medium), Vec::<String>::new(), "a rebase that was cut short leaves nothing behind");
             let mut found = found;
             append(&mut opened.log, &mut found, 500, 2).unwrap();
             drop(opened);
@@ -248,15 +306,14 @@ fn a_rebase_that_fails_before_its_switch_leaves_the_log_going_on() {
     let (mut opened, mut state) = open(&medium).unwrap();
     let log = &mut opened.log;
     append(log, &mut state, 5, 3).unwrap();
-    let mut unfinished = log.rebase().unwrap();
-    unfinished.push(ReplicaFrame::Baseline(b"{}\n")).unwrap();
-    let error = unfinished.finish().unwrap_err();
-    assert!(matches!(error, AppendError::NotDone(AppendCause::OutOfPlace(_))), "{error}");
+    let mut unfinished = log.rebase(30).unwrap();
+    unfinished.push(BaselinePiece::Lines(b"{}\n")).unwrap();
+    drop(unfinished);
     medium.fault(4, Fault::Full);
     assert_eq!(rebase(log, 30, 20), None);
     medium.heal();
     append(log, &mut state, 35, 3).unwrap();
-    assert!(!medium.storage().names().unwrap().contains(&segment_name(3)));
+    assert!(!medium.storage().names().unwrap().contains(&segment(3)));
     drop(opened);
     assert_eq!(open(&medium).unwrap().1, state);
 }
@@ -269,7 +326,7 @@ fn refuses_lines_out_of_order_and_a_baseline_in_between() {
     for frames in [
         &[ReplicaFrame::Line { seq: 9, line: b"{}\n" }][..],
         &[ReplicaFrame::Line { seq: 12, line: b"{}\n" }, ReplicaFrame::Line { seq: 12, line: b"{}\n" }],
-        &[ReplicaFrame::Baseline(b"{}\n")],
+        &[ReplicaFrame::Baseline(BaselinePiece::Lines(b"{}\n"))],
     ] {
         let error = opened.log.append(frames).unwrap_err();
         assert!(matches!(error, AppendError::NotDone(AppendCause::OutOfPlace(_))), "{error}");

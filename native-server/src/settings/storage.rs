@@ -1,0 +1,99 @@
+//! The settings of what a node keeps on its disk: how the log is written, and what is kept of it.
+
+use super::InvalidSetting;
+use crate::wal::Retention;
+use crate::wal::file::{FileOptions, SyncMode};
+use clap::Args;
+use std::time::Duration;
+
+/// Flags and variables of the log's files.
+#[derive(Args, Clone, Debug)]
+pub struct StorageArgs {
+    /// When a write is durable: group (synced before it is acknowledged) or interval:MS (handed to the system; a power
+    /// cut may take the last MS milliseconds)
+    #[arg(long, env = "HEADWATER_SYNC", value_name = "WHEN", default_value_t = SyncMode::Group)]
+    pub sync: SyncMode,
+
+    /// Bytes after which the log goes on in a new file
+    #[arg(long, env = "HEADWATER_SEGMENT_BYTES", value_name = "N", default_value_t = 64 << 20)]
+    pub segment_bytes: u64,
+
+    /// Bytes of new log after which the state is stored as a whole, so that a start reads no more than that; at least as
+    /// many as the state itself has
+    #[arg(long, env = "HEADWATER_BASELINE_AFTER_BYTES", value_name = "N", default_value_t = 64 << 20)]
+    pub baseline_after_bytes: u64,
+
+    /// Bytes of older log that are kept for nodes which were away
+    #[arg(long, env = "HEADWATER_RETAIN_BYTES", value_name = "N", default_value_t = 256 << 20)]
+    pub retain_bytes: u64,
+
+    /// Age at which older log goes though there is room: 90s, 30m, 24h, 7d
+    #[arg(long, env = "HEADWATER_RETAIN_AGE", value_name = "AGE", default_value = "7d", value_parser = age)]
+    pub retain_age: Duration,
+
+    /// Bytes of log up to which more is kept while a connected node has yet to read it
+    #[arg(long, env = "HEADWATER_RETAIN_BYTES_MAX", value_name = "N", default_value_t = 1 << 30)]
+    pub retain_bytes_max: u64,
+}
+
+/// The same, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// How files are written.
+    pub files: FileOptions,
+    /// What is kept though a stored baseline covers it.
+    pub retention: Retention,
+    /// Bytes of new log after which a baseline is stored.
+    pub baseline_after_bytes: u64,
+}
+
+impl StorageArgs {
+    pub(super) fn check(&self) -> Result<Storage, InvalidSetting> {
+        for (setting, number, least, most) in [
+            ("--segment-bytes", self.segment_bytes, 4 << 10, 1 << 30),
+            ("--baseline-after-bytes", self.baseline_after_bytes, 4 << 10, 1 << 40),
+            ("--retain-bytes", self.retain_bytes, 0, 1 << 50),
+            ("--retain-bytes-max", self.retain_bytes_max, self.retain_bytes, 1 << 50),
+        ] {
+            if !(least..=most).contains(&number) {
+                return Err(InvalidSetting { setting, reason: format!("{number} is not between {least} and {most}") });
+            }
+        }
+        Ok(Storage {
+            files: FileOptions { segment_bytes: self.segment_bytes, sync: self.sync, ..FileOptions::default() },
+            retention: Retention { bytes: self.retain_bytes, age: self.retain_age, bytes_max: self.retain_bytes_max },
+            baseline_after_bytes: self.baseline_after_bytes,
+        })
+    }
+}
+
+/// Reads a time with its unit.
+fn age(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("a whole number and its unit are expected: 90s, 30m, 24h or 7d".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{digits:?} is no whole number, as in 24h"))?;
+    let ms = number.checked_mul(unit_ms).filter(|&ms| ms <= 3_650 * 86_400_000);
+    ms.map(Duration::from_millis).ok_or_else(|| "the limit is 3650d".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_time_with_its_unit() {
+        for (text, seconds) in [("90s", 90), ("30m", 1_800), ("24h", 86_400), ("7d", 604_800), ("0s", 0)] {
+            assert_eq!(age(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "7", "d", "7 d", "-1d", "1.5h", "3651d", "99999999999999999999d", "7w"] {
+            assert!(age(text).is_err(), "{text}");
+        }
+    }
+}

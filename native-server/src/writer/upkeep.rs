@@ -1,0 +1,133 @@
+//! Bounds the log, on a thread beside the writer's: stores the state as a whole once enough was appended, and lets go of
+//! what need not be kept. The writer waits for neither.
+
+use super::LogState;
+use crate::settings::Storage;
+use crate::stored::StatePieces;
+use crate::wal::{Keeper, OpenError};
+use headwater_core::node::Node;
+use headwater_core::store::memory::MemoryStore;
+use headwater_core::store::{SnapshotError, Store};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// How often it looks whether there is something to do.
+const LOOK: Duration = Duration::from_millis(500);
+/// First and longest wait after a failure; doubled with each further one.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The running thread.
+pub(super) struct Upkeep {
+    /// Dropped to end it.
+    running: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Upkeep {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub(super) fn start(
+        node: Arc<Node<MemoryStore>>,
+        state: Arc<LogState>,
+        storage: Storage,
+        runtime: Handle,
+    ) -> io::Result<Self> {
+        let (running, ended) = channel();
+        let work = Work { node, state, storage, runtime, ended };
+        let thread = std::thread::Builder::new().name("log-upkeep".into()).spawn(move || work.run())?;
+        Ok(Self { running, thread })
+    }
+
+    /// Ends it, a baseline in the making given up.
+    pub(super) fn end(self) {
+        drop(self.running);
+        if self.thread.join().is_err() {
+            tracing::error!("the log's upkeep failed: a fault of this program");
+        }
+    }
+}
+
+struct Work {
+    node: Arc<Node<MemoryStore>>,
+    state: Arc<LogState>,
+    storage: Storage,
+    runtime: Handle,
+    ended: Receiver<()>,
+}
+
+/// Why no baseline was stored.
+enum NotStored {
+    Log(OpenError),
+    Snapshot(SnapshotError),
+    /// The node ends.
+    Ended,
+}
+
+impl Work {
+    fn run(self) {
+        let mut wait = LOOK;
+        let mut pause = Duration::ZERO;
+        while self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            wait = LOOK;
+            let Some(keeper) = self.state.keeper() else { continue };
+            let error = match self.look(&*keeper) {
+                Ok(()) => {
+                    pause = Duration::ZERO;
+                    continue;
+                }
+                Err(NotStored::Ended) => return,
+                // Lists and streams have all the snapshots there may be: with the next look.
+                Err(NotStored::Snapshot(SnapshotError::TooMany | SnapshotError::Gone)) => continue,
+                Err(NotStored::Snapshot(SnapshotError::Store(error))) => error.to_string(),
+                Err(NotStored::Log(error)) => error.to_string(),
+            };
+            pause = (pause * 2).clamp(PAUSE.0, PAUSE.1);
+            wait = pause;
+            self.state.upkeep_failed();
+            tracing::error!(error, ?pause, "the log could not be shortened; writing goes on");
+        }
+    }
+
+    fn look(&self, keeper: &dyn Keeper) -> Result<(), NotStored> {
+        let stored_bytes = keeper.usage().baseline.map_or(0, |baseline| baseline.bytes);
+        if self.state.lock_bytes().total() > self.storage.baseline_after_bytes.max(stored_bytes) {
+            self.store(keeper)?;
+        }
+        let children = self.node.children();
+        let wanted_from = children.iter().filter(|child| !child.in_baseline).map(|child| child.sent_seq + 1).min();
+        let freed = self.runtime.block_on(keeper.trim(&self.storage.retention, wanted_from));
+        match freed.map_err(NotStored::Log)? {
+            0 => {}
+            bytes => tracing::info!(bytes, "let go of log that a stored baseline covers"),
+        }
+        Ok(())
+    }
+
+    fn store(&self, keeper: &dyn Keeper) -> Result<(), NotStored> {
+        let started = Instant::now();
+        let counted = self.state.lock_bytes().clone();
+        let snapshot = self.node.store().snapshot().map_err(NotStored::Snapshot)?;
+        let mut pieces = StatePieces::new(Arc::new(snapshot));
+        let facts = pieces.facts();
+        let (seq, keys) = (facts.seq, facts.keys);
+        let mut sink = self.runtime.block_on(keeper.begin(seq)).map_err(NotStored::Log)?;
+        while let Some(piece) = pieces.next_piece().map_err(NotStored::Snapshot)? {
+            if self.ended.try_recv() == Err(TryRecvError::Disconnected) {
+                return Err(NotStored::Ended);
+            }
+            self.runtime.block_on(sink.push(piece.as_baseline())).map_err(NotStored::Log)?;
+        }
+        self.runtime.block_on(sink.finish(facts)).map_err(NotStored::Log)?;
+        self.state.lock_bytes().subtract(&counted);
+        let bytes = keeper.usage().baseline.map_or(0, |baseline| baseline.bytes);
+        let ms = started.elapsed().as_millis() as u64;
+        tracing::info!(seq, keys, bytes, ms, "stored a baseline of the state");
+        Ok(())
+    }
+}
