@@ -42,6 +42,14 @@ pub struct Limits {
 impl Limits {
     /// Largest value that may be configured for [`Limits::value_bytes_max`], 8 MiB.
     pub const VALUE_BYTES_CEILING: usize = 8 * 1024 * 1024;
+
+    /// Longest body in which a batch is asked for: the longest batch, and for each command what its line leaves out of
+    /// the body, guards above all. Never more than a line's own limit, whatever is configured.
+    pub fn batch_body_bytes_max(&self) -> usize {
+        const OP_SLACK_BYTES: usize = 128;
+        let slack = self.batch_commands_max.saturating_mul(OP_SLACK_BYTES);
+        self.batch_bytes_max.saturating_add(slack).min(LINE_BYTES_MAX)
+    }
 }
 
 impl Default for Limits {

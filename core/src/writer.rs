@@ -390,10 +390,11 @@ impl Sequencer {
         let mut keys = HashSet::new();
         let mut ops = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
-            if !keys.insert(entry.key) {
-                return Err(Refusal::InvalidBatch(alloc::format!("the batch names the key {:?} twice", entry.key)));
-            }
             let in_batch = |refusal| Refusal::InBatch { index, refusal: alloc::boxed::Box::new(refusal) };
+            if !keys.insert(entry.key) {
+                let words = alloc::format!("the key {:?} was named before, and a batch names a key once", entry.key);
+                return Err(in_batch(Refusal::InvalidBatch(words)));
+            }
             let version = self.judge(store, collection, entry).map_err(in_batch)?;
             ops.push(Op { key: Cow::Borrowed(entry.key), version, value: entry.value, extra: Cow::Borrowed("") });
         }

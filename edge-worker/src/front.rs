@@ -30,9 +30,13 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     // another route. Any other refusal is the object's, which says where its state is.
     let (is_write, parent_may_answer) = match api::route(&head.method, head.path(), head.query()) {
         Err(error) if error.code == Code::InvalidKey => return refusal(&env, &settings, &request, error).await,
-        Ok(Route::CreateCollection | Route::DropCollection(_) | Route::Set { .. } | Route::Delete { .. }) => {
-            (true, false)
-        }
+        Ok(
+            Route::CreateCollection
+            | Route::DropCollection(_)
+            | Route::Set { .. }
+            | Route::Delete { .. }
+            | Route::Batch(_),
+        ) => (true, false),
         Ok(Route::Read(_)) => (false, true),
         // A node's own health, status and streams are not its parent's.
         Ok(_) | Err(_) => (false, false),

@@ -141,6 +141,11 @@ impl Client {
         self.call(Method::DELETE, &Self::entry_path(collection, key), "").await
     }
 
+    /// Writes several entries, all or none: `ops` as the API takes them, separated by commas.
+    pub async fn batch(&self, collection: &str, ops: &str) -> Reply {
+        self.call(Method::POST, &format!("/v1/collections/{collection}/batch"), format!("{{\"ops\":[{ops}]}}")).await
+    }
+
     /// Writes `key-N` with `{"n":N}` for each number.
     pub async fn fill(&self, collection: &str, numbers: Range<u32>) {
         for number in numbers {

@@ -28,6 +28,7 @@ macro_rules! fault_tests {
             a_silent_connection_is_dropped_and_gone_on_from,
             a_stalled_or_stopped_writer_is_noticed_lived_through_and_gone_on_from,
             a_restored_writer_replaces_what_was_held_of_the_lost_history,
+            a_batch_comes_whole_is_kept_whole_and_missed_whole,
         }
     };
 }
@@ -238,4 +239,49 @@ pub async fn a_restored_writer_replaces_what_was_held_of_the_lost_history<F: Fol
     near.converges(&writer.client()).await;
     let found = found(&mut near).await;
     assert_eq!((near.read("key-12").await.0, found.baselines), (404, 2), "{found:?}");
+}
+
+pub async fn a_batch_comes_whole_is_kept_whole_and_missed_whole<F: Follower>() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (writer, relay, mut near) = behind_relay::<F>(directory.path()).await;
+    let client = writer.client();
+    let ops = r#"{"op":"set","key":"key-1","value":{"n":1.50}},{"op":"delete","key":"key-2"},{"op":"set","key":"new","value":[]}"#;
+    // Through the replica itself, where it has an address.
+    let reply = near.client().unwrap_or_else(|| client.clone()).batch("c", ops).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let versions = r#""results":[{"version":2},{"version":2},{"version":1}]}"#;
+    assert!(reply.text().ends_with(versions), "{}", reply.text());
+    let state = near.converges(&client).await;
+    let seq = reply.json()["seq"].as_u64().expect("a batch has a seq");
+    assert_eq!(reply.header("headwater-position"), Some(&*state.position), "the batch's own");
+    let of_batch = state.collections["c"].1.iter().filter(|entry| entry.contains(&format!("\"seq\":{seq},")));
+    assert_eq!(of_batch.count(), 2, "{state:?}");
+    assert_eq!(near.read("key-2").await.0, 404);
+
+    let refused = client.batch("c", &format!("{ops},{{\"op\":\"delete\",\"key\":\"none\"}}")).await;
+    assert_eq!(refused.status, 404, "{}", refused.text());
+    assert_eq!(near.converges(&client).await, state, "nothing of it came");
+
+    // It is one line: lost, all of it is missing, and fetched again.
+    let mut lost = false;
+    relay.rule(move |line| {
+        let hit = !lost && line.starts_with("{\"type\":\"BATCH\"");
+        lost |= hit;
+        if hit { Fate::Lost } else { Fate::Pass }
+    });
+    let ops = r#"{"op":"delete","key":"new"},{"op":"set","key":"key-2","value":2}"#;
+    assert_eq!(client.batch("c", ops).await.status, 200);
+    write(&client, 3..5).await;
+    near.converges(&client).await;
+    let seen = found(&mut near).await;
+    assert_eq!((seen.gaps, seen.baselines), (1, 1), "{seen:?}");
+
+    near.kill().await;
+    assert_eq!(
+        client.batch("c", r#"{"op":"set","key":"away","value":1},{"op":"delete","key":"key-0"}"#).await.status,
+        200
+    );
+    near.start_again().await;
+    near.converges(&client).await;
+    assert_eq!((near.read("away").await.0, near.read("key-0").await.0), (200, 404));
 }

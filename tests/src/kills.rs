@@ -236,11 +236,14 @@ pub async fn check(writer: &Client, first: &str, state: &State, record: &Record)
     record.check_log("load", &lines);
     let mut entries = std::collections::BTreeMap::new();
     for line in lines.iter().filter(|line| line["collection"] == "load") {
-        let key = || line["key"].as_str().expect("it has a key").to_owned();
-        match line["type"].as_str() {
-            Some("SET") => drop(entries.insert(key(), line["value"].clone())),
-            Some("DELETE") => drop(entries.remove(&key())),
-            _ => {}
+        let ops = line["commands"].as_array().map_or(std::slice::from_ref(line), Vec::as_slice);
+        for op in ops {
+            let key = || op["key"].as_str().expect("it has a key").to_owned();
+            match op["type"].as_str().or(op["op"].as_str()) {
+                Some("SET" | "set") => drop(entries.insert(key(), op["value"].clone())),
+                Some("DELETE" | "delete") => drop(entries.remove(&key())),
+                _ => {}
+            }
         }
     }
     let (_, held) = &state.collections["load"];

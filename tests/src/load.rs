@@ -1,10 +1,12 @@
 //! Clients that write without pause and know exactly what they were promised.
 //!
-//! Every value says which write it was, so what a node holds afterwards can be held against what was acknowledged.
+//! Every value says which write it was, so what a node holds afterwards can be held against what was acknowledged. Some
+//! writes are batches of several keys, which must be in the log whole or not at all.
 
 use crate::client::Client;
 use crate::random::Random;
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +21,10 @@ const AHEAD: u64 = 400;
 /// Longest padding of a value, so that records span disk sectors and chunks of the stream.
 const PAD_BYTES_MAX: u64 = 900;
 
-/// A write that was acknowledged.
+/// Keys in a batch, at most.
+const BATCH_KEYS_MAX: u64 = 5;
+
+/// One change of an entry that was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The key.
@@ -33,10 +38,10 @@ pub struct Acknowledged {
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// By seq.
-    pub acknowledged: BTreeMap<u64, Acknowledged>,
-    /// Numbers of writes that were sent, whatever became of them.
-    pub sent: BTreeSet<u64>,
+    /// By seq; several where a batch was.
+    pub acknowledged: BTreeMap<u64, Vec<Acknowledged>>,
+    /// The numbers of each write that was sent, whatever became of it, by the first: a batch has several.
+    pub sent: BTreeMap<u64, Vec<u64>>,
     /// Writes whose outcome was never told.
     pub unknown: u64,
 }
@@ -129,9 +134,13 @@ impl One {
             if allowed.wait_for(goes_on).await.is_ok_and(|allowed| *allowed == 0) {
                 return;
             }
-            count += 1;
-            let number = self.index + count * 1_000;
-            let known = self.write(number).await;
+            let known = if self.random.below(4) == 0 {
+                count += BATCH_KEYS_MAX;
+                self.write_batch(count).await
+            } else {
+                count += 1;
+                self.write(count).await
+            };
             if !known {
                 lock(&self.record).unknown += 1;
                 // The node is away or about to go: the next attempt says more, but not a thousand times a second.
@@ -140,18 +149,72 @@ impl One {
         }
     }
 
+    /// The number of this client's `count`th value, which no other client uses.
+    fn number(&self, count: u64) -> u64 {
+        self.index + count * 1_000
+    }
+
+    fn value(&mut self, number: u64) -> String {
+        value(number, self.random.below(PAD_BYTES_MAX))
+    }
+
     /// Makes one write; whether its outcome is known.
-    async fn write(&mut self, number: u64) -> bool {
+    async fn write(&mut self, count: u64) -> bool {
         let key = format!("client-{}:{}", self.index, self.random.below(KEYS));
         let deletes = self.random.below(8) == 0;
+        let number = (!deletes).then(|| self.number(count));
         let path = Client::entry_path(&self.collection, &key);
-        let request = if deletes {
-            self.client.request(reqwest::Method::DELETE, &path)
-        } else {
-            lock(&self.record).sent.insert(number);
-            let value = value(number, self.random.below(PAD_BYTES_MAX));
-            self.client.request(reqwest::Method::POST, &path).body(format!("{{\"value\":{value}}}"))
+        let request = match number {
+            None => self.client.request(Method::DELETE, &path),
+            Some(number) => {
+                lock(&self.record).sent.insert(number, vec![number]);
+                let value = self.value(number);
+                self.client.request(Method::POST, &path).body(format!("{{\"value\":{value}}}"))
+            }
         };
+        self.send(request, deletes, vec![(key, number)], |answer| vec![answer["version"].clone()]).await
+    }
+
+    /// Makes one write of several keys, with values up to that of `last`; whether its outcome is known.
+    async fn write_batch(&mut self, last: u64) -> bool {
+        let (first_key, size) = (self.random.below(KEYS), 2 + self.random.below(BATCH_KEYS_MAX - 1));
+        let mut deletes = false;
+        let mut changes = Vec::new();
+        let mut ops = Vec::new();
+        for at in 0..size {
+            let key = format!("client-{}:{}", self.index, (first_key + at) % KEYS);
+            // The first is a value, by which the batch is known.
+            if at > 0 && self.random.below(12) == 0 {
+                deletes = true;
+                ops.push(json!({"op": "delete", "key": key}).to_string());
+                changes.push((key, None));
+            } else {
+                let number = self.number(last - at);
+                let value = self.value(number);
+                ops.push(format!("{{\"op\":\"set\",\"key\":\"{key}\",\"value\":{value}}}"));
+                changes.push((key, Some(number)));
+            }
+        }
+        let numbers: Vec<u64> = changes.iter().filter_map(|(_, number)| *number).collect();
+        lock(&self.record).sent.insert(numbers[0], numbers);
+        let path = format!("/v1/collections/{}/batch", self.collection);
+        let request = self.client.request(Method::POST, &path).body(format!("{{\"ops\":[{}]}}", ops.join(",")));
+        let versions = |answer: &Value| {
+            let results = answer["results"].as_array().expect("a batch has results");
+            results.iter().map(|result| result["version"].clone()).collect()
+        };
+        self.send(request, deletes, changes, versions).await
+    }
+
+    /// Sends a write of `changes`, keys with the numbers of their values, and takes down what was promised; whether its
+    /// outcome is known.
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        deletes: bool,
+        changes: Vec<(String, Option<u64>)>,
+        versions: impl FnOnce(&Value) -> Vec<Value>,
+    ) -> bool {
         let Ok(reply) = self.client.send(request).await else { return false };
         match reply.status {
             200 => {}
@@ -161,10 +224,15 @@ impl One {
         }
         let answer = reply.json();
         let seq = answer["seq"].as_u64().expect("an acknowledgement has a seq");
-        let version = answer["version"].as_u64().expect("an acknowledgement has a version");
-        let acknowledged = Acknowledged { key, number: (!deletes).then_some(number), version };
-        let before = lock(&self.record).acknowledged.insert(seq, acknowledged.clone());
-        assert_eq!(before, None, "seq {seq} was acknowledged twice, now for {acknowledged:?}");
+        let versions = versions(&answer);
+        assert_eq!(versions.len(), changes.len(), "{answer}");
+        let promised = |((key, number), version): ((String, Option<u64>), Value)| {
+            let version = version.as_u64().expect("an acknowledgement has a version");
+            Acknowledged { key, number, version }
+        };
+        let promised: Vec<_> = changes.into_iter().zip(versions).map(promised).collect();
+        let before = lock(&self.record).acknowledged.insert(seq, promised);
+        assert_eq!(before, None, "seq {seq} was acknowledged twice, now with {answer}");
         self.done.fetch_add(1, Ordering::Relaxed);
         true
     }
@@ -185,10 +253,28 @@ pub fn number_of(value: &Value) -> u64 {
     number
 }
 
+/// The changes of entries in a line of the log, in order: what a client was promised if the line is its write.
+fn changes(line: &Value) -> Vec<Acknowledged> {
+    let change = |op: &Value, sets: bool| Acknowledged {
+        key: op["key"].as_str().expect("a change has a key").to_owned(),
+        number: sets.then(|| number_of(&op["value"])),
+        version: op["version"].as_u64().expect("a change has a version"),
+    };
+    match line["type"].as_str() {
+        Some("SET") => vec![change(line, true)],
+        Some("DELETE") => vec![change(line, false)],
+        Some("BATCH") => {
+            let ops = line["commands"].as_array().expect("a batch has commands");
+            ops.iter().map(|op| change(op, op["op"] == "set")).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 impl Record {
     /// Checks `lines`, every command of the log from its first on, against what was promised: each acknowledged write is
-    /// there at its seq, nothing is there that was not sent, numbers follow one another. The load must have been the
-    /// only one on `collection`.
+    /// there at its seq, nothing is there that was not sent, batches are there whole, numbers follow one another. The
+    /// load must have been the only one on `collection`.
     pub fn check_log(&self, collection: &str, lines: &[Value]) {
         let mut found = BTreeSet::new();
         let mut by_seq = BTreeMap::new();
@@ -197,19 +283,16 @@ impl Record {
             assert_eq!(seq(&pair[1]), seq(&pair[0]) + 1, "the log's numbers follow one another");
         }
         for line in lines.iter().filter(|line| line["collection"] == collection) {
-            if line["type"] == "SET" {
-                let number = number_of(&line["value"]);
-                assert!(self.sent.contains(&number), "nobody sent {line}");
-                assert!(found.insert(number), "a write is in the log twice: {line}");
+            let changes = changes(line);
+            let numbers: Vec<u64> = changes.iter().filter_map(|change| change.number).collect();
+            if let Some(first) = numbers.first() {
+                assert_eq!(self.sent.get(first), Some(&numbers), "nobody sent this, or more: {line}");
+                assert!(found.insert(*first), "a write is in the log twice: {line}");
             }
-            by_seq.insert(line["seq"].as_u64().expect("checked above"), line);
+            by_seq.insert(line["seq"].as_u64().expect("checked above"), changes);
         }
-        for (seq, acknowledged) in &self.acknowledged {
-            let Some(line) = by_seq.get(seq) else { panic!("acknowledged and lost: {seq} {acknowledged:?}") };
-            let number = (line["type"] == "SET").then(|| number_of(&line["value"]));
-            let told = (line["key"].as_str(), number, line["version"].as_u64());
-            let promised = (Some(&*acknowledged.key), acknowledged.number, Some(acknowledged.version));
-            assert_eq!(told, promised, "at seq {seq}");
+        for (seq, promised) in &self.acknowledged {
+            assert_eq!(by_seq.get(seq), Some(promised), "acknowledged at seq {seq}, and lost or another");
         }
     }
 }

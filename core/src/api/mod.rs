@@ -24,7 +24,7 @@ pub use error::{ApiError, Code};
 pub use forward::{ANSWER_HEADERS, REQUEST_HEADERS, retry_after_ms, via};
 pub use metrics::{Count, Counts, DiskFacts, MetricsFacts, metrics};
 pub use read::{Answered, collections, entry, health, list, read, readiness};
-pub use request::{EntryBody, collection_name, entry_body};
+pub use request::{BatchOp, EntryBody, batch_body, collection_name, entry_body};
 pub use route::{ListQuery, Read, Route, encode, route};
 pub use status::{BaselineStatus, ParentStatus, StatusFacts, StorageStatus, status};
 pub use time::rfc3339;

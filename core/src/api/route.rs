@@ -39,6 +39,8 @@ pub enum Route<'a> {
         /// The key.
         key: Cow<'a, str>,
     },
+    /// `POST /v1/collections/{collection}/batch`.
+    Batch(Cow<'a, str>),
     /// `POST /v1/replicate`.
     Replicate,
     /// `GET` of any other path: a file of the console, if there is one of this name.
@@ -83,6 +85,7 @@ impl Route<'_> {
             Self::DropCollection(collection) => Route::DropCollection(owned(collection)),
             Self::Set { collection, key } => Route::Set { collection: owned(collection), key: owned(key) },
             Self::Delete { collection, key } => Route::Delete { collection: owned(collection), key: owned(key) },
+            Self::Batch(collection) => Route::Batch(owned(collection)),
             Self::Replicate => Route::Replicate,
             Self::File(path) => Route::File(owned(path)),
         }
@@ -156,6 +159,7 @@ fn route_by_segments<'a>(method: &str, path: &'a str, query: Option<&'a str>) ->
             _ => Err(not_allowed("GET, POST")),
         },
         ["v1", "collections", _] => only("DELETE", Route::DropCollection(segments[2].clone())),
+        ["v1", "collections", _, "batch"] => only("POST", Route::Batch(segments[2].clone())),
         ["v1", "collections", _, "keys"] => {
             let query = list_query(query)?;
             only("GET", Route::Read(Read::List { collection: segments[2].clone(), query }))
@@ -396,6 +400,7 @@ mod tests {
             ("GET", "/v1/collections/c", "DELETE"),
             ("PUT", "/v1/collections", "GET, POST"),
             ("GET", "/v1/replicate", "POST"),
+            ("PUT", "/v1/collections/c/batch", "POST"),
             ("POST", "/healthz", "GET"),
         ] {
             assert_eq!(route(method, path, None).unwrap_err().allow, Some(allow));
@@ -403,6 +408,7 @@ mod tests {
         assert_eq!(route("GET", "/v1/nothing", None).unwrap_err().code, Code::NotFound);
         assert_eq!(route("GET", "/app.js", None), Ok(Route::File("/app.js".into())));
         assert_eq!(route("HEAD", "/healthz", None), Ok(Route::Health));
+        assert_eq!(route("POST", "/v1/collections/c%3Ad/batch", None), Ok(Route::Batch("c:d".into())));
     }
 
     #[test]

@@ -17,7 +17,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use worker::{Request, Response, Result};
 
-/// Longest body taken in: the longest value that may be configured, with room for its guards.
+/// Longest body taken in: the longest value that may be configured, with room for its guards, or a batch as long as a
+/// writer takes unless it is set up otherwise.
 const BODY_BYTES_MAX: usize = 9 << 20;
 
 /// Reads that wait for a position at one time.
@@ -142,7 +143,7 @@ impl Object {
                     return self.forward(caller.head, request).await;
                 }
             },
-            Route::CreateCollection | Route::Set { .. } | Route::Delete { .. } => {
+            Route::CreateCollection | Route::Set { .. } | Route::Delete { .. } | Route::Batch(_) => {
                 self.grant_with(caller, &[Role::Write])?;
                 self.counts.writes_forwarded_total.one();
                 return self.forward(caller.head, request).await;

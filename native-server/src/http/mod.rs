@@ -100,6 +100,7 @@ async fn answer(server: Arc<Server>, found: Route<'static>, parts: Parts, body: 
         Route::Delete { collection, key } => {
             Box::pin(writes::entry(&server, collection, key, false, parts, body)).await
         }
+        Route::Batch(collection) => Box::pin(writes::batch(&server, collection, parts, body)).await,
         Route::Replicate => replicate::stream(&server, &parts, body).await,
     };
     outcome.unwrap_or_else(|error: ApiError| reply::error(&server, error))

@@ -3,17 +3,17 @@
 use super::{body, guard};
 use crate::replica::forward;
 use crate::server::{Server, Work};
-use crate::writer::{RequestAction, WriteRequest, Written};
+use crate::writer::{BatchEntry, RequestAction, WriteRequest, Written};
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{Answer, ApiError, Code, collection_name, entry_body, parse_tags};
+use headwater_core::api::{Answer, ApiError, BatchOp, Code, batch_body, collection_name, entry_body, parse_tags};
 use headwater_core::credentials::Role;
 use headwater_core::json::write_string;
-use headwater_core::limits::Limits;
+use headwater_core::limits::{LINE_BYTES_MAX, Limits};
 use headwater_core::name;
 use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::writer::{Accepted, Guard, Refusal, Tags};
@@ -74,6 +74,43 @@ pub(super) async fn entry(
         Accepted::Written { seq, versions } => {
             let version = versions.first().copied().unwrap_or(0);
             format!("{{\"ok\":true,\"seq\":{seq},\"version\":{version}}}").into()
+        }
+        Accepted::Unchanged => "{\"ok\":true}".into(),
+    })
+    .await
+}
+
+/// `POST /v1/collections/{collection}/batch`.
+pub(super) async fn batch(
+    server: &Server,
+    collection: Cow<'_, str>,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
+    guard::grant_with(server, &parts.headers, &[Role::Write])?;
+    for name in [IF_MATCH, IF_NONE_MATCH] {
+        if parts.headers.contains_key(&name) {
+            let words = format!("{name} is of one entry: give each op of the batch its \"ifMatch\" or \"ifAbsent\"");
+            return Err(ApiError::new(Code::InvalidRequest, words));
+        }
+    }
+    let batch_bytes_max = match &server.work {
+        Work::Writer { .. } => server.settings.limits.batch_body_bytes_max(),
+        // Its writer decides.
+        Work::Replica(_) => LINE_BYTES_MAX,
+    };
+    let body = body::read(&parts.headers, body, batch_bytes_max + BODY_SLACK_BYTES).await?;
+    let owned = |BatchOp { key, value, guard }: BatchOp<'_>| BatchEntry {
+        key: key.into_owned(),
+        value: value.map(Cow::into_owned),
+        guard,
+    };
+    let entries = batch_body(&body)?.into_iter().map(owned).collect();
+    let request = WriteRequest { collection: collection.into_owned(), action: RequestAction::Batch(entries) };
+    write(server, &parts, body, request, |written| match &written.accepted {
+        Accepted::Written { seq, versions } => {
+            let results: Vec<_> = versions.iter().map(|version| format!("{{\"version\":{version}}}")).collect();
+            format!("{{\"ok\":true,\"seq\":{seq},\"results\":[{}]}}", results.join(",")).into()
         }
         Accepted::Unchanged => "{\"ok\":true}".into(),
     })

@@ -13,7 +13,7 @@ mod tests;
 mod upkeep;
 
 pub(crate) use begin::{WriterSettings, open};
-pub(crate) use queue::{RequestAction, WriteRequest, Writes, Written};
+pub(crate) use queue::{BatchEntry, RequestAction, WriteRequest, Writes, Written};
 
 use crate::bell::Bell;
 use crate::clock::wall_ms;

@@ -25,6 +25,17 @@ pub(crate) enum RequestAction {
     Drop,
     /// Write (or, without a value, delete) an entry.
     Entry { key: String, value: Option<String>, guard: Guard },
+    /// Write and delete several, all or none.
+    Batch(Vec<BatchEntry>),
+}
+
+/// One entry of a waiting batch.
+#[derive(Debug)]
+pub(crate) struct BatchEntry {
+    pub(crate) key: String,
+    /// `None` to delete it.
+    pub(crate) value: Option<String>,
+    pub(crate) guard: Guard,
 }
 
 impl WriteRequest {
@@ -36,6 +47,14 @@ impl WriteRequest {
             RequestAction::Entry { key, value, guard } => {
                 WriteAction::Entry(EntryWrite { key, value: value.as_deref(), guard: guard.clone() })
             }
+            RequestAction::Batch(entries) => {
+                let entries = entries.iter().map(|BatchEntry { key, value, guard }| EntryWrite {
+                    key,
+                    value: value.as_deref(),
+                    guard: guard.clone(),
+                });
+                WriteAction::Batch(entries.collect())
+            }
         };
         Write { collection: &self.collection, action, system: false }
     }
@@ -44,6 +63,11 @@ impl WriteRequest {
         let action = match &self.action {
             RequestAction::Create | RequestAction::Drop => 0,
             RequestAction::Entry { key, value, .. } => key.len() + value.as_ref().map_or(0, String::len),
+            RequestAction::Batch(entries) => {
+                let bytes = |entry: &BatchEntry| entry.key.len() + entry.value.as_ref().map_or(0, String::len);
+                // An entry takes room even where its texts are short.
+                entries.iter().map(|entry| size_of::<BatchEntry>() + bytes(entry)).sum()
+            }
         };
         self.collection.len() + action
     }

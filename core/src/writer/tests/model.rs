@@ -151,7 +151,7 @@ impl Run {
         let mut expected = if entries.is_empty() { Err(("invalid batch", None)) } else { Ok(()) };
         for (index, entry) in entries.iter().enumerate() {
             if !keys.insert(entry.key) {
-                expected = Err(("invalid batch", None));
+                expected = Err(("invalid batch", Some(index)));
                 break;
             }
             match judged(entry, held.get(entry.key)) {

@@ -111,6 +111,7 @@ async fn bodies_over_their_limit_are_not_read() {
     for (method, target) in [
         ("PUT", "/v1/collections/flags/entry?key=a"),
         ("POST", "/v1/collections"),
+        ("POST", "/v1/collections/flags/batch"),
         ("POST", "/v1/replicate"),
         ("DELETE", "/v1/collections/flags/entry?key=a"),
         ("DELETE", "/v1/collections/flags"),

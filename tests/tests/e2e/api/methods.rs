@@ -23,7 +23,7 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OP
 async fn other_methods_are_refused_with_those_the_path_takes() {
     let writer = Writer::start().await;
     let before = writer.client.position().await;
-    let paths = PATHS.into_iter().chain([("/v1/replicate", "POST")]);
+    let paths = PATHS.into_iter().chain([("/v1/replicate", "POST"), ("/v1/collections/flags/batch", "POST")]);
     for (path, allow) in paths {
         for method in METHODS {
             let taken = allow.split(", ").any(|taken| taken == method || (method, taken) == ("HEAD", "GET"));
@@ -54,6 +54,7 @@ async fn paths_that_are_not_there_are_not_found() {
         "/v1/status/more",
         "/v1/collections/flags/nothing",
         "/v1/collections/flags/entry/more",
+        "/v1/collections/flags/batch/more",
         "/V1/STATUS",
         "/metrics/more",
     ] {

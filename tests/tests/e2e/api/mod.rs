@@ -3,6 +3,7 @@
 //! What a refusal must look like is written once, here; each file asserts one part of the API. Durability and faults of
 //! the log are not tested here, nor what a stream's lines do to a replica.
 
+mod batches;
 mod codes;
 mod collections;
 mod credentials;

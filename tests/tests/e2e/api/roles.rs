@@ -69,6 +69,7 @@ async fn a_pair_does_what_its_roles_allow_and_no_more() {
             ("GET", "/v1/metrics", "", has(Role::Admin) || has(Role::Node)),
             ("PUT", &entry, "{\"value\":2}", has(Role::Write)),
             ("DELETE", &entry, "", has(Role::Write)),
+            ("POST", "/v1/collections/c/batch", r#"{"ops":[]}"#, has(Role::Write)),
             ("POST", "/v1/collections", "{\"name\":\"d\"}", has(Role::Write)),
             ("DELETE", "/v1/collections/c", "", has(Role::Admin)),
         ] {
