@@ -34,8 +34,20 @@ pub(crate) enum Place {
 impl Server {
     /// Starts a writer with its state and output below `directory`. It is asked with the pair that its first start made.
     pub(crate) async fn writer(settings: &Settings, place: Place, directory: &Path) -> anyhow::Result<Self> {
-        let words = serve(settings, directory)?;
-        let pair = Pair { apikey: String::new(), secret: String::new() };
+        Self::writer_with(settings, place, directory, &[], None).await
+    }
+
+    /// [`Server::writer`] with further `options`. `pair` is the one that its first start made, if this is not the first.
+    pub(crate) async fn writer_with(
+        settings: &Settings,
+        place: Place,
+        directory: &Path,
+        options: &[&str],
+        pair: Option<Pair>,
+    ) -> anyhow::Result<Self> {
+        let mut words = serve(settings, directory)?;
+        words.extend(options.iter().map(OsString::from));
+        let pair = pair.unwrap_or_else(|| Pair { apikey: String::new(), secret: String::new() });
         Self::start(settings, place, "writer", words, &[], pair, directory).await
     }
 

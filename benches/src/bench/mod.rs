@@ -2,9 +2,12 @@
 
 mod apply;
 mod fanout;
+mod filled;
 mod get;
 mod log;
+mod restart;
 mod set;
+mod trim;
 mod visible;
 
 use crate::http::{Connection, Endpoint};
@@ -30,11 +33,24 @@ pub(crate) enum Name {
     Apply,
     /// The log alone beside the medium
     Log,
+    /// A start of a writer with a million keys
+    Restart,
+    /// Writes while baselines are stored and the log is trimmed
+    Trim,
 }
 
 impl Name {
     /// All, in the order of the report.
-    pub(crate) const ALL: [Self; 6] = [Self::Get, Self::Set, Self::Visible, Self::Fanout, Self::Apply, Self::Log];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Get,
+        Self::Set,
+        Self::Visible,
+        Self::Fanout,
+        Self::Apply,
+        Self::Log,
+        Self::Restart,
+        Self::Trim,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -44,6 +60,8 @@ impl Name {
             Self::Fanout => "fanout",
             Self::Apply => "apply",
             Self::Log => "log",
+            Self::Restart => "restart",
+            Self::Trim => "trim",
         }
     }
 
@@ -56,6 +74,8 @@ impl Name {
             Self::Fanout => "Streams with every line delivered",
             Self::Apply => "A replica's work on a line, in one thread",
             Self::Log => "The file log alone, records per second",
+            Self::Restart => "A writer's start with a million keys of 100 bytes",
+            Self::Trim => "Durable SETs while baselines are stored and the log is trimmed",
         }
     }
 
@@ -75,6 +95,8 @@ impl Name {
             Self::Fanout => fanout::measure(settings, &mut report).await?,
             Self::Apply => apply::measure(settings, &mut report).await?,
             Self::Log => log::measure(settings, &mut report).await?,
+            Self::Restart => restart::measure(settings, &mut report).await?,
+            Self::Trim => trim::measure(settings, &mut report).await?,
         }
         Ok(report)
     }

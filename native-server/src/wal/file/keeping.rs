@@ -11,12 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(super) struct Keeping {
     storage: Arc<dyn Storage>,
+    /// Locked while it is written, which a slow medium may draw out.
     manifest: Mutex<Manifest>,
+    /// The files as last written, for those who must not wait.
+    shown: Mutex<Files>,
 }
 
 impl Keeping {
     pub(super) fn new(storage: Arc<dyn Storage>, manifest: Manifest) -> Self {
-        Self { storage, manifest: Mutex::new(manifest) }
+        let shown = Mutex::new(files_of(&manifest).clone());
+        Self { storage, manifest: Mutex::new(manifest), shown }
     }
 
     pub(super) fn storage(&self) -> &Arc<dyn Storage> {
@@ -29,9 +33,15 @@ impl Keeping {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The files as they are now.
+    /// The files as they are named. Never waits for the medium.
     pub(super) fn files(&self) -> Files {
-        files_of(&self.lock()).clone()
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over a manifest that was written.
+    pub(super) fn assign(&self, held: &mut Manifest, written: Manifest) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone_from(files_of(&written));
+        *held = written;
     }
 
     /// Takes a number for a new file. See [`Manifest::take_number`].
@@ -52,7 +62,7 @@ impl Keeping {
         let mut changed = manifest.clone();
         let result = change(changed.files.as_mut().expect("an open log has files"));
         changed.write(&*self.storage)?;
-        *manifest = changed;
+        self.assign(&mut manifest, changed);
         Ok(result)
     }
 
@@ -60,7 +70,7 @@ impl Keeping {
     pub(super) fn replace(&self, manifest: Manifest) -> Result<(), OpenError> {
         let mut held = self.lock();
         manifest.write(&*self.storage)?;
-        *held = manifest;
+        self.assign(&mut held, manifest);
         Ok(())
     }
 

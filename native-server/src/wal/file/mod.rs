@@ -177,7 +177,7 @@ impl FileWal {
             manifest.opening.checked_add(1).ok_or_else(|| contradiction("the log was opened too many times"))?;
         manifest.files = Some(files);
         manifest.write(storage)?;
-        held.clone_from(&manifest);
+        keeping.assign(&mut held, manifest.clone());
         drop(held);
         if is_first {
             keeping.remove_unnamed()?;
