@@ -20,7 +20,7 @@
 //! and says up to where everything is durable. After an end that was not orderly what is not known to be durable is copied
 //! to a new segment.
 //!
-//! Forms: [`frame`] (what files are made of), [`header`] (how they begin), [`super::manifest`].
+//! Forms: `frame` (what files are made of), `header` (how they begin), [`super::manifest`].
 
 mod baseline;
 mod frame;
