@@ -41,16 +41,8 @@ pub(crate) enum Name {
 
 impl Name {
     /// All, in the order of the report.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Get,
-        Self::Set,
-        Self::Visible,
-        Self::Fanout,
-        Self::Apply,
-        Self::Log,
-        Self::Restart,
-        Self::Trim,
-    ];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Get, Self::Set, Self::Visible, Self::Fanout, Self::Apply, Self::Log, Self::Restart, Self::Trim];
 
     fn as_str(self) -> &'static str {
         match self {

@@ -84,7 +84,9 @@ impl Work {
                 Err(NotStored::Ended) => return,
                 // Lists and streams have all the snapshots there may be: with the next look.
                 Err(NotStored::Snapshot(SnapshotError::TooMany)) => continue,
-                Err(NotStored::Snapshot(SnapshotError::Gone)) => "the state changed more than a snapshot may hold".into(),
+                Err(NotStored::Snapshot(SnapshotError::Gone)) => {
+                    "the state changed more than a snapshot may hold".into()
+                }
                 Err(NotStored::Snapshot(SnapshotError::Store(error))) => error.to_string(),
                 Err(NotStored::Log(error)) => error.to_string(),
             };
