@@ -37,6 +37,7 @@ pub mod name;
 pub mod node;
 pub mod position;
 pub mod record;
+pub mod repeats;
 pub mod replica;
 pub mod scope;
 pub mod store;

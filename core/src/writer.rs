@@ -139,6 +139,8 @@ pub enum Refusal {
         /// Why.
         refusal: alloc::boxed::Box<Self>,
     },
+    /// Another request was written under the same `Idempotency-Key` ([`crate::repeats`]).
+    KeyTaken,
     /// The log's numbers are used up.
     Exhausted,
     /// The store failed.
@@ -170,6 +172,9 @@ impl fmt::Display for Refusal {
             Self::Precondition(None) => f.write_str("the condition does not hold: the entry does not exist"),
             Self::InvalidBatch(why) => f.write_str(why),
             Self::InBatch { index, refusal } => write!(f, "command {index} of the batch: {refusal}"),
+            Self::KeyTaken => {
+                f.write_str("this Idempotency-Key came with another request before: give each write a key of its own")
+            }
             Self::Exhausted => write!(f, "the log's numbers are used up at {INTEGER_MAX}"),
             Self::Store(error) => error.fmt(f),
         }
@@ -241,6 +246,11 @@ impl Sequencer {
     /// The position of the last line written.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The timestamp of the last line written, Unix ms.
+    pub fn timestamp(&self) -> u64 {
+        self.timestamp
     }
 
     /// Begins a new epoch: the first line of an opening of the log. The line, with its newline, goes to `out`.

@@ -183,7 +183,7 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
     };
     // A writer's state is complete once its log is replayed, and nobody sees it before.
     let store = empty_store(Progress { complete: true, ..Progress::new(Scope::Everything) });
-    let state = Arc::new(LogState::default());
+    let state = Arc::new(LogState::new(settings.repeats));
     let options = OpenOptions {
         cluster: None,
         new_cluster: *new_cluster,

@@ -5,6 +5,7 @@
 
 use crate::client::DEV;
 use crate::http::{Answer, Request};
+use headwater_core::api::{HEADER_VIA, REQUEST_HEADERS};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt;
@@ -148,7 +149,7 @@ impl Shared {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS cannot fail");
         let method = request.method.parse().expect("the child's method is one");
         let mut asked = http.request(method, format!("{}{}", self.parent, request.target)).body(request.body.clone());
-        for name in ["apikey", "secret", "content-type", "accept", "if-match", "if-none-match", "headwater-via"] {
+        for name in REQUEST_HEADERS.into_iter().chain([HEADER_VIA]) {
             if let Some(value) = request.header(name) {
                 asked = asked.header(name, value);
             }

@@ -59,6 +59,8 @@ codes! {
     TooLarge = 413 "too_large",
     /// This node does not hold what was asked for, or is not called by this name.
     Misdirected = 421 "misdirected",
+    /// The `Idempotency-Key` came with another request before.
+    IdempotencyMismatch = 422 "idempotency_mismatch",
     /// A fault of this node's own.
     InternalError = 500 "internal_error",
     /// The parent could not be reached; nothing was sent to it.
@@ -155,6 +157,7 @@ impl From<Refusal> for ApiError {
             Refusal::NotFound(_) => Code::NotFound,
             Refusal::Precondition(_) => Code::PreconditionFailed,
             Refusal::InvalidBatch(_) => Code::InvalidJson,
+            Refusal::KeyTaken => Code::IdempotencyMismatch,
             Refusal::InBatch { .. } | Refusal::Exhausted | Refusal::Store(_) => Code::InternalError,
         };
         let mut error = match refusal {

@@ -5,7 +5,9 @@
 //! may assert, and what is said of one connection alone (RFC 9110, section 7.6.1).
 
 use super::error::{ApiError, Code};
-use super::{HEADER_LAG, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_VIA, HEADER_WAIT, HOPS_MAX};
+use super::{
+    HEADER_IDEMPOTENCY_KEY, HEADER_LAG, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_VIA, HEADER_WAIT, HOPS_MAX,
+};
 use crate::id::Id;
 use alloc::format;
 use alloc::string::String;
@@ -17,7 +19,7 @@ pub const REQUEST_HEADERS: [&str; 10] = [
     "apikey",
     "authorization",
     "content-type",
-    "idempotency-key",
+    HEADER_IDEMPOTENCY_KEY,
     "if-match",
     "if-none-match",
     "secret",

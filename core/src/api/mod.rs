@@ -9,6 +9,7 @@ mod forward;
 pub mod host;
 mod metrics;
 mod read;
+mod repeat;
 mod request;
 mod route;
 mod status;
@@ -24,6 +25,7 @@ pub use error::{ApiError, Code};
 pub use forward::{ANSWER_HEADERS, REQUEST_HEADERS, retry_after_ms, via};
 pub use metrics::{Count, Counts, DiskFacts, MetricsFacts, metrics};
 pub use read::{Answered, collections, entry, health, list, read, readiness};
+pub use repeat::{IDEMPOTENCY_KEY_BYTES_MAX, idempotency_key};
 pub use request::{BatchOp, EntryBody, batch_body, collection_name, entry_body};
 pub use route::{ListQuery, Read, Route, encode, route};
 pub use status::{BaselineStatus, ParentStatus, StatusFacts, StorageStatus, status};
@@ -38,6 +40,8 @@ pub const HEADER_LAG: &str = "headwater-lag-ms";
 pub const HEADER_MIN_POSITION: &str = "headwater-min-position";
 /// Header: how long a read may wait for it, in ms.
 pub const HEADER_WAIT: &str = "headwater-wait-ms";
+/// Header: by which a write that is sent again is known.
+pub const HEADER_IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header: instances a forwarded request came through, separated by commas.
 pub const HEADER_VIA: &str = "headwater-via";
 

@@ -3,18 +3,23 @@
 use super::{body, guard};
 use crate::replica::forward;
 use crate::server::{Server, Work};
-use crate::writer::{BatchEntry, RequestAction, WriteRequest, Written};
+use crate::writer::{BatchEntry, Origin, RequestAction, WriteRequest, Written};
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{Answer, ApiError, BatchOp, Code, batch_body, collection_name, entry_body, parse_tags};
-use headwater_core::credentials::Role;
+use headwater_core::api::{
+    Answer, ApiError, BatchOp, Code, HEADER_IDEMPOTENCY_KEY, batch_body, collection_name, entry_body, idempotency_key,
+    parse_tags,
+};
+use headwater_core::credentials::{Grant, Role};
 use headwater_core::json::write_string;
 use headwater_core::limits::{LINE_BYTES_MAX, Limits};
 use headwater_core::name;
+use headwater_core::repeats::Mark;
 use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::writer::{Accepted, Guard, Refusal, Tags};
 use std::borrow::Cow;
@@ -24,10 +29,11 @@ const BODY_SLACK_BYTES: usize = 64 << 10;
 
 /// `POST /v1/collections`.
 pub(super) async fn create(server: &Server, parts: Parts, body: Body) -> Result<Response, ApiError> {
-    guard::grant_with(server, &parts.headers, &[Role::Write])?;
+    let grant = guard::grant_with(server, &parts.headers, &[Role::Write])?;
     let body = body::read(&parts.headers, body, BODY_SLACK_BYTES).await?;
     let collection = collection_name(&body)?;
-    let request = WriteRequest { collection: collection.clone(), action: RequestAction::Create };
+    let origin = origin(&grant, &parts, &body)?;
+    let request = WriteRequest { collection: collection.clone(), action: RequestAction::Create, origin };
     write(server, &parts, body, request, |_| about(&collection)).await
 }
 
@@ -38,9 +44,10 @@ pub(super) async fn drop_collection(
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    guard::grant_with(server, &parts.headers, &[Role::Admin])?;
+    let grant = guard::grant_with(server, &parts.headers, &[Role::Admin])?;
     let body = body::read(&parts.headers, body, BODY_SLACK_BYTES).await?;
-    let request = WriteRequest { collection: collection.clone().into_owned(), action: RequestAction::Drop };
+    let origin = origin(&grant, &parts, &body)?;
+    let request = WriteRequest { collection: collection.clone().into_owned(), action: RequestAction::Drop, origin };
     write(server, &parts, body, request, |_| about(&collection)).await
 }
 
@@ -53,7 +60,7 @@ pub(super) async fn entry(
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    guard::grant_with(server, &parts.headers, &[Role::Write])?;
+    let grant = guard::grant_with(server, &parts.headers, &[Role::Write])?;
     let value_bytes_max = match &server.work {
         Work::Writer { .. } => server.settings.limits.value_bytes_max,
         // Its writer decides.
@@ -69,7 +76,8 @@ pub(super) async fn entry(
         None
     };
     let action = RequestAction::Entry { key: key.into_owned(), value, guard: conditions };
-    let request = WriteRequest { collection: collection.into_owned(), action };
+    let origin = origin(&grant, &parts, &body)?;
+    let request = WriteRequest { collection: collection.into_owned(), action, origin };
     write(server, &parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let version = versions.first().copied().unwrap_or(0);
@@ -87,7 +95,7 @@ pub(super) async fn batch(
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    guard::grant_with(server, &parts.headers, &[Role::Write])?;
+    let grant = guard::grant_with(server, &parts.headers, &[Role::Write])?;
     for name in [IF_MATCH, IF_NONE_MATCH] {
         if parts.headers.contains_key(&name) {
             let words = format!("{name} is of one entry: give each op of the batch its \"ifMatch\" or \"ifAbsent\"");
@@ -106,7 +114,9 @@ pub(super) async fn batch(
         guard,
     };
     let entries = batch_body(&body)?.into_iter().map(owned).collect();
-    let request = WriteRequest { collection: collection.into_owned(), action: RequestAction::Batch(entries) };
+    let action = RequestAction::Batch(entries);
+    let origin = origin(&grant, &parts, &body)?;
+    let request = WriteRequest { collection: collection.into_owned(), action, origin };
     write(server, &parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let results: Vec<_> = versions.iter().map(|version| format!("{{\"version\":{version}}}")).collect();
@@ -145,6 +155,20 @@ async fn write(
             forward::write(server, upstream, parts, body).await
         }
     }
+}
+
+/// Who asks, and how the request is known again: by all that makes it this one, its conditions among them.
+fn origin(grant: &Grant, parts: &Parts, body: &[u8]) -> Result<Origin, ApiError> {
+    let key = idempotency_key(parts.headers.get_all(HEADER_IDEMPOTENCY_KEY).iter().map(HeaderValue::as_bytes))?;
+    let by = grant.credential.clone();
+    let mark = key.map(|key| {
+        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let condition = |name| parts.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let (method, target) = (parts.method.as_str().as_bytes(), target.as_bytes());
+        let request = [method, target, condition(IF_MATCH), condition(IF_NONE_MATCH), body];
+        Box::new(Mark::new(&by, key, &request))
+    });
+    Ok(Origin { by, mark })
 }
 
 fn guard_of(headers: &HeaderMap) -> Result<Guard, ApiError> {

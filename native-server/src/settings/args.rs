@@ -1,5 +1,6 @@
 //! The flags and variables of `headwater serve`, as they are given. What is a right set-up is decided beside this.
 
+use super::storage;
 use crate::parent::Parent;
 use crate::wal::WalUrl;
 use crate::whole::whole;
@@ -7,8 +8,10 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use headwater_core::feed::FeedLimits;
 use headwater_core::limits::{LINE_BYTES_MAX, Limits, PING_MS_MAX};
+use headwater_core::repeats::Bounds;
 use headwater_core::scope::Scope;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Flags and variables of `headwater serve`.
 #[derive(Args, Clone, Debug)]
@@ -85,6 +88,14 @@ pub struct ServeArgs {
     /// Most collections
     #[arg(long, env = "HEADWATER_COLLECTIONS_MAX", value_name = "N", value_parser = whole::<usize>("collections", 2..=1_000_000), default_value_t = Limits::default().collections_max)]
     pub collections_max: usize,
+
+    /// Most writes with an Idempotency-Key that are remembered, to answer a repeat as the first
+    #[arg(long, env = "HEADWATER_IDEMPOTENCY_KEYS_MAX", value_name = "N", value_parser = whole::<usize>("keys", 0..=10_000_000), default_value_t = Bounds::default().writes)]
+    pub idempotency_keys_max: usize,
+
+    /// Age at which they are forgotten though there is room: 90s, 30m, 24h, 7d
+    #[arg(long, env = "HEADWATER_IDEMPOTENCY_AGE", value_name = "AGE", default_value = "24h", value_parser = storage::age)]
+    pub idempotency_age: Duration,
 
     /// Bytes of recent lines kept in memory for children that follow everything
     #[arg(long, env = "HEADWATER_FEED_BYTES", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(1 << 40)), default_value_t = FeedLimits::default().bytes_max)]

@@ -15,6 +15,7 @@ use headwater_core::credentials::CREDENTIAL_BYTES_MAX;
 use headwater_core::feed::FeedLimits;
 use headwater_core::limits::{INTEGER_MAX, Limits};
 use headwater_core::name;
+use headwater_core::repeats::Bounds;
 use headwater_core::scope::Scope;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -143,6 +144,8 @@ pub struct Settings {
     pub unready_without_parent: bool,
     /// What a writer accepts.
     pub limits: Limits,
+    /// Which writes may be sent again under their key.
+    pub repeats: Bounds,
     /// Bounds of the feed.
     pub feed: FeedLimits,
     /// Most streams served at one time.
@@ -205,6 +208,12 @@ impl Settings {
                 batch_bytes_max: args.batch_bytes_max,
                 collections_max: args.collections_max,
                 ..Limits::default()
+            },
+            repeats: Bounds {
+                writes: args.idempotency_keys_max,
+                age_ms: u64::try_from(args.idempotency_age.as_millis()).unwrap_or(u64::MAX),
+                // As many as ten for each: few writes are large batches.
+                versions: args.idempotency_keys_max.saturating_mul(10).max(Bounds::default().versions),
             },
             feed: FeedLimits {
                 bytes_max: args.feed_bytes,

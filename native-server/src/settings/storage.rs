@@ -68,7 +68,7 @@ impl StorageArgs {
 }
 
 /// Reads a time with its unit.
-fn age(text: &str) -> Result<Duration, String> {
+pub(super) fn age(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit_ms = match &text[digits.len()..] {
         "ms" => 1,

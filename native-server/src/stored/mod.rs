@@ -2,9 +2,11 @@
 //! [`restore`] reads it, both the same for writers and replicas.
 
 mod pieces;
+mod repeats;
 mod restore;
 
-pub(crate) use pieces::StatePieces;
+pub(crate) use pieces::{StatePiece, StatePieces};
+pub(crate) use repeats::repeats_piece;
 pub(crate) use restore::Restore;
 
 use serde::{Deserialize, Serialize};
@@ -15,4 +17,6 @@ use serde::{Deserialize, Serialize};
 enum Beside {
     /// The last command of a collection, where it left no entry that would tell: a DELETE, or one that was kept unknown.
     LastSeq { collection: String, seq: u64 },
+    /// A write that may be sent again, and its answer.
+    Repeatable(repeats::Repeatable),
 }

@@ -7,6 +7,7 @@ use headwater_core::apply::apply;
 use headwater_core::command::{Line, Logged, Steer, Trust, decode, lines};
 use headwater_core::limits::INTEGER_MAX;
 use headwater_core::position::EpochTable;
+use headwater_core::repeats::{Answered, Mark};
 use headwater_core::replica::Staging;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::MemoryStore;
@@ -20,6 +21,8 @@ pub(crate) struct Restore<'s> {
     /// The stored baseline while it is read.
     baseline: Option<Staging>,
     last_seqs: HashMap<String, u64>,
+    /// Writes that may be sent again, found since they were last taken.
+    repeatable: Vec<(Mark, Answered)>,
     /// Timestamp of the newest entry or command.
     timestamp: u64,
     /// The table of epochs that was stored last: progress that leaves it out means this one.
@@ -29,8 +32,8 @@ pub(crate) struct Restore<'s> {
 
 impl<'s> Restore<'s> {
     pub(crate) fn new(store: &'s MemoryStore) -> Self {
-        let (last_seqs, scratch) = (HashMap::new(), Vec::new());
-        Self { store, baseline: None, last_seqs, timestamp: 0, epochs: None, scratch }
+        let (last_seqs, repeatable, scratch) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { store, baseline: None, last_seqs, repeatable, timestamp: 0, epochs: None, scratch }
     }
 
     /// The newest timestamp found, Unix ms.
@@ -44,8 +47,10 @@ impl<'s> Restore<'s> {
             BaselinePiece::Lines(text) => lines(text).try_for_each(|(_, line)| self.baseline_line(line)),
             BaselinePiece::Beside(text) => {
                 for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-                    let Beside::LastSeq { collection, seq } = serde_json::from_slice(line)?;
-                    self.last_seqs.insert(collection, seq);
+                    match serde_json::from_slice(line)? {
+                        Beside::LastSeq { collection, seq } => drop(self.last_seqs.insert(collection, seq)),
+                        Beside::Repeatable(repeatable) => self.repeatable.push(repeatable.read()?),
+                    }
                 }
                 Ok(())
             }
@@ -55,6 +60,11 @@ impl<'s> Restore<'s> {
                 self.progress(std::str::from_utf8(text)?)
             }
         }
+    }
+
+    /// The writes that may be sent again, of the pieces since the last call.
+    pub(crate) fn take_repeatable(&mut self) -> Vec<(Mark, Answered)> {
+        std::mem::take(&mut self.repeatable)
     }
 
     /// Applies a command behind the baseline.

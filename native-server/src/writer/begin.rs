@@ -1,6 +1,7 @@
 //! The beginning of a writer: the log is opened and replayed, an epoch begins, and where there are no credentials yet,
 //! the first pair is made.
 
+use super::deciding::note_found;
 use super::queue::Writes;
 use super::recover::Failure;
 use super::upkeep::Upkeep;
@@ -15,6 +16,7 @@ use headwater_core::id::Id;
 use headwater_core::limits::Limits;
 use headwater_core::name;
 use headwater_core::node::Node;
+use headwater_core::store::Store as _;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::writer::{Accepted, EntryWrite, Guard, Sequencer, Write, WriteAction};
 use std::io;
@@ -56,7 +58,13 @@ pub(crate) async fn open(
     let mut restore = Restore::new(store);
     let mut replay = |found: Replayed<'_>| -> Result<(), ReplayRefused> {
         let record = match found {
-            Replayed::Baseline(piece) => return restore.piece(piece),
+            Replayed::Baseline(piece) => {
+                restore.piece(piece)?;
+                for (mark, answered) in restore.take_repeatable() {
+                    state.repeats().note(mark, answered);
+                }
+                return Ok(());
+            }
             Replayed::Record(record) => record,
         };
         let trust = if record.is_canonical { Trust::Canonical } else { Trust::Checked };
@@ -69,6 +77,7 @@ pub(crate) async fn open(
             return Err(format!("the log needs the feature {feature:?}, which this release does not know").into());
         }
         restore.command(&command)?;
+        note_found(state, store.position().epoch, &command, record.meta)?;
         state.lock_bytes().add(&command, record.line.len() + 1);
         Ok(())
     };

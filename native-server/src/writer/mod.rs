@@ -5,7 +5,9 @@
 //! a refusal was decided on may be in the same group.
 
 mod begin;
+mod deciding;
 mod log_bytes;
+mod origin;
 mod queue;
 mod recover;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod tests;
 mod upkeep;
 
 pub(crate) use begin::{WriterSettings, open};
+pub(crate) use origin::Origin;
 pub(crate) use queue::{BatchEntry, RequestAction, WriteRequest, Writes, Written};
 
 use crate::bell::Bell;
@@ -24,6 +27,7 @@ use headwater_core::apply::ApplyError;
 use headwater_core::command::{Line, Trust, decode};
 use headwater_core::node::Node;
 use headwater_core::position::Position;
+use headwater_core::repeats::{Bounds, Repeats};
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::writer::{Accepted, Refusal, Sequencer};
 use log_bytes::LogBytes;
@@ -46,6 +50,8 @@ pub(crate) struct LogState {
     /// Whether writes are taken: false from a failure until the log is open again.
     writable: AtomicBool,
     bytes: Mutex<LogBytes>,
+    /// Writes that may be sent again.
+    repeats: Mutex<Repeats>,
     /// What bounds the log, while it is open; `None` for logs that do it themselves.
     keeper: Mutex<Option<Arc<dyn Keeper>>>,
     upkeep_failures: AtomicU64,
@@ -53,6 +59,11 @@ pub(crate) struct LogState {
 }
 
 impl LogState {
+    /// Of a log that is not open yet, whose writes may be sent again within `repeats`.
+    pub(crate) fn new(repeats: Bounds) -> Self {
+        Self { repeats: Mutex::new(Repeats::new(repeats)), ..Self::default() }
+    }
+
     pub(crate) fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Acquire)
     }
@@ -91,6 +102,11 @@ impl LogState {
 
     fn set_keeper(&self, keeper: Option<Arc<dyn Keeper>>) {
         *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = keeper;
+    }
+
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        // A panic in there is one of the writer's thread, and ends the node.
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_bytes(&self) -> MutexGuard<'_, LogBytes> {
@@ -181,13 +197,8 @@ impl Writer {
         let mut group = GroupBuilder::with_capacity(bytes + 128 * waiting.len());
         let mut decided = Vec::with_capacity(waiting.len());
         for pending in waiting {
-            self.scratch.clear();
-            let write = pending.request.as_write();
-            let decision = self.sequencer.decide(self.node.store(), &write, now_ms, &mut self.scratch);
-            if let Ok(Accepted::Written { seq, .. }) = &decision {
-                group.push(*seq, None, b"", |lines| lines.extend_from_slice(&self.scratch));
-            }
-            decided.push((pending, decision, self.sequencer.position()));
+            let (decision, decided_at) = self.decide(&pending.request, now_ms, &mut group);
+            decided.push((pending, decision, decided_at));
         }
         let group = group.finish();
         if let Err(failure) = self.append(&group) {

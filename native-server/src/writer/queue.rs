@@ -1,6 +1,7 @@
 //! The way of a write from a request to the writer's thread and back. Bounded by count and by bytes; what finds no room
 //! is refused at once.
 
+use super::origin::Origin;
 use headwater_core::api::{ApiError, Code};
 use headwater_core::position::Position;
 use headwater_core::writer::{Accepted, EntryWrite, Guard, Write, WriteAction};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 pub(crate) struct WriteRequest {
     pub(crate) collection: String,
     pub(crate) action: RequestAction,
+    pub(crate) origin: Origin,
 }
 
 /// What a waiting write asks for.
@@ -179,7 +181,7 @@ mod tests {
     fn set(value_bytes: usize) -> WriteRequest {
         let value = Some("v".repeat(value_bytes));
         let action = RequestAction::Entry { key: "k".into(), value, guard: Guard::default() };
-        WriteRequest { collection: "c".into(), action }
+        WriteRequest { collection: "c".into(), action, origin: Origin::default() }
     }
 
     async fn refused(writes: &Writes, request: WriteRequest) -> Code {

@@ -139,13 +139,14 @@ impl Writer {
     /// Opens the log, publishes what it holds beyond the state, and begins a new epoch.
     fn reopen(&mut self) -> Result<(), Failure> {
         self.options.now_ms = wall_ms();
-        self.options.replay_after = self.node.store().position().seq;
+        let held_before = self.node.store().position();
+        self.options.replay_after = held_before.seq;
         let mut found = GroupBuilder::default();
         let opened = self.runtime.block_on(self.wal.open(&self.options, &mut |found_there| {
             let Replayed::Record(record) = found_there else {
                 return Err("a baseline, though the state is held".into());
             };
-            found.push(record.seq, record.epoch, b"", |lines| {
+            found.push(record.seq, record.epoch, record.meta, |lines| {
                 lines.extend_from_slice(record.line);
                 lines.extend_from_slice(b"\n");
             });
@@ -154,6 +155,8 @@ impl Writer {
         let opened = opened.map_err(Failure::Open)?;
         let found = found.finish();
         self.publish(&found).map_err(Failure::Apply)?;
+        let noted = self.note_outcome(held_before, &found);
+        noted.map_err(|error| Failure::Apply(CannotApply(error.to_string())))?;
         self.around.bell.ask();
         let (held, last) = (self.node.store().position().seq, opened.last.map_or(0, |last| last.seq));
         if held != last {

@@ -23,6 +23,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+mod repeats;
+
 /// How an append goes wrong.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -135,7 +137,8 @@ impl Bench {
         assert_eq!(arrivals.recv().await, Some(1), "the EPOCH");
         let mut bench = Self { node, writes, state, orders, arrivals, log };
         if !made {
-            let create = WriteRequest { collection: "c".into(), action: RequestAction::Create };
+            let create =
+                WriteRequest { collection: "c".into(), action: RequestAction::Create, origin: Origin::default() };
             bench.order(None);
             bench.writes.write(create).await.unwrap();
             assert_eq!(bench.arrivals.recv().await, Some(1), "the CREATE");
@@ -151,7 +154,8 @@ impl Bench {
     async fn queue(&self, key: &str, if_absent: bool) -> Writing {
         let guard = Guard { matches: None, matches_none: if_absent.then_some(Tags::Any) };
         let action = RequestAction::Entry { key: key.into(), value: Some("1".into()), guard };
-        let (writes, request) = (self.writes.clone(), WriteRequest { collection: "c".into(), action });
+        let (writes, request) =
+            (self.writes.clone(), WriteRequest { collection: "c".into(), action, origin: Origin::default() });
         let mut writing: Writing = Box::pin(async move { writes.write(request).await });
         assert!(is_pending(&mut writing).await);
         writing
@@ -311,7 +315,7 @@ async fn after_the_close_nothing_is_written() {
     let bench = Bench::start(data.path()).await;
     let (writes, node) = (bench.writes.clone(), bench.node.clone());
     let end = bench.close().await;
-    let request = WriteRequest { collection: "c".into(), action: RequestAction::Drop };
+    let request = WriteRequest { collection: "c".into(), action: RequestAction::Drop, origin: Origin::default() };
     assert_eq!(writes.write(request).await.unwrap_err().code, Code::NotReady);
     assert_eq!(node.store().position(), end);
 }

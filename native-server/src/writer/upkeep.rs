@@ -3,8 +3,8 @@
 
 use super::LogState;
 use crate::settings::Storage;
-use crate::stored::StatePieces;
-use crate::wal::{Keeper, OpenError};
+use crate::stored::{StatePiece, StatePieces, repeats_piece};
+use crate::wal::{BaselinePiece, BaselineSink, Keeper, OpenError};
 use headwater_core::node::Node;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::store::{SnapshotError, Store};
@@ -112,6 +112,17 @@ impl Work {
         Ok(())
     }
 
+    /// Adds the writes up to `seq` that may be sent again. The writer goes on noting others between two pieces.
+    fn store_repeats(&self, sink: &mut dyn BaselineSink, seq: u64) -> Result<(), NotStored> {
+        let mut after = 0;
+        loop {
+            let piece = repeats_piece(&self.state.repeats(), after, seq);
+            let Some((text, last)) = piece else { return Ok(()) };
+            self.runtime.block_on(sink.push(BaselinePiece::Beside(&text))).map_err(NotStored::Log)?;
+            after = last;
+        }
+    }
+
     fn store(&self, keeper: &dyn Keeper) -> Result<(), NotStored> {
         let started = Instant::now();
         let counted = self.state.lock_bytes().clone();
@@ -123,6 +134,10 @@ impl Work {
         while let Some(piece) = pieces.next_piece().map_err(NotStored::Snapshot)? {
             if self.ended.try_recv() == Err(TryRecvError::Disconnected) {
                 return Err(NotStored::Ended);
+            }
+            // How far the state is comes last.
+            if matches!(piece, StatePiece::Progress(_)) {
+                self.store_repeats(&mut *sink, seq)?;
             }
             self.runtime.block_on(sink.push(piece.as_baseline())).map_err(NotStored::Log)?;
         }

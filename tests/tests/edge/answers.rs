@@ -1,6 +1,7 @@
 //! What the edge worker answers: the writer's own bytes, or the writer's own word on a write.
 
 use headwater_tests::{Client, Edge, Lines, Node, NodeBuilder, Replication, Reply, eventually};
+use reqwest::Method;
 use std::path::Path;
 
 async fn pair(directory: &Path) -> (Node, Edge) {
@@ -65,7 +66,7 @@ async fn a_read_sees_the_callers_own_write_through_the_edge() {
     client.create("flags").await;
     for n in 0..50 {
         let position = set(&client, "counter", &n.to_string()).await;
-        let request = client.request(reqwest::Method::GET, "/v1/collections/flags/entry?key=counter");
+        let request = client.request(Method::GET, "/v1/collections/flags/entry?key=counter");
         let read = client.send(request.header("headwater-min-position", position)).await.unwrap();
         assert_eq!(read.json()["value"], n);
     }
@@ -154,4 +155,37 @@ async fn what_it_hands_to_its_children_is_counted() {
     set(&writer.client(), "d", "1").await;
     lines.until("SET").await;
     assert_eq!(sent().await, 4);
+}
+
+#[tokio::test]
+async fn a_write_sent_again_under_its_key_is_answered_alike_at_the_edge_and_at_the_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    let (at_writer, at_edge) = (writer.client(), edge.client());
+    at_edge.create("flags").await;
+    let write = async |client: &Client, keys: &[&str], method: Method, path: &str, body: &str| {
+        let request = client.request(method, path).body(body.to_owned());
+        let request = keys.iter().fold(request, |request, key| request.header("idempotency-key", *key));
+        client.send(request).await.expect("it answers")
+    };
+    let entry = "/v1/collections/flags/entry?key=a%2Fb%20%C3%A9";
+    let batch = "/v1/collections/flags/batch";
+    for (key, method, path, body) in [
+        ("1", Method::PUT, entry, r#"{"value": 1.50}"#),
+        ("2", Method::POST, batch, r#"{"ops":[{"op":"set","key":"b","value":1},{"op":"set","key":"c","value":1}]}"#),
+        ("3", Method::DELETE, entry, ""),
+    ] {
+        let first = write(&at_edge, &[key], method.clone(), path, body).await;
+        assert_eq!(first.status, 200, "{}", first.text());
+        for client in [&at_edge, &at_writer] {
+            let again = write(client, &[key], method.clone(), path, body).await;
+            assert_eq!(told(&again), told(&first), "{method} {path}");
+        }
+        let other = write(&at_edge, &[key], Method::PUT, entry, r#"{"value":2}"#).await;
+        assert_eq!((other.status, &*other.code()), (422, "idempotency_mismatch"), "{}", other.text());
+    }
+    for keys in [&["a", "a"][..], &["a b"], &[""]] {
+        let refused = write(&at_edge, keys, Method::PUT, entry, r#"{"value":1}"#).await;
+        assert_eq!((refused.status, &*refused.code()), (400, "invalid_request"), "{keys:?}: {}", refused.text());
+    }
 }

@@ -28,6 +28,9 @@ async fn provoke(code: Code, writer: &Writer) -> Reply {
         Code::Misdirected => {
             raw::send(writer.url(), b"GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n").await
         }
+        Code::IdempotencyMismatch => {
+            call(client, "PUT", &entry, &[("idempotency-key", "taken")], "{\"value\":2}").await
+        }
         Code::ParentUnavailable | Code::NotReady => {
             let builder = NodeBuilder::replica("orphan", writer.directory.path(), "http://127.0.0.1:1");
             let orphan = builder.start().await;
@@ -75,6 +78,8 @@ async fn provoke(code: Code, writer: &Writer) -> Reply {
 async fn every_code_of_the_table_is_answered_with_its_status() {
     let writer = Writer::start().await;
     writer.write("a", "1").await;
+    let taken = [("idempotency-key", "taken")];
+    call(&writer.client, "PUT", &Client::entry_path("flags", "a"), &taken, "{\"value\":1}").await;
     let before = writer.client.position().await;
     let mut seen = BTreeSet::new();
     for code in Code::ALL.iter().copied().filter(|code| !FAULTS.contains(code)) {

@@ -19,6 +19,7 @@ mod loops;
 mod methods;
 mod paths;
 mod positions;
+mod repeats;
 mod replica_reads;
 mod replicate;
 mod roles;
