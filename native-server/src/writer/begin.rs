@@ -1,6 +1,7 @@
 //! The beginning of a writer: the log is opened and replayed, an epoch begins, and where there are no credentials yet,
 //! the first pair is made.
 
+use super::commit::{Commit, Committer};
 use super::deciding::note_found;
 use super::queue::Writes;
 use super::recover::Failure;
@@ -118,17 +119,19 @@ impl Opening {
         let appender: Option<Box<dyn Appender>> = Some(appender);
         // A cluster id is renewed by the first opening only, not by those after a failure.
         let options = OpenOptions { new_cluster: false, cluster: Some(cluster), ..self.options };
-        let mut writer =
-            Writer { node, wal: self.wal, appender, sequencer, options, around, runtime, upkeep, scratch: Vec::new() };
+        let commit = Commit { node, around, runtime };
+        let committer = Committer::start(commit.clone())?;
+        let (wal, scratch) = (self.wal, Vec::new());
+        let mut writer = Writer { commit, committer, wal, appender, sequencer, options, upkeep, scratch };
         let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();
-        let ends = TellsOfEnd(Arc::clone(&writer.around.state));
+        let ends = TellsOfEnd(Arc::clone(&writer.commit.around.state));
         std::thread::Builder::new().name("writer".into()).spawn(move || {
             let _ends = ends;
             let outcome = writer.begin_epoch(epoch, cluster, admin.as_ref());
             let good = outcome.is_ok();
-            writer.around.state.set_writable(good);
+            writer.commit.around.state.set_writable(good);
             // The starter waits for it.
             drop(begun.send(outcome));
             if good {
@@ -159,7 +162,7 @@ impl Writer {
             for action in [WriteAction::Create, WriteAction::Entry(entry)] {
                 self.scratch.clear();
                 let write = Write { collection: name::KEYS, action, system: true };
-                let decision = self.sequencer.decide(self.node.store(), &write, now_ms, &mut self.scratch);
+                let decision = self.sequencer.decide(self.commit.node.store(), &write, now_ms, &mut self.scratch);
                 match decision {
                     Ok(Accepted::Written { seq, .. }) => {
                         group.push(seq, None, b"", |lines| lines.extend_from_slice(&self.scratch));
@@ -171,6 +174,10 @@ impl Writer {
                 }
             }
         }
-        self.append(&group.finish())
+        let group = group.finish();
+        let appender = self.appender.as_mut().ok_or(Failure::Closed)?;
+        self.commit.append(&mut **appender, &group)?;
+        group.last().into_iter().for_each(|last| self.sequencer.settle(last));
+        Ok(())
     }
 }

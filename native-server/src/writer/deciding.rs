@@ -19,7 +19,7 @@ impl Writer {
         now_ms: u64,
         group: &mut GroupBuilder,
     ) -> (Result<Accepted, Refusal>, Position) {
-        let state = &self.around.state;
+        let state = &self.commit.around.state;
         if let Some(&mark) = request.origin.mark.as_deref() {
             match state.repeats().look(mark, now_ms) {
                 Seen::New => {}
@@ -30,7 +30,7 @@ impl Writer {
             }
         }
         self.scratch.clear();
-        let decision = self.sequencer.decide(self.node.store(), &request.as_write(), now_ms, &mut self.scratch);
+        let decision = self.sequencer.decide(self.commit.node.store(), &request.as_write(), now_ms, &mut self.scratch);
         let position = self.sequencer.position();
         if let Ok(Accepted::Written { seq, versions }) = &decision {
             let meta = request.origin.meta();
@@ -46,12 +46,12 @@ impl Writer {
     /// After a failure: of the writes that were on their way to the log behind `held`, those in `found` are there and the
     /// others are not. `epoch` is that of `held`.
     pub(super) fn note_outcome(&self, held: Position, found: &Group) -> Result<(), ReplayRefused> {
-        self.around.state.repeats().forget_after(held.seq);
+        self.commit.around.state.repeats().forget_after(held.seq);
         let mut epoch = held.epoch;
         for record in found.records() {
             epoch = record.epoch.unwrap_or(epoch);
             let Line::Log(command) = decode(&record.line[..record.line.len() - 1], Trust::Canonical)? else { continue };
-            note_found(&self.around.state, epoch, &command, record.meta)?;
+            note_found(&self.commit.around.state, epoch, &command, record.meta)?;
         }
         Ok(())
     }

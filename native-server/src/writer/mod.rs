@@ -2,9 +2,11 @@
 //!
 //! It runs on a thread of its own, because a sync can take seconds and connections must not wait for it. It takes
 //! everything that waits, decides it, appends it as one group, publishes, and only then answers, refusals included: what
-//! a refusal was decided on may be in the same group.
+//! a refusal was decided on may be in the same group. While a group is being synced ([`commit`]) the next is decided on
+//! it; if the first fails, both do.
 
 mod begin;
+mod commit;
 mod deciding;
 mod log_bytes;
 mod origin;
@@ -21,21 +23,17 @@ pub(crate) use queue::{BatchEntry, RequestAction, WriteRequest, Writes, Written}
 use crate::bell::Bell;
 use crate::clock::wall_ms;
 use crate::log_view::LogView;
-use crate::wal::{Appender, Group, GroupBuilder, Keeper, OpenOptions, Usage, Wal};
+use crate::wal::{Appender, GroupBuilder, Keeper, OpenOptions, Usage, Wal};
+use commit::{Commit, Committer, Decided, Job};
 use headwater_core::api::{ApiError, Code, Counts};
-use headwater_core::apply::ApplyError;
-use headwater_core::command::{Line, Trust, decode};
-use headwater_core::node::Node;
-use headwater_core::position::Position;
 use headwater_core::repeats::{Bounds, Repeats};
-use headwater_core::store::memory::MemoryStore;
-use headwater_core::writer::{Accepted, Refusal, Sequencer};
+use headwater_core::writer::Sequencer;
 use log_bytes::LogBytes;
-use queue::{Message, Outcome, Pending};
+use queue::Message;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::runtime::Handle;
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use upkeep::Upkeep;
 
@@ -43,6 +41,9 @@ use upkeep::Upkeep;
 const GROUP_WRITES_MAX: usize = 4_096;
 /// Bytes of writes after which a group takes no further one.
 const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// Shortest and longest time between two looks for writes while a group is under way; doubled while none come.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(40), Duration::from_millis(1));
 
 /// What others see of the writer and its log.
 #[derive(Default)]
@@ -136,14 +137,13 @@ pub(crate) struct Surroundings {
 
 /// The writer's thread.
 pub(crate) struct Writer {
-    node: Arc<Node<MemoryStore>>,
+    commit: Commit,
+    committer: Committer,
     wal: Box<dyn Wal>,
-    /// `None` from a failure until the log is open again.
+    /// `None` while the committer has it, and from a failure until the log is open again.
     appender: Option<Box<dyn Appender>>,
     sequencer: Sequencer,
     options: OpenOptions,
-    around: Surroundings,
-    runtime: Handle,
     /// `None` where the log bounds itself.
     upkeep: Option<Upkeep>,
     scratch: Vec<u8>,
@@ -153,143 +153,134 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct CannotApply(String);
 
+/// Writes that are decided and not yet on their way to the log.
+#[derive(Default)]
+struct Gathering {
+    group: GroupBuilder,
+    decided: Vec<Decided>,
+    bytes: usize,
+}
+
+impl Gathering {
+    fn is_full(&self) -> bool {
+        self.decided.len() >= GROUP_WRITES_MAX || self.bytes >= GROUP_BYTES_MAX
+    }
+
+    fn into_job(self) -> Job {
+        Job { group: self.group.finish(), decided: self.decided }
+    }
+}
+
 impl Writer {
+    /// Takes what waits, decides it, and sees to it that it becomes durable, until told to close.
     fn run(mut self, receiver: &Receiver<Message>) {
-        while let Ok(message) = receiver.recv() {
-            let closing = match message {
-                Message::Write(first) => self.take_turn(first, receiver),
-                Message::Close(closed) => Some(closed),
-            };
-            if let Some(closed) = closing {
-                return self.close(receiver, closed);
-            }
-        }
-    }
-
-    /// Writes a group of everything that waits.
-    fn take_turn(&mut self, first: Pending, receiver: &Receiver<Message>) -> Option<oneshot::Sender<()>> {
-        let mut bytes = first.bytes();
-        let mut waiting = vec![first];
-        let mut closing = None;
-        while waiting.len() < GROUP_WRITES_MAX && bytes < GROUP_BYTES_MAX {
-            match receiver.try_recv() {
-                Ok(Message::Write(pending)) => {
-                    bytes += pending.bytes();
-                    waiting.push(pending);
+        let mut gathering = Gathering::default();
+        let mut closers = Vec::new();
+        let mut pause = PAUSES.0;
+        loop {
+            let before = gathering.decided.len();
+            self.gather(&mut gathering, receiver, &mut closers);
+            if self.committer.is_busy() {
+                // Nobody wakes this thread for a write while one is under way: it looks again by itself, soon where many
+                // come.
+                let came = gathering.decided.len() > before;
+                pause = if came { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+                let within = if gathering.is_full() { Duration::MAX } else { pause };
+                let Some((done, last)) = self.committer.wait(within) else { continue };
+                self.appender = Some(done.appender);
+                let outcome = done.outcome.map(|()| last);
+                self.settle(outcome, &mut gathering, receiver, &mut closers);
+            } else if !gathering.decided.is_empty() {
+                self.send(std::mem::take(&mut gathering), receiver, &mut closers);
+            } else if !closers.is_empty() {
+                return self.close(receiver, closers);
+            } else {
+                match receiver.recv() {
+                    Ok(message) => self.take(message, &mut gathering, &mut closers),
+                    Err(_) => return,
                 }
-                Ok(Message::Close(closed)) => {
-                    closing = Some(closed);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let failure = self.write_group(waiting, bytes);
-        match failure {
-            Some(failure) => self.recover(failure, receiver, closing),
-            None => closing,
-        }
-    }
-
-    /// Decides, appends, publishes and answers; returns why the log failed, if it did.
-    fn write_group(&mut self, waiting: Vec<Pending>, bytes: usize) -> Option<recover::Failure> {
-        let now_ms = wall_ms();
-        let mut group = GroupBuilder::with_capacity(bytes + 128 * waiting.len());
-        let mut decided = Vec::with_capacity(waiting.len());
-        for pending in waiting {
-            let (decision, decided_at) = self.decide(&pending.request, now_ms, &mut group);
-            decided.push((pending, decision, decided_at));
-        }
-        let group = group.finish();
-        if let Err(failure) = self.append(&group) {
-            self.around.metrics.writes_failed_total.add(decided.len() as u64);
-            for (pending, ..) in decided {
-                pending.answer(Err(failure.answer()));
-            }
-            return Some(failure);
-        }
-        for (pending, decision, decided_at) in decided {
-            pending.answer(self.outcome(decision, decided_at));
-        }
-        None
-    }
-
-    /// The answer to a decision, as of the position it was decided at: writes behind it in the group may undo what it
-    /// says.
-    fn outcome(&self, decision: Result<Accepted, Refusal>, decided_at: Position) -> Outcome {
-        match decision {
-            Ok(accepted) => {
-                self.around.metrics.writes_total.one();
-                Ok(Written { accepted, position: decided_at })
-            }
-            Err(refusal) => {
-                self.around.metrics.writes_refused_total.one();
-                Err(ApiError::from(refusal).as_of(decided_at, None))
             }
         }
     }
 
-    /// Makes a group durable, then publishes it.
-    fn append(&mut self, group: &Group) -> Result<(), recover::Failure> {
-        let Some(last) = group.last() else { return Ok(()) };
-        let Some(appender) = &mut self.appender else { return Err(recover::Failure::Closed) };
-        self.runtime.block_on(appender.append(group)).map_err(recover::Failure::Append)?;
-        self.publish(group).map_err(recover::Failure::Apply)?;
-        self.sequencer.settle(last);
-        self.around.metrics.log_groups_total.one();
-        self.around.bell.ask();
-        Ok(())
+    /// Decides what waits, as much as one group takes.
+    fn gather(
+        &mut self,
+        gathering: &mut Gathering,
+        receiver: &Receiver<Message>,
+        closers: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        while !gathering.is_full()
+            && let Ok(message) = receiver.try_recv()
+        {
+            self.take(message, gathering, closers);
+        }
     }
 
-    /// Applies and feeds durable lines.
-    fn publish(&self, group: &Group) -> Result<(), CannotApply> {
-        let mut start = 0;
-        let mut published = Vec::with_capacity(group.len());
-        let mut publication = self.node.publish();
-        for record in group.records() {
-            let range = start..start + record.line.len();
-            start = range.end;
-            let line = &record.line[..record.line.len() - 1];
-            let command = match decode(line, Trust::Canonical) {
-                Ok(Line::Log(command)) => command,
-                Ok(_) => return Err(CannotApply(format!("record {} is no command of the log", record.seq))),
-                Err(error) => return Err(CannotApply(format!("record {}: {error}", record.seq))),
-            };
-            let applied = publication.apply(&command, group.lines(), range);
-            applied.map_err(|error: ApplyError| CannotApply(format!("record {}: {error}", record.seq)))?;
-            published.push((command, record.line.len()));
+    fn take(&mut self, message: Message, gathering: &mut Gathering, closers: &mut Vec<oneshot::Sender<()>>) {
+        match message {
+            Message::Write(pending) => {
+                gathering.bytes += pending.bytes();
+                let (decision, at) = self.decide(&pending.request, wall_ms(), &mut gathering.group);
+                gathering.decided.push(Decided { pending, decision, at });
+            }
+            Message::Close(closed) => closers.push(closed),
         }
-        drop(publication);
-        let mut bytes = self.around.state.lock_bytes();
-        published.iter().for_each(|(command, len)| bytes.add(command, *len));
-        if let Some(floor) = self.around.log.floor() {
-            bytes.forget_before(floor + 1);
-        }
-        Ok(())
     }
 
-    /// Ends: what is still queued is written, later writes are refused, the log is closed.
-    fn close(mut self, receiver: &Receiver<Message>, closed: oneshot::Sender<()>) {
-        let mut closers = vec![closed];
-        while let Ok(message) = receiver.try_recv() {
-            match message {
-                Message::Write(first) if self.appender.is_some() => closers.extend(self.take_turn(first, receiver)),
-                Message::Write(pending) => pending.answer(Err(queue::closed())),
-                Message::Close(closed) => closers.push(closed),
+    /// Sends a group on its way.
+    fn send(&mut self, gathering: Gathering, receiver: &Receiver<Message>, closers: &mut Vec<oneshot::Sender<()>>) {
+        let job = gathering.into_job();
+        match self.appender.take() {
+            Some(mut appender) if job.decided.len() == 1 => {
+                let last = job.group.last();
+                let outcome = self.commit.run(&mut *appender, job).map(|()| last);
+                self.appender = Some(appender);
+                self.settle(outcome, &mut Gathering::default(), receiver, closers);
+            }
+            Some(appender) => self.committer.begin(appender, job),
+            None => self.commit.fail(job.decided, &recover::Failure::Closed),
+        }
+    }
+
+    /// A group has ended: what it wrote is state now, or the log failed, and with it all that was decided since.
+    fn settle(
+        &mut self,
+        outcome: Result<Option<u64>, recover::Failure>,
+        gathering: &mut Gathering,
+        receiver: &Receiver<Message>,
+        closers: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        match outcome {
+            Ok(last) => last.into_iter().for_each(|last| self.sequencer.settle(last)),
+            Err(failure) => {
+                self.commit.fail(std::mem::take(gathering).decided, &failure);
+                self.recover(failure, receiver, closers);
             }
         }
-        self.around.state.set_writable(false);
+    }
+
+    /// Ends: later writes are refused, the log is closed.
+    fn close(mut self, receiver: &Receiver<Message>, mut closers: Vec<oneshot::Sender<()>>) {
+        let state = Arc::clone(&self.commit.around.state);
+        state.set_writable(false);
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.end();
         }
-        self.around.state.set_keeper(None);
+        state.set_keeper(None);
         if let Some(appender) = self.appender.take()
-            && let Err(error) = self.runtime.block_on(appender.close())
+            && let Err(error) = self.commit.runtime.block_on(appender.close())
         {
             tracing::warn!(%error, "the log could not be marked as closed in good order; nothing acknowledged is lost");
         }
         // Whoever is told may open the log at once.
         drop(self);
+        while let Ok(message) = receiver.try_recv() {
+            match message {
+                Message::Write(pending) => pending.answer(Err(queue::closed())),
+                Message::Close(closed) => closers.push(closed),
+            }
+        }
         for closed in closers {
             // Whoever asked may have stopped waiting.
             closed.send(()).ok();

@@ -74,38 +74,39 @@ fn storage_full() -> ApiError {
 }
 
 impl Writer {
-    /// Tries until the log is open again, or the node is to close; returns who asked for that.
+    /// Tries until the log is open again, or the node is to close; `closers` asked for that.
     pub(super) fn recover(
         &mut self,
         failure: Failure,
         receiver: &Receiver<Message>,
-        mut closing: Option<oneshot::Sender<()>>,
-    ) -> Option<oneshot::Sender<()>> {
+        closers: &mut Vec<oneshot::Sender<()>>,
+    ) {
         let mut failure = failure;
         let mut wait = FIRST_WAIT;
-        self.around.state.set_writable(false);
-        self.around.metrics.log_failures_total.one();
+        self.commit.around.state.set_writable(false);
+        self.commit.around.metrics.log_failures_total.one();
         tracing::error!(error = failure.words(), position = %self.sequencer.position(), "the log failed; writing stops");
         // Those who queued up behind the failed group may have decided on its outcome.
         while let Ok(message) = receiver.try_recv() {
             match message {
                 Message::Write(pending) => pending.answer(Err(failure.answer())),
-                Message::Close(closed) => closing = Some(closed),
+                Message::Close(closed) => closers.push(closed),
             }
         }
         self.appender = None;
-        while closing.is_none() {
+        while closers.is_empty() {
             if failure.is_final() {
                 tracing::error!(error = failure.words(), "the log cannot be written any more; reads go on");
-                return self.refuse_until(None, &failure, receiver);
+                closers.extend(self.refuse_until(None, &failure, receiver));
+                return;
             }
-            closing = self.refuse_until(Some(Instant::now() + wait), &failure, receiver);
+            closers.extend(self.refuse_until(Some(Instant::now() + wait), &failure, receiver));
             wait = (wait * 2).min(LONGEST_WAIT);
             match self.reopen() {
                 Ok(()) => {
-                    self.around.state.set_writable(true);
+                    self.commit.around.state.set_writable(true);
                     tracing::info!(position = %self.sequencer.position(), "the log is open again");
-                    return closing;
+                    return;
                 }
                 Err(next) => {
                     tracing::warn!(error = next.words(), wait_ms = wait.as_millis() as u64, "the log stays closed");
@@ -113,7 +114,6 @@ impl Writer {
                 }
             }
         }
-        closing
     }
 
     /// Refuses what comes until `until`, or for ever.
@@ -139,10 +139,10 @@ impl Writer {
     /// Opens the log, publishes what it holds beyond the state, and begins a new epoch.
     fn reopen(&mut self) -> Result<(), Failure> {
         self.options.now_ms = wall_ms();
-        let held_before = self.node.store().position();
+        let held_before = self.commit.node.store().position();
         self.options.replay_after = held_before.seq;
         let mut found = GroupBuilder::default();
-        let opened = self.runtime.block_on(self.wal.open(&self.options, &mut |found_there| {
+        let opened = self.commit.runtime.block_on(self.wal.open(&self.options, &mut |found_there| {
             let Replayed::Record(record) = found_there else {
                 return Err("a baseline, though the state is held".into());
             };
@@ -154,18 +154,20 @@ impl Writer {
         }));
         let opened = opened.map_err(Failure::Open)?;
         let found = found.finish();
-        self.publish(&found).map_err(Failure::Apply)?;
+        self.commit.publish(&found).map_err(Failure::Apply)?;
         let noted = self.note_outcome(held_before, &found);
         noted.map_err(|error| Failure::Apply(CannotApply(error.to_string())))?;
-        self.around.bell.ask();
-        let (held, last) = (self.node.store().position().seq, opened.last.map_or(0, |last| last.seq));
+        self.commit.around.bell.ask();
+        let (held, last) = (self.commit.node.store().position().seq, opened.last.map_or(0, |last| last.seq));
         if held != last {
             let words = format!("the log ends at seq {last}, but what it acknowledged reaches to {held}");
             return Err(Failure::Apply(CannotApply(words)));
         }
-        self.sequencer.abandon(self.node.store()).map_err(|error| Failure::Apply(CannotApply(error.to_string())))?;
-        self.around.log.show(Some(opened.reader));
-        self.around.state.set_keeper(opened.keeper);
+        self.sequencer
+            .abandon(self.commit.node.store())
+            .map_err(|error| Failure::Apply(CannotApply(error.to_string())))?;
+        self.commit.around.log.show(Some(opened.reader));
+        self.commit.around.state.set_keeper(opened.keeper);
         self.appender = Some(opened.appender);
         let begun = self.begin_epoch(opened.epoch, opened.cluster, None);
         if begun.is_err() {
