@@ -116,8 +116,11 @@ impl Recovering<'_> {
                 let detail = format!("it begins behind record {}, and nothing before is kept", segment.found.before);
                 return Err(OpenError::damaged(&segment.path, 0, detail));
             }
-            // The baseline tells how far a replica was beyond its last line, when the segments that did are gone.
-            segment.found.through = segment.found.through.max(covered);
+            // The baseline tells how far a replica was beyond its last line, when the segments that did are gone. Those
+            // that are kept before it tell it themselves, and records do in a writer's log.
+            if (1..=number).contains(&from_segment) {
+                segment.found.through = segment.found.through.max(covered);
+            }
             epochs.append(&mut segment.found.epochs);
             segments.push(segment);
         }

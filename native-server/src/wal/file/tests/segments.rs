@@ -49,11 +49,8 @@ fn replayed(medium: &Medium, now_ms: u64) -> (Vec<u8>, Vec<u64>) {
     (baseline, seqs)
 }
 
-#[test]
-fn reads_and_replays_over_all_segments() {
-    let medium = Medium::new(1);
-    let opened = written(&medium);
-    assert!(files(&medium).sealed.len() > 10, "{} segments", files(&medium).sealed.len());
+/// Reads from each record on, up to the end.
+fn reads_all(opened: &Opened) {
     for from in 1..=60 {
         let mut next = from;
         while let Some(chunk) = run(opened.reader.read(next, 400)).unwrap() {
@@ -65,10 +62,27 @@ fn reads_and_replays_over_all_segments() {
         }
         assert_eq!(next, 61);
     }
+}
+
+#[test]
+fn reads_and_replays_over_all_segments() {
+    let medium = Medium::new(1);
+    let opened = written(&medium);
+    assert!(files(&medium).sealed.len() > 10, "{} segments", files(&medium).sealed.len());
+    reads_all(&opened);
     drop(opened);
     for _ in 0..3 {
         assert_eq!(replayed(&medium, 2000), (vec![], (1..=60).collect()));
     }
+}
+
+#[test]
+fn reads_what_a_baseline_covers_after_a_start() {
+    let medium = Medium::new(1);
+    let opened = written(&medium);
+    store_baseline(&opened, 40, b"forty\n");
+    drop(opened);
+    reads_all(&open(&medium, 2000).unwrap());
 }
 
 #[test]
