@@ -1,4 +1,5 @@
-//! Campaigns of kill -9 under load: against a writer, and against a replica of any kind.
+//! Campaigns under load of nodes that die: a writer, and a replica of any kind; by kill -9, or however else the caller has
+//! them end.
 
 use crate::client::Client;
 use crate::follower::Follower;
@@ -9,12 +10,14 @@ use crate::random::Random;
 use crate::replication::{Replication, converge};
 use crate::scene::build_writer;
 use crate::state::State;
+use crate::tape::Tape;
+use crate::task::AbortOnDrop;
 use crate::wire;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::env;
+use std::path::Path;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// How many clients write.
 const CLIENTS: u64 = 6;
@@ -25,9 +28,14 @@ const KILLS: u64 = 25;
 
 /// How many kills a campaign makes: `HEADWATER_KILLS` (set by `./dev campaign`), else what the gate asks for.
 pub fn rounds() -> u64 {
-    match env::var("HEADWATER_KILLS") {
-        Ok(text) => text.parse().expect("HEADWATER_KILLS is a number"),
-        Err(_) => KILLS,
+    number("HEADWATER_KILLS", KILLS)
+}
+
+/// The number that a variable of this name gives, else `otherwise`.
+pub fn number(variable: &str, otherwise: u64) -> u64 {
+    match env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number")),
+        Err(_) => otherwise,
     }
 }
 
@@ -48,28 +56,9 @@ pub async fn no_acknowledged_write_is_lost_by_killing_the_writer<F: Follower>() 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut random = Random::announced("kill -9 of the writer");
     let mut writer = build_writer(directory.path()).start().await;
-    let mut near = F::start(directory.path(), &writer.url).await;
-    let mut clients: Vec<Client> = near.client().into_iter().collect();
-    let mut far = None;
-    if let Some(client) = near.client() {
-        let node = NodeBuilder::replica("far", directory.path(), &client.url).start().await;
-        node.ready().await;
-        clients.push(node.client());
-        far = Some(node);
-    }
-    let rounds = rounds();
-    kill_writer(&mut writer, &clients, rounds, &mut random, async |epoch| {
-        near.until("it follows the new epoch", |found| wire::place(&found.position).0 == epoch).await;
-    })
-    .await;
-    near.converges(&writer.client()).await;
-    let found = near.replication().await.expect("it answers");
-    assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
-    assert!(found.connections > rounds, "it has lived through all of them: {found:?}");
-    if let Some(far) = &far {
-        let found = Replication::of(&far.client()).await;
-        assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "two hops away: {found:?}");
-    }
+    let campaign = Campaign { rounds: rounds(), trims: false };
+    let end = async |writer: &mut Node| writer.kill().await;
+    followed_while_it_dies::<F>(directory.path(), &mut writer, campaign, &mut random, end).await;
 }
 
 /// A replica is killed again and again. One that keeps its state goes on from it, also with nobody to ask.
@@ -78,13 +67,66 @@ pub async fn a_killed_replica_goes_on_from_what_it_kept<F: Follower>() {
     let mut random = Random::announced("kill -9 of a replica");
     let mut writer = build_writer(directory.path()).start().await;
     let mut near = F::start(directory.path(), &writer.url).await;
+    let end = async |near: &mut F| near.kill().await;
+    goes_on_from_what_it_kept(&mut writer, &mut near, rounds(), &mut random, end).await;
+}
+
+/// What a campaign against a writer is.
+#[derive(Clone, Copy, Debug)]
+pub struct Campaign {
+    /// How often the node ends and starts again.
+    pub rounds: u64,
+    /// Whether its settings make it let go of older log, so that what it acknowledged must be taken down all the time.
+    pub trims: bool,
+}
+
+/// Ends and restarts `writer` again and again under load; a replica below `directory`, and a native replica of that where
+/// it may have one, follow it all the time without a new baseline.
+pub async fn followed_while_it_dies<F: Follower>(
+    directory: &Path,
+    writer: &mut Node,
+    campaign: Campaign,
+    random: &mut Random,
+    end: impl AsyncFnMut(&mut Node),
+) {
+    let mut near = F::start(directory, &writer.url).await;
+    let mut clients: Vec<Client> = near.client().into_iter().collect();
+    let mut far = None;
+    if let Some(client) = near.client() {
+        let node = NodeBuilder::replica("far", directory, &client.url).start().await;
+        node.ready().await;
+        clients.push(node.client());
+        far = Some(node);
+    }
+    end_writer(writer, &clients, campaign, random, end, async |epoch| {
+        near.until("it follows the new epoch", |found| wire::place(&found.position).0 == epoch).await;
+    })
+    .await;
+    near.converges(&writer.client()).await;
+    let found = near.replication().await.expect("it answers");
+    assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "{found:?}");
+    assert!(found.connections > campaign.rounds, "it has lived through all of them: {found:?}");
+    if let Some(far) = &far {
+        let found = Replication::of(&far.client()).await;
+        assert_eq!((found.baselines, found.gaps, found.divergences), (1, 0, 0), "two hops away: {found:?}");
+    }
+}
+
+/// Ends and restarts the replica `near` again and again while `writer` is written to. One that keeps its state goes on
+/// from it, also with nobody to ask.
+pub async fn goes_on_from_what_it_kept<F: Follower>(
+    writer: &mut Node,
+    near: &mut F,
+    rounds: u64,
+    random: &mut Random,
+    mut end: impl AsyncFnMut(&mut F),
+) {
     if F::KEEPS_ITS_STATE {
         near.until("its first copy is stored", |found| !found.stored.is_empty()).await;
     }
     let client = writer.client();
     let first = client.position().await;
-    let load = Load::start(&client, "load", 4, &mut random).await;
-    let rounds = rounds();
+    let load = Load::start(&client, "load", 4, random).await;
     for round in 0..rounds {
         // Now and then so many that one that gathers for long has stored some of them.
         let most = if random.below(5) == 0 { 500 } else { 60 };
@@ -95,7 +137,7 @@ pub async fn a_killed_replica_goes_on_from_what_it_kept<F: Follower>() {
         if alone {
             writer.kill().await;
         }
-        near.kill().await;
+        end(near).await;
         near.start_again().await;
         if alone {
             let found = near.replication().await.expect("it answers");
@@ -112,33 +154,36 @@ pub async fn a_killed_replica_goes_on_from_what_it_kept<F: Follower>() {
     check(&client, &first, &state, &record).await;
     let found = near.replication().await.expect("it answers");
     assert_eq!((found.gaps, found.divergences), (0, 0), "{found:?}");
-    println!("{rounds} kills, {} writes acknowledged, position {}", record.acknowledged.len(), state.position);
+    println!("{rounds} ends, {} writes acknowledged, position {}", record.acknowledged.len(), state.position);
 }
 
-/// Kills and restarts `writer` under load, `rounds` times at moments drawn from `random`, and each time waits until every
-/// replica at `replicas` has followed it into the new epoch and `followed` returns for it. At the end the load stops, each
-/// replica must hold exactly what the writer holds, and the writer's log all that was ever acknowledged. Returns that
-/// state.
-pub async fn kill_writer(
+/// Ends and restarts `writer` under load, at moments drawn from `random`, and each time waits until every replica at
+/// `replicas` has followed it into the new epoch and `followed` returns for it. `end` leaves it dead and ready to be
+/// started again. Afterwards the load stops, each replica must hold exactly what the writer holds, and the writer's log
+/// and, after one more end, its state all that was ever acknowledged. Returns that state.
+pub async fn end_writer(
     writer: &mut Node,
     replicas: &[Client],
-    rounds: u64,
+    campaign: Campaign,
     random: &mut Random,
+    mut end: impl AsyncFnMut(&mut Node),
     mut followed: impl AsyncFnMut(u64),
 ) -> State {
+    let Campaign { rounds, trims } = campaign;
     let client = writer.client();
     // The first epoch's own position: everything after it can be asked for at the end.
     let first = client.position().await;
+    let tape = trims.then(|| Tape::start(&client, &first));
     let load = Load::start(&client, "load", CLIENTS, random).await;
-    let churn = AbortOnDrop(tokio::spawn(churn(client.clone())));
-    let watches: Vec<_> = replicas.iter().map(|replica| AbortOnDrop(tokio::spawn(watch(replica.clone())))).collect();
+    let churn = AbortOnDrop::spawn(churn(client.clone()));
+    let watches: Vec<_> = replicas.iter().map(|replica| AbortOnDrop::spawn(watch(replica.clone()))).collect();
     for round in 0..rounds {
         load.acknowledges(1 + random.below(WRITES_MAX)).await;
         // Not only right after an acknowledgement: anywhere in the next write, too.
         tokio::time::sleep(Duration::from_micros(random.below(5_000))).await;
-        writer.kill().await;
+        end(writer).await;
         writer.start_again().await;
-        let (epoch, _) = wire::place(&client.position().await);
+        let (epoch, seq) = wire::place(&client.position().await);
         for replica in replicas {
             crate::eventually(&format!("round {round}: {} follows epoch {epoch}", replica.url), || async {
                 let position = replica.position().await;
@@ -148,43 +193,41 @@ pub async fn kill_writer(
             .await;
         }
         followed(epoch).await;
+        if let Some(tape) = &tape {
+            tape.reaches(seq).await;
+        }
     }
     load.acknowledges(1).await;
     let record = load.finish().await;
     churn.ended().await;
+    settle(&client, replicas).await;
+    // What is held now was read back or has just been written: after this, all of it was read back.
+    end(writer).await;
+    writer.start_again().await;
     let state = settle(&client, replicas).await;
     for watch in watches {
         watch.ended().await;
     }
-    check(&client, &first, &state, &record).await;
+    match tape {
+        None => check(&client, &first, &state, &record).await,
+        Some(tape) => {
+            let (_, last) = wire::place(&state.position);
+            check_lines(&tape.up_to(last).await, &state, &record);
+            let stream = Lines::open(&client, &wire::resume(&first, &json!("**"))).await;
+            let hello = stream.expect("a stream").command().await;
+            assert_eq!(
+                hello["resume"], "baseline",
+                "the settings were to make it let go of what is long read: {hello}"
+            );
+        }
+    }
     println!(
-        "{rounds} kills, {} writes acknowledged, {} outcomes unknown, position {}",
+        "{rounds} ends, {} writes acknowledged, {} outcomes unknown, position {}",
         record.acknowledged.len(),
         record.unknown,
         state.position
     );
     state
-}
-
-/// A task that ends with its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl AbortOnDrop {
-    /// Ends it, and passes on a panic that it has ended with before.
-    async fn ended(mut self) {
-        self.0.abort();
-        if let Err(error) = (&mut self.0).await
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
-        }
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Makes, fills and drops a collection, again and again. Nobody counts on the outcome: replicas must agree on it.
@@ -232,8 +275,13 @@ pub async fn settle(writer: &Client, replicas: &[Client]) -> State {
 
 /// Checks the writer's whole log, and that its state is what the log says, against what the load was promised.
 pub async fn check(writer: &Client, first: &str, state: &State, record: &Record) {
-    let lines = history(writer, first, &state.position).await;
-    record.check_log("load", &lines);
+    check_lines(&history(writer, first, &state.position).await, state, record);
+}
+
+/// Checks `lines`, every command of a writer's log from the load's first on, and that its state is what they say, against
+/// what the load was promised.
+pub fn check_lines(lines: &[Value], state: &State, record: &Record) {
+    record.check_log("load", lines);
     let mut entries = std::collections::BTreeMap::new();
     for line in lines.iter().filter(|line| line["collection"] == "load") {
         let ops = line["commands"].as_array().map_or(std::slice::from_ref(line), Vec::as_slice);

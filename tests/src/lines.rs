@@ -26,32 +26,46 @@ impl Lines {
     /// # Errors
     /// The answer, when it is no stream.
     pub async fn open(client: &Client, body: &str) -> Result<Self, Reply> {
+        Self::try_open(client, body).await.expect("the node listens")
+    }
+
+    /// As [`Lines::open`] at a node that may not answer.
+    ///
+    /// # Errors
+    /// The connection could not be made or broke.
+    pub async fn try_open(client: &Client, body: &str) -> reqwest::Result<Result<Self, Reply>> {
         let request = client.request(Method::POST, "/v1/replicate").timeout(Duration::from_secs(600));
-        let response = request.body(body.to_owned()).send().await.expect("the node listens");
+        let response = request.body(body.to_owned()).send().await?;
         let opened =
             Reply { status: response.status().as_u16(), headers: response.headers().clone(), body: Vec::new() };
         if opened.status == 200 {
-            return Ok(Self { response, buffer: Vec::new(), opened });
+            return Ok(Ok(Self { response, buffer: Vec::new(), opened }));
         }
-        let body = response.bytes().await.expect("a refusal has a whole body").to_vec();
-        Err(Reply { body, ..opened })
+        let body = response.bytes().await?.to_vec();
+        Ok(Err(Reply { body, ..opened }))
     }
 
     /// The next line without its newline, `None` at the stream's end.
     pub async fn line(&mut self) -> Option<String> {
+        let line = self.try_line().await.unwrap_or_else(|error| panic!("the stream broke: {error:?}"));
+        assert!(line.is_some() || self.buffer.is_empty(), "the stream ended within a line");
+        line
+    }
+
+    /// As [`Lines::line`] of a node that may die: what it left of a line is dropped.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn try_line(&mut self) -> reqwest::Result<Option<String>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Some(String::from_utf8(line[..end].to_vec()).expect("lines are UTF-8"));
+                return Ok(Some(String::from_utf8(line[..end].to_vec()).expect("lines are UTF-8")));
             }
             let chunk = timeout(LINE_WITHIN, self.response.chunk()).await;
-            match chunk.unwrap_or_else(|_| panic!("no line within {LINE_WITHIN:?}")) {
-                Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
-                Ok(None) => {
-                    assert!(self.buffer.is_empty(), "the stream ended within a line");
-                    return None;
-                }
-                Err(error) => panic!("the stream broke: {error:?}"),
+            match chunk.unwrap_or_else(|_| panic!("no line within {LINE_WITHIN:?}"))? {
+                Some(bytes) => self.buffer.extend_from_slice(&bytes),
+                None => return Ok(None),
             }
         }
     }

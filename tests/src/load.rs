@@ -44,6 +44,10 @@ pub struct Record {
     pub sent: BTreeMap<u64, Vec<u64>>,
     /// Writes whose outcome was never told.
     pub unknown: u64,
+    /// First numbers of writes of which was told that they did not happen.
+    pub refused: BTreeSet<u64>,
+    /// How often each error code was told.
+    pub codes: BTreeMap<String, u64>,
 }
 
 /// A load on one collection of one node, which is made if missing.
@@ -53,18 +57,33 @@ pub struct Load {
     done: Arc<AtomicU64>,
     /// How many writes may be acknowledged in all; 0 ends the clients.
     allowed: watch::Sender<u64>,
+    ahead: u64,
     clients: JoinSet<()>,
 }
 
 impl Load {
     /// Starts `clients` clients. While the node is away they try again until it is back.
     pub async fn start(client: &Client, collection: &str, clients: u64, random: &mut Random) -> Self {
-        client.create(collection).await;
+        Self::start_ahead(AHEAD, client, collection, clients, random).await
+    }
+
+    /// As [`Load::start`], with clients that are at most about `ahead` writes ahead of what is asked for.
+    pub async fn start_ahead(ahead: u64, client: &Client, collection: &str, clients: u64, random: &mut Random) -> Self {
+        crate::eventually(&format!("{collection} is there"), || async {
+            let create = client.request(Method::POST, "/v1/collections");
+            let reply = client.send(create.body(format!("{{\"name\":\"{collection}\"}}"))).await;
+            match reply {
+                Ok(reply) if reply.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
         let mut load = Self {
             collection: collection.to_owned(),
             record: Arc::default(),
             done: Arc::default(),
-            allowed: watch::Sender::new(AHEAD),
+            allowed: watch::Sender::new(ahead),
+            ahead,
             clients: JoinSet::new(),
         };
         for index in 0..clients {
@@ -84,12 +103,24 @@ impl Load {
     /// Waits until `more` further writes were acknowledged.
     pub async fn acknowledges(&self, more: u64) {
         let aim = self.acknowledged() + more;
-        self.allowed.send_replace(aim + AHEAD);
+        self.allowed.send_replace(aim + self.ahead);
         crate::eventually(&format!("{more} more writes are acknowledged"), || async {
             let now = self.acknowledged();
             if now >= aim { Ok(()) } else { Err(format!("{now} of {aim}")) }
         })
         .await;
+    }
+
+    /// Goes on until `more` further writes were told this error code.
+    pub async fn is_told(&self, code: &str, more: u64) {
+        let told = || lock(&self.record).codes.get(code).copied().unwrap_or_default();
+        let aim = told() + more;
+        self.allowed.send_replace(u64::MAX);
+        crate::eventually(&format!("{more} writes are told {code}"), || async {
+            if told() >= aim { Ok(()) } else { Err(lock(&self.record).codes.clone()) }
+        })
+        .await;
+        self.allowed.send_replace(self.acknowledged() + self.ahead);
     }
 
     /// How many writes were acknowledged so far.
@@ -219,7 +250,15 @@ impl One {
         match reply.status {
             200 => {}
             404 if deletes => return true,
-            502 | 503 => return false,
+            502 | 503 | 507 => {
+                let code = reply.code();
+                let mut record = lock(&self.record);
+                if matches!(&*code, "not_ready" | "overloaded" | "storage_full") {
+                    record.refused.extend(changes.iter().find_map(|(_, number)| *number));
+                }
+                *record.codes.entry(code).or_default() += 1;
+                return false;
+            }
             status => panic!("{status}: {}", reply.text()),
         }
         let answer = reply.json();
@@ -280,13 +319,14 @@ impl Record {
         let mut by_seq = BTreeMap::new();
         for pair in lines.windows(2) {
             let seq = |line: &Value| line["seq"].as_u64().expect("a command of the log has a seq");
-            assert_eq!(seq(&pair[1]), seq(&pair[0]) + 1, "the log's numbers follow one another");
+            assert_eq!(seq(&pair[1]), seq(&pair[0]) + 1, "the log's numbers follow one another: {pair:?}");
         }
         for line in lines.iter().filter(|line| line["collection"] == collection) {
             let changes = changes(line);
             let numbers: Vec<u64> = changes.iter().filter_map(|change| change.number).collect();
             if let Some(first) = numbers.first() {
                 assert_eq!(self.sent.get(first), Some(&numbers), "nobody sent this, or more: {line}");
+                assert!(!self.refused.contains(first), "it was told that this did not happen: {line}");
                 assert!(found.insert(*first), "a write is in the log twice: {line}");
             }
             by_seq.insert(line["seq"].as_u64().expect("checked above"), changes);

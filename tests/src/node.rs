@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::eventually::eventually;
+use crate::medium::Medium;
 use headwater_local::program::{Program, Stopped};
 use headwater_local::server;
 use headwater_local::tools::Tools;
@@ -14,18 +15,42 @@ pub struct NodeBuilder {
     name: String,
     data: PathBuf,
     options: Vec<String>,
+    /// What is started in place of the program; it starts that in turn.
+    wrapper: Option<PathBuf>,
 }
 
 impl NodeBuilder {
     /// A writer named `name` whose state lies below `directory`, with the development pair and quick pings.
     pub fn writer(name: &str, directory: &Path) -> Self {
         let options = ["--dev", "--ping-ms", "500"].map(String::from).to_vec();
-        Self { name: name.into(), data: directory.join(name), options }
+        Self { name: name.into(), data: directory.join(name), options, wrapper: None }
     }
 
     /// A replica of `parent`.
     pub fn replica(name: &str, directory: &Path, parent: &str) -> Self {
         Self::writer(name, directory).option("--parent", parent)
+    }
+
+    /// Has its state on a file system of its own; its output stays where it is.
+    #[must_use]
+    pub fn on(self, medium: &Medium) -> Self {
+        let state = medium.path().join("state");
+        std::fs::create_dir(&state).expect("the file system is empty");
+        std::fs::create_dir_all(&self.data).expect("the test's directory can be written");
+        std::os::unix::fs::symlink(state, self.data.join("state")).expect("the test's directory can be written");
+        self
+    }
+
+    /// Is started by this program, which becomes the node.
+    #[must_use]
+    pub fn under(mut self, wrapper: PathBuf) -> Self {
+        self.wrapper = Some(wrapper);
+        self
+    }
+
+    /// The directory that holds its state and its output.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Adds a setting, or changes it.
@@ -58,15 +83,26 @@ impl NodeBuilder {
 
     /// Starts it and waits until it listens.
     pub async fn start(self) -> Node {
-        let (program, url) = self.launch("127.0.0.1:0").await;
-        Node { builder: self, program: Some(program), url }
+        self.try_start().await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    async fn launch(&self, listen: &str) -> (Program, String) {
-        let tools = Tools::load().expect("./dev test writes the tools file");
+    /// As [`NodeBuilder::start`] of a node that may not come up.
+    ///
+    /// # Errors
+    /// What it said.
+    pub async fn try_start(self) -> Result<Node, String> {
+        let (program, url) = self.launch("127.0.0.1:0").await?;
+        Ok(Node { builder: self, program: Some(program), url })
+    }
+
+    async fn launch(&self, listen: &str) -> Result<(Program, String), String> {
+        let mut tools = Tools::load().expect("./dev test writes the tools file");
+        if let Some(wrapper) = &self.wrapper {
+            tools.server.clone_from(wrapper);
+        }
         let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
         let started = server::start_at(&tools, &self.name, &self.data, listen, &options).await;
-        started.unwrap_or_else(|error| panic!("{} {error}", self.name))
+        started.map_err(|error| format!("{} {error}", self.name))
     }
 }
 
@@ -134,9 +170,15 @@ impl Node {
     /// Starts it again at the same address.
     pub async fn start_again(&mut self) {
         let listen = self.url.trim_start_matches("http://").to_owned();
-        let (program, url) = self.builder.launch(&listen).await;
+        let started = self.builder.launch(&listen).await;
+        let (program, url) = started.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(url, self.url);
         self.program = Some(program);
+    }
+
+    /// Is started by itself from the next start on.
+    pub fn without_wrapper(&mut self) {
+        self.builder.wrapper = None;
     }
 
     /// Changes a setting for the next start, or adds it.

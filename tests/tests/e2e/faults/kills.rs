@@ -1,12 +1,46 @@
 //! kill -9 of the writer and of a native replica under concurrent writes.
 
 use super::{PING_MS, build_replica, build_writer};
-use headwater_tests::kills::{self, settle};
+use headwater_tests::kills::{self, Campaign, followed_while_it_dies, goes_on_from_what_it_kept, settle};
+use headwater_tests::moment::{self, restless};
 use headwater_tests::wire::place;
-use headwater_tests::{Load, NodeBuilder, Random, Replication, converge, eventually, state_of};
+use headwater_tests::{Load, Node, NodeBuilder, Random, Replication, converge, eventually, state_of};
 use std::time::Instant;
 
-headwater_tests::kill_tests!(headwater_tests::Node);
+headwater_tests::kill_tests!(Node);
+
+/// Log that is kept though a stored baseline covers it: more than the load writes between two ends, so that nobody who
+/// follows falls behind, and less than it writes in all.
+pub(super) const RETAIN_BYTES: u64 = 768 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_write_is_lost_by_killing_a_writer_that_rolls_stores_baselines_and_trims() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random::announced("kill -9 of a writer that rolls");
+    let mut writer = restless(build_writer(directory.path()), RETAIN_BYTES).start().await;
+    let campaign = Campaign { rounds: kills::rounds(), trims: true };
+    let mut moments = random.split();
+    let end = async |writer: &mut Node| {
+        moment::drawn(writer, &mut moments).await;
+        writer.kill().await;
+    };
+    followed_while_it_dies::<Node>(directory.path(), &mut writer, campaign, &mut random, end).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_replica_that_rolls_stores_baselines_and_trims_goes_on_from_what_it_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random::announced("kill -9 of a replica that rolls");
+    let mut writer = build_writer(directory.path()).start().await;
+    let mut near = restless(build_replica("near", directory.path(), &writer.url), 0).start().await;
+    near.ready().await;
+    let mut moments = random.split();
+    let end = async |near: &mut Node| {
+        moment::drawn(near, &mut moments).await;
+        near.kill().await;
+    };
+    goes_on_from_what_it_kept(&mut writer, &mut near, kills::rounds(), &mut random, end).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_replica_of_a_killed_replica_goes_on_without_a_baseline() {

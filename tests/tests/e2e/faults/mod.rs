@@ -6,12 +6,15 @@
 mod baseline;
 mod bulk;
 mod chain;
+mod failed_calls;
 mod follow;
+mod full;
 mod gap;
 mod garbage;
 mod history;
 mod kills;
 mod parent;
+mod power;
 mod removed;
 mod restart;
 mod scope;
