@@ -24,6 +24,8 @@
 
 mod baseline;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod header;
 mod index;
 mod keeping;
