@@ -4,4 +4,5 @@ mod api;
 mod cli;
 mod faults;
 mod first_light;
+mod fixtures;
 mod storage;
