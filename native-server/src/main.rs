@@ -23,6 +23,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     #[command(flatten)]
     Client(Box<cli::Command>),
+    #[command(flatten)]
+    Local(Box<cli::LocalCommand>),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match parsed.command {
         Command::Serve(args) => run_node(*args),
         Command::Client(command) => return command.run(),
+        Command::Local(command) => return command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

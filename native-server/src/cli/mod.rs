@@ -11,6 +11,7 @@ mod connection;
 mod entry;
 mod failure;
 mod list;
+mod log;
 mod output;
 mod paint;
 mod pretty;
@@ -68,6 +69,26 @@ pub enum Command {
     /// Show what a node holds, whom it follows and how far behind it is
     #[command(after_help = status::HELP)]
     Status(status::Status),
+}
+
+/// The commands that work on a directory of this machine, without a node.
+#[derive(Debug, Subcommand)]
+pub enum LocalCommand {
+    /// Look into a log on this machine, check it, mend it
+    #[command(after_help = log::HELP)]
+    Log(log::Log),
+}
+
+impl LocalCommand {
+    /// Runs the command to its end. Says on stderr what went wrong.
+    pub fn run(&self) -> ExitCode {
+        let Self::Log(log) = self;
+        let mut output = Output::new(log.json());
+        match log.run(&mut output).and_then(|()| output.finish()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        }
+    }
 }
 
 impl Command {

@@ -198,6 +198,18 @@ impl Manifest {
     /// # Errors
     /// [`OpenError::Damaged`], [`OpenError::Mismatch`] for another format or backend than `backend`, [`OpenError::Io`].
     pub fn read(storage: &dyn Storage, backend: Backend) -> Result<Option<Self>, OpenError> {
+        Self::read_of(storage, Some(backend))
+    }
+
+    /// Reads the manifest, whatever made it.
+    ///
+    /// # Errors
+    /// Those of [`Manifest::read`].
+    pub fn read_any(storage: &dyn Storage) -> Result<Option<Self>, OpenError> {
+        Self::read_of(storage, None)
+    }
+
+    fn read_of(storage: &dyn Storage, backend: Option<Backend>) -> Result<Option<Self>, OpenError> {
         let path = storage.path(MANIFEST_FILE);
         let Some(file) = storage.open(MANIFEST_FILE).map_err(OpenError::io("opening", &path))? else {
             return Ok(None);
@@ -227,9 +239,13 @@ impl Manifest {
                 "format version {found}, and this program reads {FORMAT}: use the one that made it"
             )));
         }
-        if head.backend != backend {
+        if let Some(backend) = backend.filter(|&backend| backend != head.backend) {
             let found = head.backend;
-            return Err(mismatch(format!("the directory holds {found}, not {backend}: use another directory")));
+            let hint = match (found, backend) {
+                (Backend::Replica, Backend::File) => ", or make it a writer's with `headwater promote`",
+                _ => "",
+            };
+            return Err(mismatch(format!("the directory holds {found}, not {backend}: use another directory{hint}")));
         }
         Self::from_line(line).map(Some).ok_or_else(|| damaged(0, "the manifest contradicts itself"))
     }

@@ -44,6 +44,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// Makes the names as they are now durable.
     fn sync_directory(&self) -> io::Result<()>;
+
+    /// Who has taken the directory, as far as that can be told without taking it; for people.
+    fn holder(&self) -> io::Result<Option<String>>;
+
+    /// A directory within this one, made if it is missing; its name lasts once this one is synced.
+    fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>>;
 }
 
 /// An open file. Shared between the one that appends and those that read.
@@ -73,26 +79,35 @@ pub trait StoredFile: Send + Sync + fmt::Debug {
 
 /// A directory of the file system.
 #[derive(Debug)]
-pub struct Directory(PathBuf);
+pub struct Directory {
+    path: PathBuf,
+    /// Whether files are opened for reading only.
+    reads_only: bool,
+}
 
 impl Directory {
     /// Names a directory, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self { path: path.into(), reads_only: false }
+    }
+
+    /// Names a directory whose files are only read: they may belong to somebody else.
+    pub fn read_only(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), reads_only: true }
     }
 }
 
 impl Storage for Directory {
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     fn create_directory(&self) -> io::Result<()> {
         use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-        fs::create_dir_all(&self.0)?;
+        fs::create_dir_all(&self.path)?;
         // A directory lasts once the one above it is synced. All of them are, each time: an earlier start may have been
         // cut short between the two. Those above that cannot be opened or synced were there before us.
-        for above in self.0.canonicalize()?.ancestors().skip(1) {
+        for above in self.path.canonicalize()?.ancestors().skip(1) {
             match File::open(above).and_then(|directory| directory.sync_all()) {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {}
@@ -103,16 +118,16 @@ impl Storage for Directory {
     }
 
     fn lock(&self, holder: &str) -> io::Result<Result<Lock, String>> {
-        let directory = File::open(&self.0)?;
+        let directory = File::open(&self.path)?;
         match directory.try_lock() {
             Ok(()) => {
-                fs::write(self.0.join(LOCK_FILE), holder)?;
+                fs::write(self.path.join(LOCK_FILE), holder)?;
                 Ok(Ok(Box::new(directory)))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut holder = Vec::new();
                 // It may have been removed: the directory is taken all the same.
-                if let Ok(file) = File::open(self.0.join(LOCK_FILE)) {
+                if let Ok(file) = File::open(self.path.join(LOCK_FILE)) {
                     file.take(256).read_to_end(&mut holder)?;
                 }
                 Ok(Err(String::from_utf8_lossy(&holder).trim().into()))
@@ -123,11 +138,13 @@ impl Storage for Directory {
 
     fn names(&self) -> io::Result<Vec<String>> {
         // Names that are no UTF-8 are not ours.
-        fs::read_dir(&self.0)?.filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose()).collect()
+        fs::read_dir(&self.path)?
+            .filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose())
+            .collect()
     }
 
     fn open(&self, name: &str) -> io::Result<Option<Arc<dyn StoredFile>>> {
-        match OpenOptions::new().read(true).write(true).open(self.0.join(name)) {
+        match OpenOptions::new().read(true).write(!self.reads_only).open(self.path.join(name)) {
             Ok(file) => Ok(Some(Arc::new(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -135,20 +152,39 @@ impl Storage for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         Ok(Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
+        fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.0.join(name))
+        fs::remove_file(self.path.join(name))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn holder(&self) -> io::Result<Option<String>> {
+        let facts = fs::metadata(&self.path)?;
+        let label = match fs::read_to_string(self.path.join(LOCK_FILE)) {
+            Ok(label) => label.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        // Trying the lock would take it for a moment, in which a node that starts would be refused.
+        let locks = fs::read_to_string("/proc/locks")?;
+        let is_taken = locks.lines().any(|line| is_lock_of(line, facts.dev(), facts.ino(), &label));
+        Ok(is_taken.then(|| if label.is_empty() { "another process".into() } else { label }))
+    }
+
+    fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path)?;
+        Ok(Arc::new(Self::new(path)))
     }
 }
 
@@ -197,6 +233,18 @@ impl StoredFile for File {
     }
 }
 
+/// Whether a line of `/proc/locks` is a lock of the directory with this device and inode. Some file systems tell programs
+/// another device than the kernel tells there: then the process that the label names has to agree.
+fn is_lock_of(line: &str, device: u64, inode: u64, label: &str) -> bool {
+    let fields: Vec<_> = line.split_whitespace().collect();
+    let [_, "FLOCK", _, _, process, place, ..] = fields[..] else { return false };
+    let parts: Vec<_> = place.split(':').collect();
+    let [major, minor, found] = parts[..] else { return false };
+    let (major, minor) = (u32::from_str_radix(major, 16), u32::from_str_radix(minor, 16));
+    let is_device = major == Ok(rustix::fs::major(device)) && minor == Ok(rustix::fs::minor(device));
+    found.parse() == Ok(inode) && (is_device || label.starts_with(&format!("process {process} ")))
+}
+
 /// A file that was removed under us takes everything with it, however well it was synced.
 fn is_still_named(file: &File) -> io::Result<()> {
     if file.metadata()?.nlink() > 0 {
@@ -213,11 +261,14 @@ mod tests {
     fn the_lock_holds_though_its_file_was_removed() {
         let place = tempfile::tempdir().unwrap();
         let (first, second) = (Directory::new(place.path()), Directory::new(place.path()));
+        assert_eq!(second.holder().unwrap(), None);
         let lock = first.lock("first").unwrap().unwrap();
+        assert_eq!(second.holder().unwrap(), Some("first".into()));
         assert_eq!(second.lock("second").unwrap().err(), Some("first".into()));
         fs::remove_file(place.path().join(LOCK_FILE)).unwrap();
         assert_eq!(second.lock("second").unwrap().err(), Some(String::new()));
         drop(lock);
+        assert_eq!(second.holder().unwrap(), None);
         assert!(second.lock("second").unwrap().is_ok());
     }
 

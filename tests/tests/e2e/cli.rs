@@ -2,6 +2,7 @@
 
 mod entries;
 mod lists;
+mod log;
 mod refusals;
 mod terminal;
 mod watch;

@@ -49,6 +49,14 @@ impl Storage for Gated {
     fn sync_directory(&self) -> io::Result<()> {
         self.0.sync_directory()
     }
+
+    fn holder(&self) -> io::Result<Option<String>> {
+        self.0.holder()
+    }
+
+    fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
+        self.0.within(name)
+    }
 }
 
 #[test]

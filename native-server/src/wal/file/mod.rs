@@ -28,12 +28,15 @@ mod frame;
 pub mod fuzzing;
 mod header;
 mod index;
+pub mod inspect;
 mod keeping;
 mod making;
 mod recover;
+pub mod repair;
 pub mod replica;
 mod scan;
 mod segment;
+mod survey;
 mod syncing;
 mod tail;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::super::opening::OpenOptions;
 use super::super::storage::{LOCK_FILE, Lock, Storage, StoredFile};
 use super::frame::FrameContent;
 use super::header::{FILE_HEADER_BYTES, FileHeader, FileKind, Origin};
+use super::inspect::unknown_segments;
 use super::making::{MadeEnd, Making, UNSYNCED_ALL};
 use super::scan::{Expected, Follows, Found, Mark, Place, Shape, Visit, scan};
 use super::segment::Segment;
@@ -127,6 +128,7 @@ impl Recovering<'_> {
         let newest = segments.pop().expect("there is always a segment in use");
         self.refuse_later_segments(&newest)?;
         let found = &newest.found;
+        // A replica's baseline may lie beyond its last line: its scope leaves records out.
         if self.shape == Shape::Writer && found.last < covered {
             let detail = format!("the log ends with record {}, before its baseline of {covered}", found.last);
             return Err(OpenError::damaged(&newest.path, found.end, detail));
@@ -156,20 +158,11 @@ impl Recovering<'_> {
     /// Refuses segments that are newer than the newest one of the manifest and were appended to: it was done under a
     /// manifest that named them. One that was made and never named holds copies at most.
     fn refuse_later_segments(&self, newest: &Scanned) -> Result<(), OpenError> {
-        let directory = self.storage.path("");
-        for name in self.storage.names().map_err(OpenError::io("listing", &directory))? {
-            if FileKind::Segment.number(&name).is_none_or(|number| number <= newest.number) {
-                continue;
-            }
-            let path = self.storage.path(&name);
-            let Some(file) = self.storage.open(&name).map_err(OpenError::io("opening", &path))? else { continue };
-            if was_appended_to(&*file).map_err(OpenError::io("reading", &path))? {
-                let detail = "the manifest beside it does not know this segment, which holds later records: \
-                              put the newer manifest back";
-                return Err(OpenError::damaged(&path, 0, detail));
-            }
-        }
-        Ok(())
+        let unknown = unknown_segments(self.storage, newest.number)?;
+        let Some(name) = unknown.first() else { return Ok(()) };
+        let detail = "the manifest beside it does not know this segment, which holds later records: \
+                      put the newer manifest back";
+        Err(OpenError::damaged(&self.storage.path(name), 0, detail))
     }
 
     /// Seals the segment in use at `from`, and copies what counts behind that to a new one.
@@ -216,7 +209,7 @@ impl Recovering<'_> {
 }
 
 /// Whether a segment holds a frame that was appended, and not only those it was made with.
-fn was_appended_to(file: &dyn StoredFile) -> io::Result<bool> {
+pub(super) fn was_appended_to(file: &dyn StoredFile) -> io::Result<bool> {
     let mut window = Window::new(file, file.length()?, COPY_CHUNK_BYTES);
     let Ok((header, sum)) = FileHeader::decode(window.bytes(0, FILE_HEADER_BYTES)?) else { return Ok(false) };
     let mut walk = Walk::new(header.salt, FILE_HEADER_BYTES as u64, Some(sum));

@@ -319,7 +319,7 @@ fn proof_behind(window: &mut Window<'_>, bad: u64, salt: u64, opening: u32) -> i
 }
 
 /// Where the last byte from `from` on ends that is not zero; `from` when there is none. Zeros are room that was made ready.
-fn written_end(window: &mut Window<'_>, from: u64) -> io::Result<u64> {
+pub(super) fn written_end(window: &mut Window<'_>, from: u64) -> io::Result<u64> {
     let (mut at, mut end) = (from, from);
     loop {
         let bytes = window.at_least(at, 1)?;

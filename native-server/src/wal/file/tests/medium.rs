@@ -359,6 +359,71 @@ impl Storage for Medium {
         }
         Ok(())
     }
+
+    fn holder(&self) -> io::Result<Option<String>> {
+        Ok(self.state().locked.then(|| "a test".into()))
+    }
+
+    fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
+        Ok(Arc::new(Within(self.clone(), format!("{name}/"))))
+    }
+}
+
+/// A directory within a medium: names that begin with its own.
+#[derive(Debug)]
+struct Within(Medium, String);
+
+impl Within {
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.1)
+    }
+}
+
+impl Storage for Within {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(&self.name(name))
+    }
+
+    fn create_directory(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn lock(&self, _holder: &str) -> io::Result<Result<Lock, String>> {
+        unreachable!("nobody locks it")
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names = self.0.names()?.into_iter();
+        Ok(names.filter_map(|name| name.strip_prefix(&self.1).map(str::to_owned)).collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Option<Arc<dyn StoredFile>>> {
+        self.0.open(&self.name(name))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
+        self.0.create(&self.name(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(&self.name(from), &self.name(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(&self.name(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.sync_directory()
+    }
+
+    fn holder(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
+        self.0.within(&self.name(name))
+    }
 }
 
 #[derive(Debug)]

@@ -1,0 +1,224 @@
+//! `headwater log`: beside a running node, on a damaged log, and back to a node that runs.
+
+use super::{Cli, Done};
+use headwater_tests::wire::place;
+use headwater_tests::{Node, NodeBuilder, Replication, converge};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const RECORDS: u32 = 100;
+
+/// A writer with short segments and enough in them, and the program.
+async fn writer(directory: &Path, after_bytes: &str) -> (Node, Cli) {
+    let writer = NodeBuilder::writer("writer", directory)
+        .option("--segment-bytes", "4096")
+        .option("--baseline-after-bytes", after_bytes);
+    let writer = writer.start().await;
+    writer.client().create("c").await;
+    writer.client().fill("c", 0..RECORDS).await;
+    let cli = Cli::of(&writer);
+    (writer, cli)
+}
+
+/// A writer that stores no baseline while a test runs.
+async fn plain_writer(directory: &Path) -> (Node, Cli) {
+    writer(directory, "100000000").await
+}
+
+fn state(node: &Node) -> PathBuf {
+    node.data().join("state")
+}
+
+async fn log(cli: &Cli, command: &str, node: &Node, more: &[&str]) -> Done {
+    let directory = state(node);
+    let arguments = [&["log", command, directory.to_str().unwrap()], more].concat();
+    cli.run(&arguments).await
+}
+
+fn json(done: &Done) -> Value {
+    serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"))
+}
+
+/// Puts other bytes at the middle of a file of the log, and gives its place.
+fn damage(node: &Node, name: &str) -> u64 {
+    let path = state(node).join("log").join(name);
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    file.write_all_at(b"\xff\xfe\xfd\xfc", middle).unwrap();
+    middle
+}
+
+fn content(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut content: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && !path.ends_with("LOCK"))
+        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .collect();
+    content.sort();
+    content
+}
+
+#[tokio::test]
+async fn a_log_is_read_beside_the_node_that_writes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, cli) = plain_writer(directory.path()).await;
+    let last = place(&writer.client().position().await).1;
+
+    let stat = log(&cli, "stat", &writer, &[]).await;
+    assert_eq!(stat.status, 0, "{stat:?}");
+    let stat = json(&stat);
+    assert!(stat["inUseBy"].as_str().unwrap().contains("(node writer)"), "{stat}");
+    assert_eq!(stat["totals"]["records"], json!(last), "{stat}");
+    let files = stat["files"].as_array().unwrap();
+    assert!(files.len() > 2, "{stat}");
+    assert_eq!((&files[0]["seqs"][0], &files[0]["openings"]), (&json!(1), &json!(1)), "{stat}");
+    assert!(files[0]["sealedMs"].is_u64() && files.last().unwrap()["sealedMs"].is_null(), "{stat}");
+    assert_eq!(stat["epochs"][0]["first"], json!(1), "{stat}");
+
+    let verify = log(&cli, "verify", &writer, &[]).await;
+    assert_eq!(verify.status, 0, "{verify:?}");
+    let verify = json(&verify);
+    assert_eq!((&verify["ok"], &verify["position"]), (&json!(true), &json!(writer.client().position().await)));
+
+    let cat = log(&cli, "cat", &writer, &["--from", "40", "--to", "60"]).await;
+    assert_eq!(cat.status, 0, "{cat:?}");
+    assert!(cat.stderr.contains("has the directory in use"), "{cat:?}");
+    let seqs: Vec<_> =
+        cat.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].clone()).collect();
+    assert_eq!(seqs, (40..=60).map(|seq| json!(seq)).collect::<Vec<_>>());
+    assert!(cat.stdout.starts_with("{\"type\":\"SET\",\"collection\":\"c\",\"seq\":40,"), "{cat:?}");
+    let with_meta = log(&cli, "cat", &writer, &["--from", "40", "--to", "40", "--meta"]).await;
+    assert!(with_meta.stdout.starts_with("{\"seq\":40,\"meta\":"), "{with_meta:?}");
+
+    let repair = log(&cli, "repair", &writer, &["--yes"]).await;
+    assert_eq!(repair.status, 3, "{repair:?}");
+    assert!(repair.stderr.contains("is in use by process"), "{repair:?}");
+    writer.client().set("c", "still", "true").await;
+}
+
+#[tokio::test]
+async fn the_stored_baseline_is_shown_and_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, cli) = writer(directory.path(), "8192").await;
+    writer.says("stored a baseline of the state").await;
+    writer.stop().await;
+    let lines = log(&cli, "cat", &writer, &["--baseline"]).await;
+    assert_eq!((lines.status, &*lines.stderr), (0, ""), "{lines:?}");
+    assert!(lines.stdout.starts_with("{\"type\":\"BASELINE_BEGIN\",\"collection\":\"c\""), "{lines:?}");
+    assert!(lines.stdout.trim_end().lines().last().unwrap().contains("BASELINE_END"), "{lines:?}");
+    let stat = json(&log(&cli, "stat", &writer, &[]).await);
+    assert_eq!(stat["files"][0]["what"], json!("baseline"), "{stat}");
+    assert_eq!(json(&log(&cli, "verify", &writer, &[]).await)["keys"], json!(RECORDS));
+
+    let name = stat["files"][0]["name"].as_str().unwrap().to_owned();
+    damage(&writer, &name);
+    let verify = log(&cli, "verify", &writer, &[]).await;
+    assert_eq!(verify.status, 1, "{verify:?}");
+    assert_eq!(json(&verify)["damages"][0]["file"], json!(name));
+    // All segments are still kept: they are as good.
+    let repair = log(&cli, "repair", &writer, &["--yes"]).await;
+    assert_eq!((repair.status, &json(&repair)["losses"]), (0, &json!([])), "{repair:?}");
+    writer.start_again().await;
+    assert_eq!(writer.client().status().await["collections"]["c"]["keys"], json!(RECORDS));
+}
+
+#[tokio::test]
+async fn damage_is_named_and_the_log_goes_on_from_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, cli) = plain_writer(directory.path()).await;
+    let near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    let before = converge(&writer.client(), &near.client()).await;
+    writer.stop().await;
+    let at = damage(&writer, "0000000002.wal");
+
+    let verify = log(&cli, "verify", &writer, &[]).await;
+    assert_eq!(verify.status, 1, "{verify:?}");
+    let found = json(&verify)["damages"].clone();
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["file"]), (1, &json!("0000000002.wal")), "{found}");
+    let offset = found[0]["offset"].as_u64().unwrap();
+    assert!(offset <= at && at - offset < 1_000, "{found}");
+    let cat = log(&cli, "cat", &writer, &[]).await;
+    assert_eq!(cat.status, 1, "{cat:?}");
+    assert!(cat.stdout.lines().count() > 10 && cat.stderr.contains("0000000002.wal is damaged at byte"), "{cat:?}");
+
+    let log_directory = state(&writer).join("log");
+    let untouched = content(&log_directory);
+    let asked = log(&cli, "repair", &writer, &[]).await;
+    assert_eq!((asked.status, &json(&asked)["done"]), (1, &json!(false)), "{asked:?}");
+    assert!(asked.stderr.contains("--yes does the above"), "{asked:?}");
+    assert_eq!(content(&log_directory), untouched, "nothing is touched unless told");
+
+    let done = log(&cli, "repair", &writer, &["--yes"]).await;
+    assert_eq!(done.status, 0, "{done:?}");
+    let told = json(&done);
+    assert_eq!(told["done"], json!(true), "{told}");
+    assert!(
+        told["losses"][0].as_str().unwrap().contains(&format!("to {} are lost", place(&before.position).1)),
+        "{told}"
+    );
+    let copies = content(Path::new(told["copiedTo"].as_str().unwrap()));
+    let damaged = untouched.iter().find(|(path, _)| path.ends_with("0000000002.wal")).unwrap();
+    assert!(copies.iter().any(|(path, bytes)| path.ends_with("0000000002.wal") && *bytes == damaged.1));
+
+    writer.start_again().await;
+    let (epoch, seq) = place(&writer.client().position().await);
+    assert!(epoch > place(&before.position).0 && seq < place(&before.position).1);
+    writer.client().set("c", "after", "true").await;
+    converge(&writer.client(), &near.client()).await;
+    near.says("not_on_history").await;
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_lost_is_found_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, cli) = plain_writer(directory.path()).await;
+    let near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    let before = converge(&writer.client(), &near.client()).await;
+    let cluster = writer.client().status().await["cluster"].clone();
+    writer.stop().await;
+    fs::remove_file(state(&writer).join("log/MANIFEST")).unwrap();
+    let verify = log(&cli, "verify", &writer, &[]).await;
+    assert_eq!(verify.status, 2, "{verify:?}");
+    assert!(verify.stderr.contains("holds no log") && verify.stderr.contains("headwater log repair"), "{verify:?}");
+    let done = log(&cli, "repair", &writer, &["--yes"]).await;
+    assert_eq!((done.status, &json(&done)["losses"]), (0, &json!([])), "{done:?}");
+    assert_eq!(json(&done)["position"], json!(before.position), "{done:?}");
+    writer.start_again().await;
+    assert_eq!(writer.client().status().await["cluster"], cluster);
+    assert!(place(&writer.client().position().await).0 > place(&before.position).0);
+    converge(&writer.client(), &near.client()).await;
+    assert_eq!(Replication::of(&near.client()).await.baselines, 1, "nothing was lost, and it goes on by tail");
+}
+
+#[tokio::test]
+async fn a_replica_s_disk_is_read_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, cli) = plain_writer(directory.path()).await;
+    let mut near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    writer.client().fill("c", RECORDS..RECORDS + 5).await;
+    let before = converge(&writer.client(), &near.client()).await;
+    near.stop().await;
+    let stat = json(&log(&cli, "stat", &near, &[]).await);
+    assert_eq!((&stat["backend"], &stat["epoch"]), (&json!("replica"), &json!(place(&before.position).0)), "{stat}");
+    let verify = log(&cli, "verify", &near, &[]).await;
+    assert_eq!((verify.status, &json(&verify)["position"]), (0, &json!(before.position)), "{verify:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_log_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let cli = Cli::at("http://127.0.0.1:1");
+    let place = directory.path().to_str().unwrap();
+    for command in ["cat", "stat", "verify", "repair"] {
+        let done = cli.run(&["log", command, place]).await;
+        assert_eq!(done.status, 2, "{command}: {done:?}");
+        assert!(done.stderr.contains("holds no log"), "{command}: {done:?}");
+        let done = cli.run(&["log", command, "/nowhere/at/all"]).await;
+        assert_eq!(done.status, 2, "{command}: {done:?}");
+        assert!(done.stderr.contains("is no directory"), "{command}: {done:?}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is made there");
+}
