@@ -186,6 +186,13 @@ impl Node {
         self.builder.change(flag, value);
     }
 
+    /// Takes a setting away, with its value, for the next start.
+    pub fn clear_option(&mut self, flag: &str) {
+        if let Some(index) = self.builder.options.iter().position(|option| option == flag) {
+            self.builder.options.drain(index..index + 2);
+        }
+    }
+
     /// Stalls it (SIGSTOP): its connections stay open and nothing comes.
     pub fn stall(&self) {
         self.signal(Signal::STOP);

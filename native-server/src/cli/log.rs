@@ -10,6 +10,8 @@ mod repair;
 mod stat;
 mod verify;
 
+pub(super) use content::{Content, as_writer, empty_store, facts, replayed};
+
 use super::failure::{Failure, Kind};
 use super::output::Output;
 use crate::wal::OpenError;

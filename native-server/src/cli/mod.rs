@@ -15,6 +15,7 @@ mod log;
 mod output;
 mod paint;
 mod pretty;
+mod promote;
 mod status;
 mod table;
 mod value;
@@ -77,14 +78,24 @@ pub enum LocalCommand {
     /// Look into a log on this machine, check it, mend it
     #[command(after_help = log::HELP)]
     Log(log::Log),
+    /// Make a replica's directory a writer's
+    #[command(after_help = promote::HELP)]
+    Promote(promote::Promote),
 }
 
 impl LocalCommand {
     /// Runs the command to its end. Says on stderr what went wrong.
     pub fn run(&self) -> ExitCode {
-        let Self::Log(log) = self;
-        let mut output = Output::new(log.json());
-        match log.run(&mut output).and_then(|()| output.finish()) {
+        let json = match self {
+            Self::Log(log) => log.json(),
+            Self::Promote(promote) => promote.json,
+        };
+        let mut output = Output::new(json);
+        let outcome = match self {
+            Self::Log(log) => log.run(&mut output),
+            Self::Promote(promote) => promote.run(&mut output),
+        };
+        match outcome.and_then(|()| output.finish()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(),
         }

@@ -3,6 +3,7 @@
 mod entries;
 mod lists;
 mod log;
+mod promote;
 mod refusals;
 mod terminal;
 mod watch;

@@ -2,8 +2,9 @@
 //! state that they make.
 
 use crate::stored::Restore;
+use crate::wal::file::inspect::{Inspected, Inspection};
 use crate::wal::manifest::BaselinePlace;
-use crate::wal::{BaselinePiece, Record, ReplayRefused};
+use crate::wal::{BaselinePiece, OpenError, Record, ReplayRefused};
 use headwater_core::apply::scope_digest;
 use headwater_core::command::{Action, Line, Logged, Trust, decode, unknown_feature};
 use headwater_core::position::EpochStart;
@@ -115,6 +116,36 @@ impl<'s> Content<'s> {
     pub(crate) fn progress(&mut self, text: &[u8]) -> Result<(), ReplayRefused> {
         if self.is_whole { self.restore.progress(std::str::from_utf8(text)?) } else { Ok(()) }
     }
+}
+
+/// Reads a log that must be whole into `content`.
+///
+/// # Errors
+/// Those of an opening.
+pub(crate) fn replayed(inspection: &Inspection, content: &mut Content<'_>) -> Result<(), OpenError> {
+    let (covered, from_segment) = inspection.baseline().map_or((0, 0), |place| (place.seq, place.from_segment));
+    inspection.read_baseline(&mut |piece| content.piece(piece))?;
+    let mut reading = inspection.read();
+    for place in inspection.segments() {
+        let is_within = place.number < from_segment;
+        let read = reading.next(&mut |frame| match frame {
+            Inspected::Record(record) => content.record(&record, !is_within && record.seq > covered),
+            Inspected::Progress { text, .. } if content.of_replica && !is_within => content.progress(text),
+            Inspected::Progress { .. } => Ok(()),
+        });
+        if let Some(read) = read {
+            read.outcome?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a log that must be whole into `store`, as a writer would.
+///
+/// # Errors
+/// Those of a writer's opening.
+pub(crate) fn as_writer(inspection: Inspection, store: &MemoryStore) -> Result<(), OpenError> {
+    replayed(&inspection.as_writer(), &mut Content::new(store, false))
 }
 
 /// Entries of a state and its digest as the stream writes it.

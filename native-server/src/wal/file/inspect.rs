@@ -73,6 +73,13 @@ impl Inspection {
         Ok(manifest.map(|manifest| Self { storage, manifest }))
     }
 
+    /// The same files as a writer would read them, whoever they belong to.
+    #[must_use]
+    pub fn as_writer(mut self) -> Self {
+        self.manifest.backend = Backend::File;
+        self
+    }
+
     /// What the directory holds.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

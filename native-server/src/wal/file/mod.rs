@@ -31,6 +31,7 @@ mod index;
 pub mod inspect;
 mod keeping;
 mod making;
+pub mod promote;
 mod recover;
 pub mod repair;
 pub mod replica;

@@ -146,7 +146,20 @@ impl Recovering<'_> {
             segments.push(newest);
         } else {
             let is_short = found.end <= COPY_WHOLE_BYTES.min(self.segment_bytes / 2);
-            let from = if is_short { found.begin() } else { proven };
+            let from = if found.origin != self.origin {
+                // What another kind of node wrote stays in a segment that says so. All of it was made durable before
+                // the directory changed hands.
+                let end = found.end_mark();
+                if end.offset != proven.offset {
+                    let detail = "lines of a replica behind what was durable when its directory was promoted";
+                    return Err(OpenError::damaged(&newest.path, proven.offset, detail));
+                }
+                end
+            } else if is_short {
+                found.begin()
+            } else {
+                proven
+            };
             self.go_on_in_new(&mut files, &mut segments, newest, from)?;
         }
         let newest = &segments.last().expect("just pushed").found;

@@ -56,11 +56,11 @@ pub type ReplicaReplay<'a> = dyn FnMut(ReplicaFrame<'_>) -> Result<(), ReplayRef
 
 /// A replica's own disk.
 pub struct ReplicaLog {
-    keeping: Arc<Keeping>,
+    pub(super) keeping: Arc<Keeping>,
     lock: Arc<Lock>,
     options: TailOptions,
     opening: u32,
-    tail: Tail,
+    pub(super) tail: Tail,
 }
 
 /// An open replica's disk.

@@ -231,6 +231,11 @@ impl Found {
         *self.marks.front().expect("the end of the header is one")
     }
 
+    /// The place behind the last frame that counts.
+    pub(super) fn end_mark(&self) -> Mark {
+        Mark { offset: self.end, follows: self.follows() }
+    }
+
     /// Leaves out what lies behind `mark`.
     pub(super) fn cut(&mut self, mark: Mark) {
         self.index.truncate(mark.offset);

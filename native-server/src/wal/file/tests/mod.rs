@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod failure;
 mod medium;
+mod promote;
 mod repair;
 mod replica;
 mod segments;
