@@ -48,10 +48,7 @@ pub(super) struct Findings {
 
 impl Verify {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), Failure> {
-        let mut looking = match Looking::at(&self.place) {
-            Ok(looking) => looking,
-            Err(failure) => return Err(failure),
-        };
+        let mut looking = Looking::at(&self.place)?;
         let mut findings = findings(&looking.inspection)?;
         for _ in 1..ATTEMPTS {
             if findings.damages.is_empty() || !looking.may_be_moving() {

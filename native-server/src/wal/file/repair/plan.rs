@@ -208,7 +208,7 @@ impl Finding {
         let holds = |found: &Run| found.records > 0 && (found.first..=found.last).contains(&wanted);
         let ends_before = |&(at, run): &At| self.segments[at].last(run) == Some(covered);
         let holding = all().find(|(_, found)| holds(found)).map(|(at, _)| at);
-        holding.or_else(|| all().map(|(at, _)| at).filter(ends_before).last())
+        holding.or_else(|| all().map(|(at, _)| at).rfind(ends_before))
     }
 
     /// Whether the segment behind `at` goes on from it.

@@ -214,7 +214,7 @@ impl Rebuilt<'_> {
             losses.push(format!("the records {} to {seen} are lost: nothing leads on to them", last.max(covered) + 1));
         }
         // All that a replica told may be older than its baseline.
-        let from_segment = self.from_segment(covered);
+        let from_segment = self.first_behind(covered);
         let is_within = self.baseline.is_some() && from_segment.is_none();
         let baseline = self.baseline.map(|stored| BaselinePlace {
             number: stored.number,
@@ -264,7 +264,7 @@ impl Rebuilt<'_> {
     }
 
     /// The first segment all of which is behind the baseline. Only what a replica says of how far it was needs it.
-    fn from_segment(&self, seq: u64) -> Option<u32> {
+    fn first_behind(&self, seq: u64) -> Option<u32> {
         if self.backend != Backend::Replica {
             return Some(0);
         }
