@@ -154,3 +154,94 @@ pub(crate) fn facts(store: &MemoryStore) -> Result<(u64, String), headwater_core
     let collections = snapshot.collections();
     Ok((collections.iter().map(|facts| facts.keys).sum(), format!("xxh3:{}", scope_digest(collections))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = "00000000000000000000000000000001";
+
+    fn epoch(seq: u64, epoch: u64) -> String {
+        format!(
+            r#"{{"type":"EPOCH","seq":{seq},"timestamp":1,"epoch":{epoch},"cluster":"{CLUSTER}","node":"w","requires":[]}}"#
+        )
+    }
+
+    fn set(seq: u64, prev: u64) -> String {
+        format!(
+            r#"{{"type":"SET","collection":"c","seq":{seq},"prev":{prev},"key":"k","version":1,"timestamp":1,"value":1}}"#
+        )
+    }
+
+    /// What is said of the last of these lines, each with the seq and the epoch of its frame.
+    fn said(of_replica: bool, lines: &[(u64, Option<u64>, String)]) -> Result<(), String> {
+        let store = empty_store();
+        let mut content = Content::new(&store, of_replica);
+        let mut last = Ok(());
+        for (seq, epoch, line) in lines {
+            assert_eq!(last, Ok(()));
+            let record =
+                Record { seq: *seq, line: line.as_bytes(), meta: b"", epoch: *epoch, is_canonical: !of_replica };
+            last = content.record(&record, true).map_err(|error| error.to_string());
+        }
+        last
+    }
+
+    fn begun(mut more: Vec<(u64, Option<u64>, String)>) -> Vec<(u64, Option<u64>, String)> {
+        let create = r#"{"type":"CREATE","collection":"c","seq":2,"timestamp":1}"#.to_owned();
+        more.splice(0..0, [(1, Some(10), epoch(1, 10)), (2, None, create)]);
+        more
+    }
+
+    #[test]
+    fn takes_lines_that_follow_each_other() {
+        let lines = begun(vec![(3, None, set(3, 2)), (4, Some(20), epoch(4, 20)), (5, None, set(5, 3))]);
+        assert_eq!(said(false, &lines), Ok(()));
+    }
+
+    #[test]
+    fn names_what_a_line_has_wrong() {
+        for (line, said_of_it) in [
+            ((3, None, set(4, 2)), "the line says seq 4"),
+            ((3, None, set(3, 1)), "it follows 1 of \"c\", and the last one there is 2"),
+            ((3, Some(21), epoch(3, 20)), "the line opens epoch 20, and its frame Some(21)"),
+            ((3, Some(10), epoch(3, 10)), "epoch 10 is not above the one before"),
+            ((3, None, r#"{"type":"PING"}"#.into()), "no command of the log"),
+        ] {
+            let error = said(false, &begun(vec![line])).unwrap_err();
+            assert!(error.contains(said_of_it), "{error}");
+        }
+        assert!(said(false, &begun(vec![(3, None, "{".into())])).is_err());
+    }
+
+    #[test]
+    fn a_replica_may_lack_commands_between_two_lines() {
+        assert_eq!(said(true, &begun(vec![(5, None, set(5, 4))])), Ok(()));
+        assert!(said(true, &begun(vec![(5, None, set(5, 1))])).is_err());
+    }
+
+    #[test]
+    fn a_baseline_must_be_what_the_manifest_says() {
+        let store = empty_store();
+        let content = Content::new(&store, false);
+        let digest = facts(&store).unwrap().1;
+        let place = |seq, keys, digest: &str| BaselinePlace {
+            number: 1,
+            seq,
+            from_segment: 0,
+            end: 0,
+            sum: crate::wal::manifest::Sum(0),
+            keys,
+            digest: digest.into(),
+        };
+        assert_eq!(content.baseline_is(&place(0, 0, &digest)), Ok(()));
+        for (wrong, words) in [
+            (place(7, 0, &digest), "as of seq 0, and the manifest says 7"),
+            (place(0, 1, &digest), "holds 0 entries"),
+            (place(0, 0, "xxh3:1"), "the manifest says 0 with xxh3:1"),
+        ] {
+            let error = content.baseline_is(&wrong).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -33,7 +33,7 @@ fn state(node: &Node) -> PathBuf {
 
 async fn log(cli: &Cli, command: &str, node: &Node, more: &[&str]) -> Done {
     let directory = state(node);
-    let arguments = [&["log", command, directory.to_str().unwrap()], more].concat();
+    let arguments = [&["log", command, directory.to_str().expect("temporary paths are UTF-8")], more].concat();
     cli.run(&arguments).await
 }
 
@@ -44,18 +44,18 @@ fn json(done: &Done) -> Value {
 /// Puts other bytes at the middle of a file of the log, and gives its place.
 fn damage(node: &Node, name: &str) -> u64 {
     let path = state(node).join("log").join(name);
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let middle = file.metadata().unwrap().len() / 2;
-    file.write_all_at(b"\xff\xfe\xfd\xfc", middle).unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).expect("the log has it");
+    let middle = file.metadata().expect("it has a length").len() / 2;
+    file.write_all_at(b"\xff\xfe\xfd\xfc", middle).expect("it can be written");
     middle
 }
 
 fn content(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut content: Vec<_> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the directory is there")
+        .map(|entry| entry.expect("it can be read").path())
         .filter(|path| path.is_file() && !path.ends_with("LOCK"))
-        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .map(|path| (path.clone(), fs::read(&path).expect("it can be read")))
         .collect();
     content.sort();
     content

@@ -18,7 +18,7 @@ fn replica(name: &str, directory: &Path, parents: &str) -> NodeBuilder {
 
 async fn promote(node: &Node, more: &[&str]) -> Done {
     let directory = node.data().join("state");
-    Cli::of(node).run(&[&["promote", directory.to_str().unwrap()], more].concat()).await
+    Cli::of(node).run(&[&["promote", directory.to_str().expect("temporary paths are UTF-8")], more].concat()).await
 }
 
 const STOPPED: &str = "--old-writer-stopped";
