@@ -152,10 +152,10 @@ fn hopeless(damages: &[String], tried: &[String], output: &mut Output) -> Failur
 }
 
 fn tell(plan: &Plan, state: &State, copies: &str, is_done: bool, output: &mut Output) -> Result<(), Failure> {
-    let Plan { damages, steps, losses, removed, .. } = plan;
+    let Plan { damages, steps, losses, cautions, removed, .. } = plan;
     if !output.human {
         let text = json!({
-            "ok": is_done, "done": is_done, "damages": damages, "steps": steps, "losses": losses, "copied": removed,
+            "ok": is_done, "done": is_done, "damages": damages, "steps": steps, "losses": losses, "cautions": cautions, "copied": removed,
             "copiedTo": is_done.then_some(copies), "position": state.position, "keys": state.keys,
         });
         return output.line(text.to_string());
@@ -171,6 +171,9 @@ fn tell(plan: &Plan, state: &State, copies: &str, is_done: bool, output: &mut Ou
     }
     if losses.is_empty() {
         output.line(format!("{}    nothing of the state", output.paint.good("lost")))?;
+    }
+    for caution in cautions {
+        output.line(format!("{}    {caution}", output.paint.yellow("note")))?;
     }
     let copied = if is_done { "were copied" } else { "are copied first" };
     output.line(format!("copies  {} {copied} to {copies}", removed.join(", ")))?;

@@ -59,6 +59,8 @@ pub struct Plan {
     pub steps: Vec<String>,
     /// What is lost by it; empty where nothing of the state is.
     pub losses: Vec<String>,
+    /// What cannot be known of it.
+    pub cautions: Vec<String>,
     /// Files that are copied, and then removed or replaced.
     pub removed: Vec<String>,
     /// The manifest as it is, if it can be read.

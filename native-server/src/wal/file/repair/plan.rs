@@ -141,6 +141,7 @@ impl Finding {
             damages: Vec::new(),
             steps: Vec::new(),
             losses: Vec::new(),
+            cautions: Vec::new(),
             removed: Vec::new(),
             manifest: None,
             backend: self.manifest.backend,

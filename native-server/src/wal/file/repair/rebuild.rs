@@ -48,11 +48,13 @@ pub(super) fn outlook(storage: &dyn Storage, older: Option<Manifest>, damage: St
     };
     let extent = Extent { shape: shape(backend), end: None };
     let mut surveys = Vec::new();
+    let mut unreadable = Vec::new();
     for &number in &numbers {
         match survey(storage, number, extent, &mut |_, _| Ok(())) {
             Ok(found) => surveys.push(found),
             Err(OpenError::Damaged { offset, detail, .. }) => {
                 damages.push(format!("{} at byte {offset}: {detail}", FileKind::Segment.name(number)));
+                unreadable.push(number);
             }
             Err(error) => return Err(error),
         }
@@ -77,7 +79,7 @@ pub(super) fn outlook(storage: &dyn Storage, older: Option<Manifest>, damage: St
             ));
             continue;
         }
-        let found = Rebuilt { backend, chain, baseline, surveys: &surveys };
+        let found = Rebuilt { backend, chain, baseline, surveys: &surveys, unreadable: &unreadable };
         return found.plan(storage, older, damages).map(|plan| Outlook::Mendable(Box::new(plan)));
     }
     tried.push("to find a segment that goes back to the first record or to a whole baseline: there is none".into());
@@ -191,6 +193,8 @@ struct Rebuilt<'s> {
     chain: Chain<'s>,
     baseline: Option<&'s Stored>,
     surveys: &'s [Survey],
+    /// Numbers of segments of which nothing can be told.
+    unreadable: &'s [u32],
 }
 
 impl Rebuilt<'_> {
@@ -216,6 +220,16 @@ impl Rebuilt<'_> {
         // All that a replica told may be older than its baseline.
         let from_segment = self.first_behind(covered);
         let is_within = self.baseline.is_some() && from_segment.is_none();
+        for &number in self.unreadable.iter().filter(|&&number| number > newest.header.number) {
+            losses.push(format!("what {} held is lost", FileKind::Segment.name(number)));
+        }
+        if newest.rest > 0 || !newest.bad().is_empty() {
+            losses
+                .push(format!("what was acknowledged behind record {} is lost, if there was more", last.max(covered)));
+        }
+        // A manifest that was left behind knows no segment that is gone; one that is gone knows none at all.
+        let words = "only the manifest could tell whether newer segments are missing, and whatever they held";
+        let cautions = vec![words.to_owned()];
         let baseline = self.baseline.map(|stored| BaselinePlace {
             number: stored.number,
             seq: stored.seq,
@@ -249,6 +263,7 @@ impl Rebuilt<'_> {
             damages,
             steps,
             losses,
+            cautions,
             removed,
             manifest: None,
             backend: self.backend,

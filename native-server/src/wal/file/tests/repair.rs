@@ -9,7 +9,7 @@ use super::super::inspect::{Inspect, Inspected};
 use super::super::repair::{Known, Outlook, Plan, Repair, TakesContent};
 use super::super::replica::{ReplicaFrame, ReplicaLog};
 use super::super::{FileOptions, FileWal};
-use super::medium::{Fault, Medium};
+use super::medium::{Fault, Medium, Random};
 use super::{OPTIONS, SMALL, keep_nothing, segment};
 use headwater_core::position::{EpochStart, EpochTable};
 
@@ -276,7 +276,7 @@ fn goes_on(medium: &Medium, case: &Case) {
     let (mut opened, found) = opened(medium, case.files).unwrap();
     assert_eq!(found, lines(case.left), "{}", case.name);
     assert!(opened.epoch > EPOCHS[1], "{}: epoch {} was given out before", case.name, opened.epoch);
-    assert_eq!(opened.last.map(|last| last.seq), Some(case.left), "{}", case.name);
+    assert_eq!(opened.last.map_or(0, |last| last.seq), case.left, "{}", case.name);
     let known: Vec<_> = opened.epochs.starts().iter().map(|start| (start.epoch, start.first)).collect();
     let expected = [(1_000, 1), (2_000, 11)];
     assert!(known.iter().all(|start| expected.contains(start) && start.1 <= case.left), "{}: {known:?}", case.name);
@@ -402,6 +402,89 @@ fn an_older_manifest_is_brought_up_to_its_segments() {
     let (opened, found) = self::opened(&medium, case.files).unwrap();
     assert_eq!(found, expected);
     assert!(opened.epoch > epoch);
+}
+
+/// Damages one file somehow, and says which.
+fn damage_something(medium: &Medium, random: &mut Random) -> String {
+    let names = medium.storage().names().unwrap();
+    let name = names[random.below(names.len())].clone();
+    let mut bytes = medium.content(&name);
+    if bytes.is_empty() {
+        bytes.push(0);
+    }
+    let (from, length) = (random.below(bytes.len()), 1 + random.below(64));
+    let to = (from + length).min(bytes.len());
+    match random.below(6) {
+        0 => {
+            medium.storage().remove(&name).unwrap();
+            medium.storage().sync_directory().unwrap();
+            return name;
+        }
+        1 => bytes.truncate(from),
+        2 => bytes[from..to].fill(0),
+        3 => drop(bytes.drain(from..to)),
+        _ => bytes[from] ^= 1 << random.below(8),
+    }
+    medium.set_content(&name, &bytes);
+    name
+}
+
+#[test]
+fn whatever_is_damaged_what_is_left_is_a_beginning_of_what_was_written() {
+    let (mut mended, mut hopeless, mut opens) = (0, 0, 0);
+    let mut random = Random(5);
+    for (files, baseline, trims) in [
+        (SMALL, None, false),
+        (SMALL, Some(8), false),
+        (SMALL, Some(8), true),
+        (OPTIONS, None, false),
+        (OPTIONS, Some(15), false),
+    ] {
+        let case = Case { files, baseline, trims, ..CASES[0] };
+        let written = written(&case);
+        for round in 0..300 {
+            let medium = written.copy();
+            let damaged: Vec<_> = (0..1 + round % 2).map(|_| damage_something(&medium, &mut random)).collect();
+            let told = format!("{damaged:?} of baseline {baseline:?}, round {round}");
+            // A start takes a directory for new that holds no record: nothing is left to mend.
+            if let Ok((_, found)) = opened(&medium.copy(), files) {
+                assert!(lines(RECORDS).starts_with(&found), "{told}");
+                opens += 1;
+                continue;
+            }
+            let repair = Repair::on(medium.storage()).unwrap();
+            match repair.outlook().unwrap() {
+                Outlook::Whole => panic!("{told}: a start refuses it"),
+                Outlook::Hopeless { tried, .. } => {
+                    let first = segment(manifest(&written).files.unwrap().segment_numbers().next().unwrap());
+                    let is_first = damaged.contains(&first);
+                    let is_baseline = damaged.iter().any(|name| name.ends_with(".base"));
+                    assert!(is_first || is_baseline && trims, "{told}: {tried:?}");
+                    hopeless += 1;
+                }
+                Outlook::Mendable(plan) => {
+                    let mut content = Content::default();
+                    repair.replay(&plan, &mut content).unwrap_or_else(|error| panic!("{told}: {error}"));
+                    assert!(lines(RECORDS).starts_with(&content.lines), "{told}");
+                    let (is_all, told_of) = (content.lines.len() as u64 == RECORDS, !plan.losses.is_empty());
+                    let is_good = is_all != told_of || !is_all && !plan.cautions.is_empty();
+                    assert!(is_good, "{told}: {plan:?}");
+                    let names_manifest = damaged.iter().any(|name| name == MANIFEST_FILE);
+                    assert_eq!(!plan.cautions.is_empty(), names_manifest, "{told}");
+                    // The table of epochs of a real state comes from its baseline too.
+                    let starts = [(EPOCHS[0], 1), (EPOCHS[1], 11)].map(|(epoch, first)| EpochStart { epoch, first });
+                    let epochs = EpochTable::new(starts.into()).unwrap();
+                    let known = Known { epochs, epoch_highest: EPOCHS[1], ..Known::default() };
+                    repair.carry_out(&plan, &known, NOW_MS, "removed-1").unwrap();
+                    drop(repair);
+                    goes_on(&medium, &Case { left: content.lines.len() as u64, ..case });
+                    mended += 1;
+                }
+            }
+        }
+    }
+    println!("{mended} mended, {hopeless} hopeless, {opens} opened by themselves");
+    assert!(mended > 500 && hopeless > 10, "{mended} {hopeless}");
 }
 
 /// A replica's disk: a baseline, and groups of two lines with their progress, a segment each.
