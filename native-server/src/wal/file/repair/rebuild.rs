@@ -69,9 +69,7 @@ pub(super) fn outlook(storage: &dyn Storage, older: Option<Manifest>, damage: St
         let name = FileKind::Segment.name(newest.header.number);
         let chain = chain(storage, &surveys, newest)?;
         let first = chain.sealed.first().map_or(newest, |(_, found)| found);
-        let last = reach(newest).0.max(newest.first_run().through);
-        let fits = |stored: &&Stored| first.before() <= stored.seq && stored.seq <= last;
-        let baseline = stored.iter().find(fits);
+        let baseline = stored.iter().find(|stored| first.before() <= stored.seq);
         if baseline.is_none() && first.before() > 0 {
             let before = first.before();
             tried.push(format!(
@@ -205,10 +203,19 @@ impl Rebuilt<'_> {
         let covered = self.baseline.map_or(0, |stored| stored.seq);
         let name = FileKind::Segment.name(newest.header.number);
         let kept = self.chain.sealed.len();
+        // All that the segments tell may be older than the baseline: those behind it are gone, or a replica's were empty.
+        let from_segment = self.first_behind(covered);
+        let is_behind = self.backend != Backend::Replica && last < covered;
+        let is_within = self.baseline.is_some() && (from_segment.is_none() || is_behind);
         let mut steps =
             vec![format!("{MANIFEST_FILE} is written anew from what {} segments say of each other", kept + 1)];
-        steps.push(format!("{name} is the newest, and is written anew up to record {last}"));
+        if !is_within {
+            steps.push(format!("{name} is the newest, and is written anew up to record {last}"));
+        }
         match self.baseline {
+            Some(stored) if is_within => {
+                steps.push(format!("the stored baseline of seq {} is all that is kept: it is newer", stored.seq));
+            }
             Some(stored) => steps.push(format!("the stored baseline of seq {} is used", stored.seq)),
             None => steps.push("there is no baseline to use: the segments reach back to the first record".into()),
         }
@@ -217,9 +224,6 @@ impl Rebuilt<'_> {
         if seen > last.max(covered) {
             losses.push(format!("the records {} to {seen} are lost: nothing leads on to them", last.max(covered) + 1));
         }
-        // All that a replica told may be older than its baseline.
-        let from_segment = self.first_behind(covered);
-        let is_within = self.baseline.is_some() && from_segment.is_none();
         for &number in self.unreadable.iter().filter(|&&number| number > newest.header.number) {
             losses.push(format!("what {} held is lost", FileKind::Segment.name(number)));
         }

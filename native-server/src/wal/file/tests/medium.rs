@@ -276,6 +276,11 @@ impl Medium {
         state.files[file] = Content { seen: bytes.to_vec(), durable: bytes.to_vec(), pending: Vec::new() };
     }
 
+    /// Decides anew what power loss leaves.
+    pub(super) fn reseed(&self, seed: u64) {
+        self.state().random = Random(seed);
+    }
+
     /// Another medium that holds durably what is seen on this one.
     pub(super) fn copy(&self) -> Self {
         let copy = Self::new(1);

@@ -259,6 +259,12 @@ fn plan(repair: &Repair) -> Box<Plan> {
     }
 }
 
+/// What a real state knows from its baseline and its lines.
+fn known() -> Known {
+    let starts = [(EPOCHS[0], 1), (EPOCHS[1], 11)].map(|(epoch, first)| EpochStart { epoch, first });
+    Known { epochs: EpochTable::new(starts.into()).unwrap(), epoch_highest: EPOCHS[1], ..Known::default() }
+}
+
 /// Repairs the log; `None` when power was lost.
 fn repaired(medium: &Medium, left: u64) -> Option<()> {
     let repair = Repair::on(medium.storage()).ok()?;
@@ -267,8 +273,7 @@ fn repaired(medium: &Medium, left: u64) -> Option<()> {
     repair.replay(&plan, &mut content).ok()?;
     assert_eq!(content.lines.len() as u64, left, "what is said to be left: {plan:?}");
     assert_eq!(content.lines, lines(left));
-    let epoch_highest = content.epochs.newest().map_or(0, |newest| newest.epoch);
-    let known = Known { epochs: content.epochs, epoch_highest, baseline: (9, "xxh3:0".into()), ..Known::default() };
+    let known = Known { baseline: (9, "xxh3:0".into()), ..known() };
     repair.carry_out(&plan, &known, NOW_MS, "removed-1").ok()
 }
 
@@ -311,11 +316,12 @@ fn mends_what_can_be_mended_and_says_what_is_lost() {
 #[test]
 fn power_lost_during_a_repair_leaves_it_damaged_or_mended() {
     let mut cuts = 0;
-    for case in &CASES {
+    for (case, seed) in CASES.iter().flat_map(|case| [1, 2, 3].map(|seed| (case, seed))) {
         let damaged = written(case);
         (case.damage)(&damaged);
         for cut in 1.. {
             let medium = damaged.copy();
+            medium.reseed(seed * 1_000 + cut);
             medium.fault(cut, Fault::PowerCut);
             let ended = repaired(&medium, case.left).is_some() && medium.is_on();
             medium.power_on();
@@ -334,7 +340,21 @@ fn power_lost_during_a_repair_leaves_it_damaged_or_mended() {
         }
     }
     println!("{cuts} cuts during a repair");
-    assert!(cuts > 100, "{cuts}");
+    assert!(cuts > 1_000, "{cuts}");
+}
+
+#[test]
+fn without_a_manifest_what_an_unreadable_newest_segment_held_is_said_to_be_lost() {
+    let case = &CASES[5];
+    let medium = written(case);
+    let newest = segment(manifest(&medium).files.unwrap().active.number);
+    lose_manifest(&medium);
+    let mut bytes = medium.content(&newest);
+    bytes[30] ^= 1;
+    medium.set_content(&newest, &bytes);
+    let plan = plan(&Repair::on(medium.storage()).unwrap());
+    assert_eq!(plan.losses, [format!("what {newest} held is lost")]);
+    assert!(plan.cautions[0].contains("only the manifest could tell"), "{:?}", plan.cautions);
 }
 
 #[test]
@@ -374,6 +394,22 @@ fn a_log_in_use_is_not_repaired() {
     let medium = written(&CASES[0]);
     let _held = Repair::on(medium.storage()).unwrap();
     assert!(matches!(Repair::on(medium.storage()), Err(OpenError::InUse { .. })));
+}
+
+#[test]
+fn without_a_manifest_a_baseline_stands_for_segments_that_are_gone() {
+    let case = Case { baseline: Some(15), ..CASES[5] };
+    let medium = written(&case);
+    let files = manifest(&medium).files.unwrap();
+    lose_manifest(&medium);
+    for place in &files.sealed[9..] {
+        medium.storage().remove(&segment(place.number)).unwrap();
+    }
+    medium.storage().remove(&segment(files.active.number)).unwrap();
+    medium.storage().sync_directory().unwrap();
+    repaired(&medium, 15).unwrap();
+    let (opened, found) = opened(&medium, case.files).unwrap();
+    assert_eq!((found, opened.next_seq()), (lines(15), 16));
 }
 
 /// A manifest that is older than the segments, as a backup that took its time makes it.
@@ -471,11 +507,7 @@ fn whatever_is_damaged_what_is_left_is_a_beginning_of_what_was_written() {
                     assert!(is_good, "{told}: {plan:?}");
                     let names_manifest = damaged.iter().any(|name| name == MANIFEST_FILE);
                     assert_eq!(!plan.cautions.is_empty(), names_manifest, "{told}");
-                    // The table of epochs of a real state comes from its baseline too.
-                    let starts = [(EPOCHS[0], 1), (EPOCHS[1], 11)].map(|(epoch, first)| EpochStart { epoch, first });
-                    let epochs = EpochTable::new(starts.into()).unwrap();
-                    let known = Known { epochs, epoch_highest: EPOCHS[1], ..Known::default() };
-                    repair.carry_out(&plan, &known, NOW_MS, "removed-1").unwrap();
+                    repair.carry_out(&plan, &known(), NOW_MS, "removed-1").unwrap();
                     drop(repair);
                     goes_on(&medium, &Case { left: content.lines.len() as u64, ..case });
                     mended += 1;
@@ -567,6 +599,10 @@ fn a_replica_whose_position_is_beyond_its_last_line_starts_again_from_its_baseli
     log.close().unwrap();
     assert_eq!(restarted(&medium).unwrap(), (35, vec![]));
     assert!(matches!(Repair::on(medium.storage()).unwrap().outlook().unwrap(), Outlook::Whole));
+    // What is older than the baseline stays so, also where only the files tell which that is.
+    lose_manifest(&medium);
+    repair_replica(&medium);
+    assert_eq!(restarted(&medium).unwrap(), (35, vec![]));
 }
 
 #[test]
