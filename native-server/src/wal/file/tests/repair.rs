@@ -1,5 +1,9 @@
 //! A damaged log is mended as far as it can be, with copies of what goes, and a power cut during it makes nothing worse.
 
+mod anything;
+mod lost;
+mod replica;
+
 use super::super::super::conformance::{append, close, group, line, options, run};
 use super::super::super::error::{OpenError, ReplayRefused};
 use super::super::super::manifest::{Backend, MANIFEST_FILE, Manifest};
@@ -9,7 +13,7 @@ use super::super::inspect::{Inspect, Inspected};
 use super::super::repair::{Known, Outlook, Plan, Repair, TakesContent};
 use super::super::replica::{ReplicaFrame, ReplicaLog};
 use super::super::{FileOptions, FileWal};
-use super::medium::{Fault, Medium, Random};
+use super::medium::{Fault, Medium};
 use super::{OPTIONS, SMALL, keep_nothing, segment};
 use headwater_core::position::{EpochStart, EpochTable};
 
@@ -344,20 +348,6 @@ fn power_lost_during_a_repair_leaves_it_damaged_or_mended() {
 }
 
 #[test]
-fn without_a_manifest_what_an_unreadable_newest_segment_held_is_said_to_be_lost() {
-    let case = &CASES[5];
-    let medium = written(case);
-    let newest = segment(manifest(&medium).files.unwrap().active.number);
-    lose_manifest(&medium);
-    let mut bytes = medium.content(&newest);
-    bytes[30] ^= 1;
-    medium.set_content(&newest, &bytes);
-    let plan = plan(&Repair::on(medium.storage()).unwrap());
-    assert_eq!(plan.losses, [format!("what {newest} held is lost")]);
-    assert!(plan.cautions[0].contains("only the manifest could tell"), "{:?}", plan.cautions);
-}
-
-#[test]
 fn a_medium_without_room_leaves_a_repair_undone_and_the_log_as_it_was() {
     let case = &CASES[0];
     let medium = written(case);
@@ -394,232 +384,4 @@ fn a_log_in_use_is_not_repaired() {
     let medium = written(&CASES[0]);
     let _held = Repair::on(medium.storage()).unwrap();
     assert!(matches!(Repair::on(medium.storage()), Err(OpenError::InUse { .. })));
-}
-
-#[test]
-fn without_a_manifest_a_baseline_stands_for_segments_that_are_gone() {
-    let case = Case { baseline: Some(15), ..CASES[5] };
-    let medium = written(&case);
-    let files = manifest(&medium).files.unwrap();
-    lose_manifest(&medium);
-    for place in &files.sealed[9..] {
-        medium.storage().remove(&segment(place.number)).unwrap();
-    }
-    medium.storage().remove(&segment(files.active.number)).unwrap();
-    medium.storage().sync_directory().unwrap();
-    repaired(&medium, 15).unwrap();
-    let (opened, found) = opened(&medium, case.files).unwrap();
-    assert_eq!((found, opened.next_seq()), (lines(15), 16));
-}
-
-/// A manifest that is older than the segments, as a backup that took its time makes it.
-#[test]
-fn an_older_manifest_is_brought_up_to_its_segments() {
-    let case = &CASES[0];
-    let medium = written(case);
-    let older = medium.content(MANIFEST_FILE);
-    let (mut opened, _) = opened(&medium, case.files).unwrap();
-    let epoch = opened.epoch;
-    append(&mut opened, &group(RECORDS + 1, 1, Some(epoch))).unwrap();
-    append(&mut opened, &group(RECORDS + 2, 3, None)).unwrap();
-    drop(opened);
-    medium.set_content(MANIFEST_FILE, &older);
-    let mut expected = lines(RECORDS);
-    expected.push(line(RECORDS + 1, Some(epoch)));
-    expected.extend((2..=4).map(|ahead| line(RECORDS + ahead, None)));
-    let repair = Repair::on(medium.storage()).unwrap();
-    let plan = plan(&repair);
-    let mut content = Content::default();
-    repair.replay(&plan, &mut content).unwrap();
-    assert_eq!(content.lines, expected);
-    let known = Known { epochs: content.epochs, epoch_highest: epoch, ..Known::default() };
-    repair.carry_out(&plan, &known, NOW_MS, "removed-1").unwrap();
-    drop(repair);
-    let (opened, found) = self::opened(&medium, case.files).unwrap();
-    assert_eq!(found, expected);
-    assert!(opened.epoch > epoch);
-}
-
-/// Damages one file somehow, and says which.
-fn damage_something(medium: &Medium, random: &mut Random) -> String {
-    let names = medium.storage().names().unwrap();
-    let name = names[random.below(names.len())].clone();
-    let mut bytes = medium.content(&name);
-    if bytes.is_empty() {
-        bytes.push(0);
-    }
-    let (from, length) = (random.below(bytes.len()), 1 + random.below(64));
-    let to = (from + length).min(bytes.len());
-    match random.below(6) {
-        0 => {
-            medium.storage().remove(&name).unwrap();
-            medium.storage().sync_directory().unwrap();
-            return name;
-        }
-        1 => bytes.truncate(from),
-        2 => bytes[from..to].fill(0),
-        3 => drop(bytes.drain(from..to)),
-        _ => bytes[from] ^= 1 << random.below(8),
-    }
-    medium.set_content(&name, &bytes);
-    name
-}
-
-#[test]
-fn whatever_is_damaged_what_is_left_is_a_beginning_of_what_was_written() {
-    let (mut mended, mut hopeless, mut opens) = (0, 0, 0);
-    let mut random = Random(5);
-    for (files, baseline, trims) in [
-        (SMALL, None, false),
-        (SMALL, Some(8), false),
-        (SMALL, Some(8), true),
-        (OPTIONS, None, false),
-        (OPTIONS, Some(15), false),
-    ] {
-        let case = Case { files, baseline, trims, ..CASES[0] };
-        let written = written(&case);
-        for round in 0..300 {
-            let medium = written.copy();
-            let damaged: Vec<_> = (0..1 + round % 2).map(|_| damage_something(&medium, &mut random)).collect();
-            let told = format!("{damaged:?} of baseline {baseline:?}, round {round}");
-            // A start takes a directory for new that holds no record: nothing is left to mend.
-            if let Ok((_, found)) = opened(&medium.copy(), files) {
-                assert!(lines(RECORDS).starts_with(&found), "{told}");
-                opens += 1;
-                continue;
-            }
-            let repair = Repair::on(medium.storage()).unwrap();
-            match repair.outlook().unwrap() {
-                Outlook::Whole => panic!("{told}: a start refuses it"),
-                Outlook::Hopeless { tried, .. } => {
-                    let first = segment(manifest(&written).files.unwrap().segment_numbers().next().unwrap());
-                    let is_first = damaged.contains(&first);
-                    let is_baseline = damaged.iter().any(|name| name.ends_with(".base"));
-                    assert!(is_first || is_baseline && trims, "{told}: {tried:?}");
-                    hopeless += 1;
-                }
-                Outlook::Mendable(plan) => {
-                    let mut content = Content::default();
-                    repair.replay(&plan, &mut content).unwrap_or_else(|error| panic!("{told}: {error}"));
-                    assert!(lines(RECORDS).starts_with(&content.lines), "{told}");
-                    let (is_all, told_of) = (content.lines.len() as u64 == RECORDS, !plan.losses.is_empty());
-                    let is_good = is_all != told_of || !is_all && !plan.cautions.is_empty();
-                    assert!(is_good, "{told}: {plan:?}");
-                    let names_manifest = damaged.iter().any(|name| name == MANIFEST_FILE);
-                    assert_eq!(!plan.cautions.is_empty(), names_manifest, "{told}");
-                    repair.carry_out(&plan, &known(), NOW_MS, "removed-1").unwrap();
-                    drop(repair);
-                    goes_on(&medium, &Case { left: content.lines.len() as u64, ..case });
-                    mended += 1;
-                }
-            }
-        }
-    }
-    println!("{mended} mended, {hopeless} hopeless, {opens} opened by themselves");
-    assert!(mended > 500 && hopeless > 10, "{mended} {hopeless}");
-}
-
-/// A replica's disk: a baseline, and groups of two lines with their progress, a segment each.
-fn replica() -> (Medium, Vec<u64>) {
-    let medium = Medium::new(9);
-    let mut log = ReplicaLog::open_on(medium.storage(), SMALL, "r", &mut |_| Ok(())).unwrap().log;
-    let mut ends = Vec::new();
-    let group = |log: &mut ReplicaLog, seq: u64| {
-        let texts = [format!("{{\"seq\":{seq}}}\n"), format!("{{\"seq\":{}}}\n", seq + 2)];
-        let progress = format!("{}", seq + 5);
-        log.append(&[
-            ReplicaFrame::Line { seq, line: texts[0].as_bytes() },
-            ReplicaFrame::Line { seq: seq + 2, line: texts[1].as_bytes() },
-            ReplicaFrame::Progress { seq: seq + 5, text: progress.as_bytes() },
-        ])
-        .unwrap();
-    };
-    for seq in [10, 20, 30] {
-        group(&mut log, seq);
-    }
-    // The position is beyond the last line: the scope leaves some out.
-    let mut baseline = log.baseline(35).unwrap();
-    baseline.push(BaselinePiece::Progress(b"35")).unwrap();
-    baseline.finish(StateFacts { seq: 35, keys: 0, digest: "xxh3:0".into() }).unwrap();
-    for seq in [40, 50, 60, 70] {
-        group(&mut log, seq);
-        ends.push(seq + 5);
-    }
-    log.close().unwrap();
-    (medium, ends)
-}
-
-/// The seq of the progress and the lines behind the baseline that a replica finds.
-fn restarted(medium: &Medium) -> Result<(u64, Vec<u64>), OpenError> {
-    let (mut progress, mut lines) = (0, Vec::new());
-    ReplicaLog::open_on(medium.storage(), SMALL, "r", &mut |frame| {
-        match frame {
-            ReplicaFrame::Line { seq, .. } => lines.push(seq),
-            ReplicaFrame::Progress { seq, .. } => progress = seq,
-            ReplicaFrame::Baseline(BaselinePiece::Progress(_)) => progress = 35,
-            ReplicaFrame::Baseline(_) => {}
-        }
-        Ok(())
-    })?;
-    Ok((progress, lines))
-}
-
-fn repair_replica(medium: &Medium) -> Box<Plan> {
-    let repair = Repair::on(medium.storage()).unwrap();
-    let plan = plan(&repair);
-    assert!(plan.is_of_replica());
-    repair.replay(&plan, &mut Content::default()).unwrap();
-    repair.carry_out(&plan, &Known::default(), NOW_MS, "removed-1").unwrap();
-    plan
-}
-
-#[test]
-fn a_replica_s_disk_falls_back_to_a_whole_group() {
-    let (medium, _) = replica();
-    assert_eq!(restarted(&medium.copy()).unwrap(), (75, vec![40, 42, 50, 52, 60, 62, 70, 72]));
-    let files = manifest(&medium).files.unwrap();
-    let from = files.baseline.unwrap().from_segment;
-    let second = files.sealed.iter().filter(|place| place.number >= from).nth(1).unwrap().number;
-    flip(&medium, &segment(second));
-    let plan = repair_replica(&medium);
-    assert!(plan.losses[0].contains("43 to 72"), "{:?}", plan.losses);
-    assert_eq!(restarted(&medium).unwrap(), (45, vec![40, 42]));
-    assert_eq!(manifest(&medium).backend, Backend::Replica);
-}
-
-#[test]
-fn a_replica_whose_position_is_beyond_its_last_line_starts_again_from_its_baseline() {
-    let medium = Medium::new(9);
-    let mut log = ReplicaLog::open_on(medium.storage(), SMALL, "r", &mut |_| Ok(())).unwrap().log;
-    log.append(&[ReplicaFrame::Line { seq: 30, line: b"{}\n" }, ReplicaFrame::Progress { seq: 35, text: b"35" }])
-        .unwrap();
-    let mut baseline = log.baseline(35).unwrap();
-    baseline.push(BaselinePiece::Progress(b"35")).unwrap();
-    baseline.finish(StateFacts { seq: 35, keys: 0, digest: "xxh3:0".into() }).unwrap();
-    log.close().unwrap();
-    assert_eq!(restarted(&medium).unwrap(), (35, vec![]));
-    assert!(matches!(Repair::on(medium.storage()).unwrap().outlook().unwrap(), Outlook::Whole));
-    // What is older than the baseline stays so, also where only the files tell which that is.
-    lose_manifest(&medium);
-    repair_replica(&medium);
-    assert_eq!(restarted(&medium).unwrap(), (35, vec![]));
-}
-
-#[test]
-fn a_replica_s_manifest_is_found_again() {
-    let (medium, _) = replica();
-    let whole = restarted(&medium.copy()).unwrap();
-    lose_manifest(&medium);
-    repair_replica(&medium);
-    assert_eq!(restarted(&medium).unwrap(), whole);
-}
-
-#[test]
-fn a_replica_s_segment_that_the_baseline_covers_may_go() {
-    let (medium, _) = replica();
-    let whole = restarted(&medium.copy()).unwrap();
-    flip_sealed(&medium, 1);
-    let plan = repair_replica(&medium);
-    assert_eq!(plan.losses, Vec::<String>::new());
-    assert_eq!(restarted(&medium).unwrap(), whole);
 }
