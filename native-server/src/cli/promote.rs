@@ -165,3 +165,93 @@ fn rebase(log: &mut ReplicaLog, store: &MemoryStore) -> Result<(), Box<dyn Error
     }
     Ok(rebase.finish(facts)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::file::FileWal;
+    use crate::wal::file::replica::ReplicaFrame;
+    use crate::wal::{BaselinePiece, OpenOptions, Opened, Replayed, Wal};
+    use headwater_core::id::Id;
+    use headwater_core::position::{EpochStart, EpochTable, Position};
+
+    const CREATE: &str = r#"{"type":"CREATE","collection":"c","seq":6,"timestamp":1}"#;
+
+    fn progress(seq: u64) -> Progress {
+        Progress {
+            position: Position { epoch: 10, seq },
+            complete: true,
+            cluster: Some(Id::from_bytes([5; 16])),
+            epochs: Arc::new(EpochTable::new(vec![EpochStart { epoch: 10, first: 1 }]).unwrap()),
+            epoch_highest: 30,
+            ..Progress::new(Scope::Everything)
+        }
+    }
+
+    /// A replica's disk with an empty state as of seq 5, then these lines, then a position at `seq`.
+    fn disk(directory: &Path, lines: &[(u64, &str)], seq: u64) {
+        let store = MemoryStore::new(progress(5), MemoryOptions::threaded(1));
+        let mut log = ReplicaLog::open(directory, FileOptions::default(), "r", &mut |_| Ok(())).unwrap().log;
+        rebase(&mut log, &store).unwrap();
+        let lines: Vec<_> = lines.iter().map(|(seq, line)| (*seq, format!("{line}\n"))).collect();
+        let text = progress(seq).to_json();
+        let mut frames: Vec<_> =
+            lines.iter().map(|(seq, line)| ReplicaFrame::Line { seq: *seq, line: line.as_bytes() }).collect();
+        frames.push(ReplicaFrame::Progress { seq, text: text.as_bytes() });
+        log.append(&frames).unwrap();
+        log.close().unwrap();
+    }
+
+    /// Promotes it and opens it as a writer; the records beside what was stored as a whole.
+    fn promoted(directory: &Path) -> (Opened, usize) {
+        let promote = Promote { directory: directory.into(), old_writer_stopped: true, json: true };
+        promote.run(&mut Output::new(true)).unwrap_or_else(|failure| panic!("{failure:?}"));
+        let mut records = 0;
+        let mut wal = FileWal::new(directory, FileOptions::default());
+        let mut replay = |found: Replayed<'_>| {
+            records += usize::from(matches!(found, Replayed::Record(_)));
+            if let Replayed::Baseline(BaselinePiece::Progress(text)) = found {
+                assert!(Progress::from_json(std::str::from_utf8(text)?).is_ok());
+            }
+            Ok(())
+        };
+        let options = OpenOptions { now_ms: 20, ..OpenOptions::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let opened = runtime.block_on(wal.open(&options, &mut replay)).unwrap();
+        (opened, records)
+    }
+
+    #[test]
+    fn lines_that_lead_to_the_state_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        disk(directory.path(), &[(6, CREATE)], 6);
+        let (opened, records) = promoted(directory.path());
+        assert_eq!((opened.last, records), (Some(Position { epoch: 10, seq: 6 }), 1));
+        assert!(opened.epoch > 30, "above what it has only heard of: {}", opened.epoch);
+        assert_eq!(opened.reader.floor(), 6);
+    }
+
+    #[test]
+    fn a_position_beyond_the_last_line_and_a_hole_between_lines_are_stored_as_a_whole() {
+        let later = r#"{"type":"CREATE","collection":"d","seq":8,"timestamp":1}"#;
+        for (lines, seq) in [(&[(6, CREATE)][..], 9), (&[(6, CREATE), (8, later)], 8), (&[], 7)] {
+            let directory = tempfile::tempdir().unwrap();
+            disk(directory.path(), lines, seq);
+            let (opened, records) = promoted(directory.path());
+            assert_eq!((opened.last, records), (Some(Position { epoch: 10, seq }), 0), "{lines:?}");
+            assert_eq!(opened.next_seq(), seq + 1, "no seq is given twice");
+            assert_eq!(opened.reader.floor(), seq + 1, "nobody is given lines that do not lead on");
+        }
+    }
+
+    #[test]
+    fn refuses_a_state_that_waits_for_a_baseline() {
+        let refused = |progress: Progress| may_write(&progress).map_err(|failure| failure.message).unwrap_err();
+        assert_eq!(may_write(&progress(5)).map_err(|failure| failure.message), Ok(()));
+        assert!(refused(Progress { baseline_due: true, ..progress(5) }).contains("waits for a baseline"));
+        assert!(refused(Progress { complete: false, ..progress(5) }).contains("incomplete"));
+        assert!(refused(Progress { scope: Scope::Public, ..progress(5) }).contains("\"*\""));
+        assert!(refused(Progress { cluster: None, ..progress(5) }).contains("which log"));
+        assert!(refused(Progress { requires: [String::from("new")].into(), ..progress(5) }).contains("\"new\""));
+    }
+}

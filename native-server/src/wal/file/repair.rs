@@ -5,7 +5,7 @@
 //! step that makes them count, the replacement of the manifest: cut short anywhere before it, the log is as damaged as it
 //! was, and after it, mended. Files that no longer count go last.
 //!
-//! What a log can be made of is in [`plan`]; how a manifest that is lost is found again in [`rebuild`].
+//! What a log can be made of is in `plan`; how a manifest that is lost is found again in `rebuild`.
 
 mod plan;
 mod rebuild;
