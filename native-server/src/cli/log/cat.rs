@@ -5,6 +5,7 @@ use super::super::output::Output;
 use super::super::table::Table;
 use super::{Looking, Place, refused};
 use crate::wal::file::inspect::Inspected;
+use crate::wal::manifest::Backend;
 use crate::wal::{BaselinePiece, OpenError, Record, ReplayRefused};
 use crate::whole::whole;
 use clap::Args;
@@ -97,6 +98,7 @@ impl Cat {
         output: &mut Output,
     ) -> Result<(), Failure> {
         let mut stop = None;
+        let of_replica = looking.inspection.manifest().backend == Backend::Replica;
         let mut reading = looking.inspection.read();
         loop {
             let read = reading.next(&mut |frame| {
@@ -104,6 +106,10 @@ impl Cat {
                     Inspected::Record(record) if record.seq > self.to => Err(Stop::Enough),
                     Inspected::Record(record) if record.seq < *from => Ok(()),
                     Inspected::Record(Record { seq, line, meta, .. }) => {
+                        // A replica's lines have holes by nature.
+                        if *from > self.from && seq > *from && !of_replica {
+                            eprintln!("note: the records {from} to {} were let go of while this was read", seq - 1);
+                        }
                         *from = seq + 1;
                         self.show(Some(seq), line, meta, table, output).map_err(Stop::Output)
                     }
