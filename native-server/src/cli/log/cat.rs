@@ -161,7 +161,7 @@ impl Cat {
             // A line that steers, or one that nobody can read: as it is.
             _ => return row(["", "", "", "", "", &text]),
         };
-        let (seq, time) = (command.seq.to_string(), rfc3339(command.timestamp));
+        let (seq, time) = (command.seq.to_string(), second(command.timestamp));
         let name = command.collection.as_deref().unwrap_or_default();
         match &command.action {
             Action::Set { key, value, .. } => row([&seq, &time, "SET", name, key, value]),
@@ -181,6 +181,11 @@ impl Cat {
 }
 
 const TITLES: [&str; 7] = ["SEQ", "TIME", "TYPE", "COLLECTION", "KEY", "VALUE", "META"];
+
+/// A time to the second, in UTC: the line has the rest.
+fn second(ms: u64) -> String {
+    rfc3339(ms).replace('T', " ").chars().take(19).collect()
+}
 
 /// Notes why reading ends; what is returned only ends it.
 fn stopping(noted: &mut Option<Stop>, why: Stop) -> ReplayRefused {
@@ -210,6 +215,11 @@ fn as_json(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_as_short_as_it_can_be_read() {
+        assert_eq!(second(1_763_650_000_123), "2025-11-20 14:46:40");
+    }
 
     #[test]
     fn meta_is_shown_as_json_or_as_hex() {

@@ -2,11 +2,12 @@
 
 use super::{Cli, Done};
 use headwater_tests::wire::place;
-use headwater_tests::{Node, NodeBuilder, Replication, converge};
+use headwater_tests::{Node, NodeBuilder, Replication, converge, eventually};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use tokio::io::AsyncReadExt;
 
 const RECORDS: u32 = 100;
 
@@ -100,6 +101,46 @@ async fn a_log_is_read_beside_the_node_that_writes_it() {
 }
 
 #[tokio::test]
+async fn who_reads_slowly_is_told_what_went_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path())
+        .option("--segment-bytes", "16384")
+        .option("--baseline-after-bytes", "20000")
+        .option("--retain-bytes", "250000");
+    let writer = writer.start().await;
+    let client = writer.client();
+    client.create("c").await;
+    let value = format!("\"{}\"", "x".repeat(4_000));
+    let write = async |count: u32| {
+        for number in 0..count {
+            assert_eq!(client.set("c", &format!("key-{}", number % 5), &value).await.status, 200);
+        }
+    };
+    // More than a pipe holds, so that the program waits for whoever reads it.
+    write(60).await;
+    let state = state(&writer);
+    let cli = Cli::of(&writer);
+    let arguments = ["log", "cat", state.to_str().unwrap()];
+    let mut child = cli.command(&arguments).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0; 100];
+    stdout.read_exact(&mut first).await.unwrap();
+    write(120).await;
+    eventually("the log is shortened", async || {
+        let oldest = fs::exists(state.join("log/0000000003.wal")).unwrap();
+        if oldest { Err("an old segment is still there") } else { Ok(()) }
+    })
+    .await;
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).await.unwrap();
+    let ended = child.wait_with_output().await.unwrap();
+    let note = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && note.contains("were let go of while this was read"), "{note}");
+    let last: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+    assert_eq!(last["seq"], json!(place(&client.position().await).1));
+}
+
+#[tokio::test]
 async fn the_stored_baseline_is_shown_and_checked() {
     let directory = tempfile::tempdir().unwrap();
     let (mut writer, cli) = writer(directory.path(), "8192").await;
@@ -123,6 +164,34 @@ async fn the_stored_baseline_is_shown_and_checked() {
     assert_eq!((repair.status, &json(&repair)["losses"]), (0, &json!([])), "{repair:?}");
     writer.start_again().await;
     assert_eq!(writer.client().status().await["collections"]["c"]["keys"], json!(RECORDS));
+}
+
+#[tokio::test]
+async fn what_cannot_be_mended_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path())
+        .option("--segment-bytes", "4096")
+        .option("--baseline-after-bytes", "8192")
+        .option("--retain-bytes", "0");
+    let mut writer = writer.start().await;
+    let cli = Cli::of(&writer);
+    writer.client().create("c").await;
+    writer.client().fill("c", 0..RECORDS).await;
+    writer.says("let go of log that a stored baseline covers").await;
+    writer.stop().await;
+    let stat = json(&log(&cli, "stat", &writer, &[]).await);
+    damage(&writer, stat["files"][0]["name"].as_str().unwrap());
+    let untouched = content(&state(&writer).join("log"));
+    let repair = log(&cli, "repair", &writer, &["--yes"]).await;
+    assert_eq!(repair.status, 1, "{repair:?}");
+    assert!(repair.stderr.contains("cannot be mended"), "{repair:?}");
+    let tried = json(&repair)["tried"].clone();
+    assert!(
+        tried.to_string().contains("nothing before") || tried.to_string().contains("begins behind record"),
+        "{tried}"
+    );
+    assert!(tried.to_string().contains("headwater promote"), "{tried}");
+    assert_eq!(content(&state(&writer).join("log")), untouched);
 }
 
 #[tokio::test]

@@ -179,3 +179,26 @@ async fn a_watch_says_how_things_stand_and_leaves_a_clean_line() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_log_on_disk_is_laid_out_for_people() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, cli) = writer(directory.path()).await;
+    writer.client().set("flags", "t\u{1b}[", &format!("\"{}\"", "x".repeat(300))).await;
+    writer.stop().await;
+    let state = writer.data().join("state");
+    let log = |action: &'static str| {
+        let mut command = cli.command(&["log", action, state.to_str().expect("temporary paths are UTF-8")]);
+        command.env("NO_COLOR", "1");
+        command
+    };
+    let stat = shown(log("stat"), "OPENED").await;
+    assert!(stat.contains("FILE ") && stat.contains("0000000001.wal  segment  1-"), "{stat}");
+    let verify = shown(log("verify"), "digest").await;
+    assert!(verify.starts_with("whole  ") && verify.contains("2 entries at "), "{verify}");
+    let cat = shown(log("cat"), "t\\u001b[").await;
+    assert!(cat.starts_with("SEQ  TIME ") && cat.contains("SET     flags       checkout"), "{cat}");
+    assert!(cat.lines().all(|line| line.chars().count() <= 80) && !cat.contains('\x1b'), "{cat:?}");
+    let repair = shown(log("repair"), "log verify").await;
+    assert!(repair.contains("nothing to repair"), "{repair}");
+}
