@@ -38,7 +38,7 @@ impl Origin {
     ///
     /// # Errors
     /// When it is no meta that a writer stores: what it says of the write would be forgotten.
-    pub(super) fn read(meta: &[u8]) -> Result<Self, ReplayRefused> {
+    pub(crate) fn read(meta: &[u8]) -> Result<Self, ReplayRefused> {
         if meta.is_empty() {
             return Ok(Self::default());
         }

@@ -5,6 +5,7 @@ use crate::stored::Restore;
 use crate::wal::file::inspect::{Inspected, Inspection};
 use crate::wal::manifest::BaselinePlace;
 use crate::wal::{BaselinePiece, OpenError, Record, ReplayRefused};
+use crate::writer::Origin;
 use headwater_core::apply::scope_digest;
 use headwater_core::command::{Action, Line, Logged, Trust, decode, unknown_feature};
 use headwater_core::position::EpochStart;
@@ -55,7 +56,10 @@ impl<'s> Content<'s> {
     }
 
     pub(crate) fn piece(&mut self, piece: BaselinePiece<'_>) -> Result<(), ReplayRefused> {
-        self.restore.piece(piece)
+        self.restore.piece(piece)?;
+        // They were read, and so are as a writer needs them; nobody asks for them here.
+        drop(self.restore.take_repeatable());
+        Ok(())
     }
 
     /// Compares the baseline that was read with what the manifest says of it.
@@ -82,6 +86,9 @@ impl<'s> Content<'s> {
         let Line::Log(command) = decode(record.line, trust)? else { return Err("no command of the log".into()) };
         if command.seq != record.seq {
             return Err(format!("the line says seq {}", command.seq).into());
+        }
+        if !self.of_replica {
+            Origin::read(record.meta).map_err(|error| format!("what is stored beside the line: {error}"))?;
         }
         self.follows(&command)?;
         if let Action::Epoch { epoch, requires, .. } = &command.action {
@@ -212,6 +219,16 @@ mod tests {
             assert!(error.contains(said_of_it), "{error}");
         }
         assert!(said(false, &begun(vec![(3, None, "{".into())])).is_err());
+    }
+
+    #[test]
+    fn what_is_stored_beside_a_line_must_be_what_a_writer_reads() {
+        let store = empty_store();
+        let mut content = Content::new(&store, false);
+        let line = epoch(1, 10);
+        let record = Record { seq: 1, line: line.as_bytes(), meta: b"{}", epoch: Some(10), is_canonical: true };
+        let error = content.record(&record, true).unwrap_err().to_string();
+        assert!(error.contains("beside the line"), "{error}");
     }
 
     #[test]
