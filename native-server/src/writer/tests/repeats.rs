@@ -1,6 +1,7 @@
 //! Writes sent again under their key, while the first is under way, after the log failed, and after a restart.
 
 use super::*;
+use crate::wal::Replayed;
 use headwater_core::repeats::Mark;
 
 impl Bench {
@@ -110,4 +111,25 @@ async fn a_refusal_is_not_remembered() {
     let deleted = gone().await.unwrap();
     assert!(!bench.holds("k"));
     assert_eq!(gone().await, Ok(deleted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_says_beside_its_line_who_wrote_it() {
+    let data = data();
+    let bench = Bench::start(data.path()).await;
+    bench.set("own", None).await.unwrap();
+    bench.set_as("1", "k", None).await.unwrap();
+    bench.close().await;
+    let mut found = Vec::new();
+    let mut wal = FileWal::new(data.path(), FileOptions::default());
+    let options = OpenOptions::default();
+    let mut replay = |replayed: Replayed<'_>| {
+        let Replayed::Record(record) = replayed else { return Err("no baseline was stored".into()) };
+        assert!(!String::from_utf8_lossy(record.line).contains("alice"), "a line is streamed");
+        found.push(String::from_utf8(record.meta.to_vec())?);
+        Ok(())
+    };
+    wal.open(&options, &mut replay).await.unwrap();
+    let by_alice = format!(r#"{{"by":"alice","req":"{}"}}"#, Mark::new("alice", "1", &[b"k"]));
+    assert_eq!(found, ["", "", "", &by_alice], "EPOCH, CREATE, and what nobody in particular wrote");
 }
