@@ -2,7 +2,8 @@
 
 use super::{Cli, Done};
 use headwater_tests::wire::place;
-use headwater_tests::{Node, NodeBuilder, Relay, Replication, converge, write};
+use headwater_tests::{Client, Node, NodeBuilder, Relay, Replication, converge, write};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -170,4 +171,26 @@ async fn a_replica_s_directory_is_not_served_as_a_writer_s_unless_promoted() {
     let done = Cli::of(&writer).run(&serve).await;
     assert_eq!(done.status, 1, "{done:?}");
     assert!(done.stderr.contains("a replica's own disk") && done.stderr.contains("headwater promote"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_promoted_replica_remembers_no_idempotency_key_of_its_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = writer(directory.path()).await;
+    let mut near = replica("near", directory.path(), &writer.url).start().await;
+    near.ready().await;
+    let client = near.client();
+    let version = async || {
+        let request = client.request(Method::POST, &Client::entry_path("c", "a")).header("idempotency-key", "k");
+        let reply = client.send(request.body("{\"value\":1}")).await.expect("it answers");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["version"].clone()
+    };
+    assert_eq!([version().await, version().await], [json!(1), json!(1)], "by the writer, through the replica");
+    converge(&writer.client(), &client).await;
+    writer.kill().await;
+    near.stop().await;
+    becomes_writer(&mut near).await;
+    // The stream does not carry keys: what the replica was asked before, nobody here knows.
+    assert_eq!([version().await, version().await], [json!(2), json!(2)]);
 }
