@@ -27,7 +27,7 @@ fn a_smoke_run_reports_every_bench() {
     assert_eq!(run["settings"]["smoke"], true);
     let benches = run["benches"].as_array().expect("a list");
     let names: Vec<_> = benches.iter().map(|report| report["bench"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["get", "set", "visible", "fanout", "apply", "log"]);
+    assert_eq!(names, ["get", "set", "visible", "fanout", "apply", "log", "restart", "trim"]);
     for report in benches {
         let count = |member: &str| report[member].as_array().expect("a list").len();
         assert!(count("comparisons") + count("figures") > 0, "{report}");
