@@ -124,4 +124,12 @@ impl Storage for Files {
     fn sync_directory(&self) -> io::Result<()> {
         Ok(())
     }
+
+    fn holder(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn within(&self, _name: &str) -> io::Result<Arc<dyn Storage>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
