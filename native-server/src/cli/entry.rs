@@ -212,7 +212,7 @@ fn explain_guard(failure: Failure) -> Failure {
 }
 
 /// The address of an entry.
-fn target(collection: &str, key: &str) -> String {
+pub(super) fn target(collection: &str, key: &str) -> String {
     let mut target = String::from("/v1/collections/");
     encode(collection, &mut target);
     target.push_str("/entry?key=");

@@ -1,6 +1,8 @@
-//! The client commands of `headwater`: `get`, `set`, `delete`, `list`, `collections`, `watch` and `status`.
+//! The client commands of `headwater`: `get`, `set`, `delete`, `list`, `collections`, `export`, `import`, `watch` and
+//! `status`.
 //!
-//! Each is one request to any node, or with `watch` one stream that is taken up again whenever it breaks. A person at a
+//! Each is one request to any node, with `watch` one stream that is taken up again whenever it breaks, and with `export`
+//! and `import` the beginning of one. A person at a
 //! terminal gets tables and words; a pipe gets the API's own JSON. Nothing here keeps state on disk, and nothing decides
 //! what a command means: that is the server's and core's business.
 
@@ -9,13 +11,17 @@ mod client;
 mod collections;
 mod connection;
 mod entry;
+mod export;
 mod failure;
+mod import;
 mod list;
 mod log;
 mod output;
 mod paint;
 mod pretty;
 mod promote;
+mod progress;
+mod state;
 mod status;
 mod table;
 mod value;
@@ -64,6 +70,12 @@ pub enum Command {
     /// List, create and drop collections
     #[command(after_help = collections::HELP)]
     Collections(collections::Collections),
+    /// Write collections to a file, exact as of one position
+    #[command(after_help = export::HELP)]
+    Export(export::Export),
+    /// Make collections hold what a file says
+    #[command(after_help = import::HELP)]
+    Import(import::Import),
     /// Show every change as it comes
     #[command(after_help = watch::HELP)]
     Watch(watch::Watch),
@@ -126,6 +138,8 @@ impl Command {
             Self::Delete(delete) => &delete.connection,
             Self::List(list) => &list.connection,
             Self::Collections(collections) => collections.connection(),
+            Self::Export(export) => &export.connection,
+            Self::Import(import) => &import.connection,
             Self::Watch(watch) => &watch.connection,
             Self::Status(status) => &status.connection,
         }
@@ -139,6 +153,8 @@ impl Command {
             Self::Delete(delete) => delete.run(&client, output).await,
             Self::List(list) => list.run(&client, output).await,
             Self::Collections(collections) => collections.run(&client, output).await,
+            Self::Export(export) => export.run(&client, output).await,
+            Self::Import(import) => import.run(client, output).await,
             Self::Watch(watch) => watch.run(client, output).await,
             Self::Status(status) => status.run(&client, output).await,
         }

@@ -6,6 +6,7 @@ mod log;
 mod promote;
 mod refusals;
 mod terminal;
+mod transfer;
 mod watch;
 
 use headwater_local::tools::Tools;

@@ -287,7 +287,7 @@ impl<'o> Follower<'o> {
 
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
-        Self::unable(format!("cannot compare the states: {error}"))
+        Self::unable(format!("cannot read the state that was taken in: {error}"))
     }
 }
 
