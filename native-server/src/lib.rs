@@ -3,6 +3,7 @@
 //! [`serve::run`] is the whole node; the rest is its parts. What a command means, how a stream goes on and what a read
 //! answers is decided in core: here are the clocks, sockets, disks and threads.
 
+pub mod backup;
 mod bell;
 mod bootstrap;
 pub mod cli;

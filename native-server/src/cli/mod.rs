@@ -7,6 +7,7 @@
 //! what a command means: that is the server's and core's business.
 
 mod ago;
+mod backup;
 mod client;
 mod collections;
 mod connection;
@@ -21,6 +22,7 @@ mod paint;
 mod pretty;
 mod promote;
 mod progress;
+mod restore;
 mod state;
 mod status;
 mod table;
@@ -76,6 +78,12 @@ pub enum Command {
     /// Make collections hold what a file says
     #[command(after_help = import::HELP)]
     Import(import::Import),
+    /// Back up everything a node holds, or check a backup
+    #[command(after_help = backup::HELP)]
+    Backup(backup::Backup),
+    /// Make the data directory of a writer from a backup
+    #[command(after_help = restore::HELP)]
+    Restore(restore::Restore),
     /// Show every change as it comes
     #[command(after_help = watch::HELP)]
     Watch(watch::Watch),
@@ -121,7 +129,7 @@ impl Command {
             Ok(runtime) => runtime,
             Err(error) => return Failure::unable(format!("cannot start: {error}")).report(),
         };
-        let mut output = Output::new(self.connection().json);
+        let mut output = Output::new(self.json());
         let outcome = runtime.block_on(self.carry_out(&mut output));
         // A look-up of a name that hangs in a thread must not hold up the end.
         runtime.shutdown_background();
@@ -131,32 +139,44 @@ impl Command {
         }
     }
 
-    fn connection(&self) -> &Connection {
+    fn json(&self) -> bool {
         match self {
+            Self::Restore(restore) => restore.json,
+            other => other.connection().is_some_and(|connection| connection.json),
+        }
+    }
+
+    /// `None` for what asks no node.
+    fn connection(&self) -> Option<&Connection> {
+        Some(match self {
+            Self::Restore(_) => return None,
             Self::Get(get) => &get.connection,
             Self::Set(set) => &set.connection,
             Self::Delete(delete) => &delete.connection,
             Self::List(list) => &list.connection,
             Self::Collections(collections) => collections.connection(),
+            Self::Backup(backup) => backup.connection(),
             Self::Export(export) => &export.connection,
             Self::Import(import) => &import.connection,
             Self::Watch(watch) => &watch.connection,
             Self::Status(status) => &status.connection,
-        }
+        })
     }
 
     async fn carry_out(&self, output: &mut Output) -> Result<(), Failure> {
-        let client = self.connection().client()?;
+        let client = || self.connection().expect("only a restore has none, and it asks no node").client();
         match self {
-            Self::Get(get) => get.run(&client, output).await,
-            Self::Set(set) => set.run(&client, output).await,
-            Self::Delete(delete) => delete.run(&client, output).await,
-            Self::List(list) => list.run(&client, output).await,
-            Self::Collections(collections) => collections.run(&client, output).await,
-            Self::Export(export) => export.run(&client, output).await,
-            Self::Import(import) => import.run(client, output).await,
-            Self::Watch(watch) => watch.run(client, output).await,
-            Self::Status(status) => status.run(&client, output).await,
+            Self::Backup(backup) => backup.run(output).await,
+            Self::Restore(restore) => restore.run(output),
+            Self::Get(get) => get.run(&client()?, output).await,
+            Self::Set(set) => set.run(&client()?, output).await,
+            Self::Delete(delete) => delete.run(&client()?, output).await,
+            Self::List(list) => list.run(&client()?, output).await,
+            Self::Collections(collections) => collections.run(&client()?, output).await,
+            Self::Export(export) => export.run(&client()?, output).await,
+            Self::Import(import) => import.run(client()?, output).await,
+            Self::Watch(watch) => watch.run(client()?, output).await,
+            Self::Status(status) => status.run(&client()?, output).await,
         }
     }
 }

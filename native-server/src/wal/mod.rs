@@ -49,6 +49,7 @@ use std::sync::Arc;
 pub use error::{AppendCause, AppendError, OpenError, ReadError, ReplayRefused};
 pub use group::{Group, GroupBuilder};
 pub use keeper::{BaselinePiece, BaselineSink, Keeper, Retention, StateFacts, StoredBaseline, Usage};
+pub use manifest::MANIFEST_FILE;
 pub use opening::OpenOptions;
 pub use url::WalUrl;
 

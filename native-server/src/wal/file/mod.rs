@@ -23,6 +23,7 @@
 //! Forms: `frame` (what files are made of), `header` (how they begin), [`super::manifest`].
 
 mod baseline;
+pub mod create;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -32,6 +33,7 @@ pub mod inspect;
 mod keeping;
 mod making;
 pub mod promote;
+pub mod reading;
 mod recover;
 pub mod repair;
 pub mod replica;

@@ -1,0 +1,20 @@
+//! Backups: the whole state as of one position in a directory of its own, and the way back to a writer's log.
+//!
+//! A backup is a directory, so that its manifest can be read, and its lines looked at, with what every machine has:
+//! `MANIFEST.json` ([`manifest`]), the state as the lines of a stream's baseline in `baseline.ndjson.zst`, and `SHA256SUMS`
+//! over both. It is written under another name, read back and synced before it gets its own, so there is a whole one or
+//! none ([`write`]). Everything it says is checked when it is read ([`read`]), and before anything is made of it
+//! ([`restore`]).
+//!
+//! Where a state comes from is the caller's business, and so is when it is backed up.
+
+pub mod error;
+mod hashing;
+pub mod manifest;
+pub mod read;
+pub mod restore;
+pub mod source;
+pub mod write;
+
+pub use error::BackupError;
+pub use manifest::Manifest;
