@@ -21,8 +21,19 @@ pub struct StatusFacts<'a> {
     pub wal_bytes: &'a dyn Fn(&str) -> u64,
     /// What the node keeps on its own disk; `None` where it has none, or lets somebody else keep it.
     pub storage: Option<StorageStatus>,
+    /// Copies of the log that the node makes elsewhere; `None` where it makes none.
+    pub archive: Option<ArchiveStatus<'a>>,
     /// The parent, on a replica.
     pub parent: Option<ParentStatus<'a>>,
+}
+
+/// Sealed parts of the log, copied elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveStatus<'a> {
+    /// Seq up to which everything sealed is copied; 0 for nothing yet.
+    pub through: u64,
+    /// Why the last copy failed; `None` where it did not.
+    pub failure: Option<&'a str>,
 }
 
 /// What a node keeps on its own disk.
@@ -107,6 +118,14 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     }
     text(&mut body, "],\"storage\":");
     write_storage(&mut body, facts.storage);
+    if let Some(ArchiveStatus { through, failure }) = facts.archive {
+        text(&mut body, &format!(",\"archive\":{{\"through\":{through},\"failure\":"));
+        match failure {
+            Some(failure) => write_string(&mut body, failure),
+            None => text(&mut body, "null"),
+        }
+        text(&mut body, "}");
+    }
     text(&mut body, &format!(",\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.instance()));
     if let Some(cluster) = progress.cluster {
         text(&mut body, &format!(",\"cluster\":\"{cluster}\""));

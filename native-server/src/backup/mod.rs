@@ -6,12 +6,16 @@
 //! none ([`write`]). Everything it says is checked when it is read ([`read`]), and before anything is made of it
 //! ([`restore`]).
 //!
+//! Between two backups lie the records of the [`archive`], by which a state is brought forward ([`replay`]).
+//!
 //! Where a state comes from is the caller's business, and so is when it is backed up.
 
+pub mod archive;
 pub mod error;
 mod hashing;
 pub mod manifest;
 pub mod read;
+pub mod replay;
 pub mod restore;
 pub mod source;
 pub mod write;

@@ -5,7 +5,7 @@ use crate::random;
 use crate::settings::log_directory;
 use crate::stored::Restore;
 use crate::wal::MANIFEST_FILE;
-use crate::wal::file::reading::{Found, read};
+use crate::wal::file::reading::{Found, From, read};
 use headwater_core::command::{Line, Trust, decode};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemorySnapshot, MemoryStore};
@@ -37,9 +37,9 @@ pub fn held_in(data: &Path) -> Result<Held, BackupError> {
     let progress = Progress { complete: true, ..Progress::new(Scope::Everything) };
     let store = MemoryStore::new(progress, MemoryOptions::single_threaded(random::bits()));
     let mut restore = Restore::new(&store);
-    let contents = read(&directory, &mut |found| match found {
+    let contents = read(&directory, From::Baseline, &mut |found| match found {
         Found::Baseline(piece) => restore.piece(piece),
-        Found::Line { line, is_canonical } => {
+        Found::Line { line, is_canonical, .. } => {
             let trust = if is_canonical { Trust::Canonical } else { Trust::Checked };
             match decode(line.strip_suffix(b"\n").unwrap_or(line), trust)? {
                 Line::Log(command) => restore.command(&command),

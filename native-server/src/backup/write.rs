@@ -19,7 +19,7 @@ use std::sync::Arc;
 use zstd::stream::write::Encoder;
 
 /// How hard the lines are packed: of the levels, the one that still keeps up with a disk.
-const LEVEL: i32 = 3;
+pub(super) const LEVEL: i32 = 3;
 
 /// What is made under another name first. Dropped before it is given its own, it is removed.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ pub fn write<P: Snapshot>(
     Ok(manifest)
 }
 
-fn new_file(path: &Path) -> Result<File, BackupError> {
+pub(super) fn new_file(path: &Path) -> Result<File, BackupError> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.map_err(BackupError::io("making", path))
 }
@@ -131,6 +131,6 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn sync_directory(path: &Path) -> Result<(), BackupError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), BackupError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(BackupError::io("syncing", path))
 }

@@ -1,16 +1,18 @@
 //! `headwater restore`: from a backup to the data directory of a writer.
 
+use super::ago::unix_ms;
 use super::backup::report;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
 use super::value::shell_quoted;
-use crate::backup::{BackupError, read, restore};
+use crate::backup::replay::{self, Sources, Target};
+use crate::backup::{BackupError, Manifest, read, restore};
 use crate::random;
 use clap::Args;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
-use headwater_core::store::{self, Store};
+use headwater_core::store::{self, Snapshot, Store};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -19,6 +21,8 @@ pub(super) const HELP: &str = "\
 Examples:
   headwater restore /backups/monday --data /var/lib/headwater    in place of the deployment that was backed up
   headwater restore /backups/monday --data /tmp/copy --new-cluster
+  headwater restore /backups/monday --data /var/lib/headwater --archive /archive --to 1795274481855.8130
+  headwater restore /backups/monday --data /var/lib/headwater --archive /archive --log /var/lib/headwater.old
   headwater serve --data /var/lib/headwater
 
 The directory must be missing or empty. Everything in the backup is checked before it is made. The next start takes a new \
@@ -37,6 +41,15 @@ pub struct Restore {
     /// Make a copy that lives beside the original: nodes that follow that will not follow this one
     #[arg(long)]
     new_cluster: bool,
+    /// Bring it forward by what is in this archive
+    #[arg(long, value_name = "DIR", help_heading = "Point in time")]
+    archive: Option<PathBuf>,
+    /// Bring it forward by the log in this data directory of a writer that does not run
+    #[arg(long, value_name = "DIR", help_heading = "Point in time")]
+    log: Option<PathBuf>,
+    /// Up to this position (EPOCH.SEQ) or time (2026-11-21T15:00:00Z, by the writer's clock); otherwise as far as they reach
+    #[arg(long, value_name = "POSITION|TIME", value_parser = target, help_heading = "Point in time")]
+    to: Option<Target>,
     /// Write JSON on a terminal too
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -53,10 +66,24 @@ impl Restore {
         let mut progress = Progress::new();
         let empty = store::Progress::new(Scope::Everything);
         let store = MemoryStore::new(empty, MemoryOptions::single_threaded(random::bits()));
+        let sources = Sources { archive: self.archive.as_deref(), data: self.log.as_deref() };
+        if self.to.is_some() && sources.archive.is_none() && sources.data.is_none() {
+            let failure = Failure::usage("--to needs records behind the backup");
+            return Err(failure.next("Say where they are: --archive DIR, --log DIR, or both."));
+        }
         let mut manifest = read::load(&self.backup, &store, &mut |bytes| {
             progress.show(|| format!("{:.1} MB read", bytes as f64 / 1e6));
             Ok(())
         })?;
+        if sources.archive.is_some() || sources.data.is_some() {
+            replay::replay(&store, &sources, self.to.unwrap_or(Target::Newest), &mut |records| {
+                progress.show(|| format!("{records} records applied"));
+            })?;
+            let snapshot = store.snapshot().map_err(BackupError::from)?;
+            let (created, files) = (manifest.created.clone(), manifest.files.clone());
+            manifest = Manifest::of(snapshot.progress(), snapshot.collections(), &manifest.source, created)?;
+            manifest.files = files;
+        }
         if self.new_cluster {
             let cluster = random::id();
             manifest.cluster = cluster.to_string();
@@ -73,5 +100,31 @@ impl Restore {
                 .line(format!("start it: headwater serve --data {}", shell_quoted(&self.data.display().to_string())))?;
         }
         Ok(())
+    }
+}
+
+/// A position, or a time with or without parts of a second.
+fn target(text: &str) -> Result<Target, String> {
+    if let Ok(position) = text.parse() {
+        return Ok(Target::Position(position));
+    }
+    let whole = text.strip_suffix('Z').filter(|text| text.len() == 19).map(|text| format!("{text}.000Z"));
+    let time = unix_ms(whole.as_deref().unwrap_or(text)).map(Target::Time);
+    time.ok_or_else(|| "expected a position, EPOCH.SEQ, or a time in UTC, 2026-11-21T15:00:00Z".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_position_or_a_time() {
+        assert_eq!(target("7.12"), Ok(Target::Position("7.12".parse().unwrap())));
+        for text in ["2025-11-20T14:46:40Z", "2025-11-20T14:46:40.000Z"] {
+            assert_eq!(target(text), Ok(Target::Time(1_763_650_000_000)), "{text}");
+        }
+        for text in ["", "7", "yesterday", "2025-11-20", "2025-11-20T14:46:40"] {
+            assert!(target(text).is_err(), "{text}");
+        }
     }
 }

@@ -7,7 +7,8 @@ use crate::wal::{StoredBaseline, Usage};
 use axum::http::request::Parts;
 use axum::response::Response;
 use headwater_core::api::{
-    self, ApiError, BaselineStatus, DiskFacts, INSIGHT, MetricsFacts, ParentStatus, StatusFacts, StorageStatus,
+    self, ApiError, ArchiveStatus, BaselineStatus, DiskFacts, INSIGHT, MetricsFacts, ParentStatus, StatusFacts,
+    StorageStatus,
 };
 use headwater_core::store::Store;
 
@@ -46,7 +47,12 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
     let answer = match &server.work {
         Work::Writer { log, .. } => {
             let storage = log.usage().map(|usage| storage_status(usage, log.upkeep_failures()));
-            let facts = StatusFacts { uptime_s, wal_bytes: &|collection| log.bytes(collection), storage, parent: None };
+            let archived = log.archived();
+            let archive = archived
+                .as_ref()
+                .map(|archived| ArchiveStatus { through: archived.through, failure: archived.failure.as_deref() });
+            let wal_bytes = &|collection: &str| log.bytes(collection);
+            let facts = StatusFacts { uptime_s, wal_bytes, storage, archive, parent: None };
             api::status(&server.node, &facts, clock::now())
         }
         Work::Replica(upstream) => {
@@ -60,7 +66,7 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
                 last_offence: view.last_offence.as_ref().map(|(code, words)| (*code, words.clone())),
             };
             let storage = Some(storage_status(upstream.disk_usage(), upstream.disk_failures()));
-            let facts = StatusFacts { uptime_s, wal_bytes: &|_| 0, storage, parent: Some(parent) };
+            let facts = StatusFacts { uptime_s, wal_bytes: &|_| 0, storage, archive: None, parent: Some(parent) };
             api::status(&server.node, &facts, clock::now())
         }
     };

@@ -29,7 +29,7 @@ const EPOCH: u64 = 1_763_650_000_000;
 
 fn storage() -> Storage {
     let retention = Retention { bytes: 0, age: Duration::ZERO, bytes_max: 0 };
-    Storage { files: FileOptions::default(), retention, baseline_after_bytes: 64 << 20 }
+    Storage { files: FileOptions::default(), retention, baseline_after_bytes: 64 << 20, archive: None }
 }
 
 fn empty() -> MemoryStore {

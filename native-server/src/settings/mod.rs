@@ -244,12 +244,16 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
             return invalid("--epoch-above", "no epoch above it fits the protocol's numbers");
         }
         let wal = args.wal.clone().unwrap_or_else(|| WalUrl::File(log_directory(&args.data)));
+        if args.storage.archive.is_some() && matches!(wal, WalUrl::Memory(_)) {
+            return invalid("--archive", "a log in memory has nothing to be archived");
+        }
         return Ok(Part::Writer { wal, epoch_above: args.epoch_above, new_cluster: args.new_cluster });
     }
     for (setting, given) in [
         ("--wal", args.wal.is_some()),
         ("--epoch-above", args.epoch_above.is_some()),
         ("--new-cluster", args.new_cluster),
+        ("--archive", args.storage.archive.is_some()),
     ] {
         if given {
             return invalid(setting, "this is for writers: a replica takes the log of its --parent");

@@ -4,6 +4,7 @@ use super::InvalidSetting;
 use crate::wal::Retention;
 use crate::wal::file::{FileOptions, SyncMode};
 use clap::Args;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Flags and variables of the log's files.
@@ -34,6 +35,11 @@ pub struct StorageArgs {
     /// Bytes of log up to which more is kept while a connected node has yet to read it
     #[arg(long, env = "HEADWATER_RETAIN_BYTES_MAX", value_name = "N", default_value_t = 1 << 30)]
     pub retain_bytes_max: u64,
+
+    /// Directory to which a writer copies what its log has sealed, before it lets go of it: a backup can be brought forward
+    /// to any record there
+    #[arg(long, env = "HEADWATER_ARCHIVE", value_name = "DIR")]
+    pub archive: Option<PathBuf>,
 }
 
 /// The same, checked.
@@ -45,6 +51,8 @@ pub struct Storage {
     pub retention: Retention,
     /// Bytes of new log after which a baseline is stored.
     pub baseline_after_bytes: u64,
+    /// Where sealed segments are copied to.
+    pub archive: Option<PathBuf>,
 }
 
 impl StorageArgs {
@@ -63,6 +71,7 @@ impl StorageArgs {
             files: FileOptions { segment_bytes: self.segment_bytes, sync: self.sync, ..FileOptions::default() },
             retention: Retention { bytes: self.retain_bytes, age: self.retain_age, bytes_max: self.retain_bytes_max },
             baseline_after_bytes: self.baseline_after_bytes,
+            archive: self.archive.clone(),
         })
     }
 }

@@ -1,8 +1,11 @@
 //! What bounds a log: stored baselines, so that a start need not read everything ever written, and trimming, so that the
 //! medium need not hold it.
 
-use super::BoxFuture;
 use super::error::OpenError;
+use super::{BoxFuture, LogReader};
+use headwater_core::id::Id;
+use headwater_core::position::EpochTable;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Stores baselines and trims, beside the appender and without keeping it from appending. One baseline at a time is the
@@ -10,6 +13,16 @@ use std::time::Duration;
 pub trait Keeper: Send + Sync {
     /// What the log takes up.
     fn usage(&self) -> Usage;
+
+    /// The segments that take no further record, oldest first: of each the seq before its first record and that of its
+    /// last. One without records is left out.
+    fn sealed(&self) -> Vec<(u64, u64)>;
+
+    /// The deployment and the openings up to now.
+    fn history(&self) -> (Option<Id>, EpochTable);
+
+    /// Reads the records back.
+    fn reader(&self) -> Arc<dyn LogReader>;
 
     /// Begins a baseline that is exact at `seq`, which must be durable in this log.
     ///

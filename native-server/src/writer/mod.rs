@@ -56,7 +56,17 @@ pub(crate) struct LogState {
     /// What bounds the log, while it is open; `None` for logs that do it themselves.
     keeper: Mutex<Option<Arc<dyn Keeper>>>,
     upkeep_failures: AtomicU64,
+    archived: Mutex<Option<Archived>>,
     ended: Notify,
+}
+
+/// How far the log is archived.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Archived {
+    /// Seq up to which everything that was sealed is.
+    pub(crate) through: u64,
+    /// Why the last attempt failed; `None` where it did not.
+    pub(crate) failure: Option<String>,
 }
 
 impl LogState {
@@ -91,6 +101,15 @@ impl LogState {
     /// How often a baseline could not be stored, or nothing be let go of.
     pub(crate) fn upkeep_failures(&self) -> u64 {
         self.upkeep_failures.load(Ordering::Relaxed)
+    }
+
+    /// How far the log is archived; `None` where it is not to be.
+    pub(crate) fn archived(&self) -> Option<Archived> {
+        self.archived.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_archived(&self, archived: Archived) {
+        *self.archived.lock().unwrap_or_else(PoisonError::into_inner) = Some(archived);
     }
 
     fn upkeep_failed(&self) {

@@ -105,7 +105,7 @@ struct Bench {
 
 fn settings() -> WriterSettings {
     let retention = Retention { bytes: 0, age: Duration::ZERO, bytes_max: 0 };
-    let storage = Storage { files: FileOptions::default(), retention, baseline_after_bytes: 1 << 20 };
+    let storage = Storage { files: FileOptions::default(), retention, baseline_after_bytes: 1 << 20, archive: None };
     WriterSettings { limits: Limits::default(), queue_max: 64, queue_bytes_max: 1 << 20, storage }
 }
 

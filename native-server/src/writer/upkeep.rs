@@ -1,7 +1,9 @@
 //! Bounds the log, on a thread beside the writer's: stores the state as a whole once enough was appended, and lets go of
 //! what need not be kept. The writer waits for neither.
 
-use super::LogState;
+use super::{Archived, LogState};
+use crate::backup::BackupError;
+use crate::backup::archive::Archive;
 use crate::settings::Storage;
 use crate::stored::{StatePiece, StatePieces, repeats_piece};
 use crate::wal::{BaselinePiece, BaselineSink, Keeper, OpenError};
@@ -9,12 +11,15 @@ use headwater_core::node::Node;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::store::{SnapshotError, Store};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+/// Bytes of lines that are read at once to be archived.
+const ARCHIVE_READ_BYTES: usize = 1 << 20;
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(500);
 /// First and longest wait after a failure; doubled with each further one.
@@ -103,7 +108,10 @@ impl Work {
             self.store(keeper)?;
         }
         let children = self.node.children();
-        let wanted_from = children.iter().filter(|child| !child.in_baseline).map(|child| child.sent_seq + 1).min();
+        let wanted_by_children =
+            children.iter().filter(|child| !child.in_baseline).map(|child| child.sent_seq + 1).min();
+        // Like a child that has yet to read it: up to the hard cap.
+        let wanted_from = wanted_by_children.into_iter().chain(self.archive(keeper)).min();
         let freed = self.runtime.block_on(keeper.trim(&self.storage.retention, wanted_from));
         match freed.map_err(NotStored::Log)? {
             0 => {}
@@ -121,6 +129,53 @@ impl Work {
             self.runtime.block_on(sink.push(BaselinePiece::Beside(&text))).map_err(NotStored::Log)?;
             after = last;
         }
+    }
+
+    /// Archives what was sealed. Returns from which seq on the log is not archived; `None` where it is not to be.
+    fn archive(&self, keeper: &dyn Keeper) -> Option<u64> {
+        let directory = self.storage.archive.as_deref()?;
+        let before = self.state.archived().unwrap_or_default();
+        let mut archived = Archived { through: before.through, failure: None };
+        let outcome = self.archive_sealed(keeper, directory, &mut archived.through);
+        if let Err(error) = outcome {
+            let failure = error.to_string();
+            if before.failure.as_ref() != Some(&failure) {
+                self.state.upkeep_failed();
+                let through = archived.through;
+                tracing::error!(
+                    error = failure,
+                    through,
+                    "the log could not be archived; it is kept up to its hard cap"
+                );
+            }
+            archived.failure = Some(failure);
+        } else if before.failure.is_some() {
+            tracing::info!(through = archived.through, "the log is archived again");
+        }
+        let from = archived.through + 1;
+        self.state.set_archived(archived);
+        Some(from)
+    }
+
+    fn archive_sealed(&self, keeper: &dyn Keeper, directory: &Path, through: &mut u64) -> Result<(), BackupError> {
+        let (Some(cluster), epochs) = keeper.history() else { return Ok(()) };
+        let (archive, reader) = (Archive::new(directory, cluster), keeper.reader());
+        for (after, last) in keeper.sealed() {
+            if last <= *through || self.ended.try_recv() == Err(TryRecvError::Disconnected) {
+                continue;
+            }
+            let written = archive.add((after, last), &epochs, &mut |from| {
+                let chunk = self.runtime.block_on(reader.read(from, ARCHIVE_READ_BYTES));
+                let chunk = chunk.map_err(|error| BackupError::State(format!("the log cannot be read: {error}")))?;
+                let chunk = chunk.ok_or_else(|| BackupError::State(format!("the log has no record {from}")))?;
+                Ok((chunk.lines, chunk.through))
+            })?;
+            if written {
+                tracing::info!(first = after + 1, last, "archived a part of the log");
+            }
+            *through = last;
+        }
+        Ok(())
     }
 
     fn store(&self, keeper: &dyn Keeper) -> Result<(), NotStored> {

@@ -1,5 +1,6 @@
 //! The client commands as a script and as a person meet them: the real program against real nodes.
 
+mod archives;
 mod backups;
 mod entries;
 mod lists;

@@ -12,6 +12,7 @@ use super::header::{FileKind, Origin};
 use super::recover::lock;
 use super::scan::{Expected, Place, Shape, scan};
 use headwater_core::id::Id;
+use headwater_core::position::{EpochStart, EpochTable};
 use std::path::Path;
 
 /// One piece of what a directory holds, in the order in which it counts.
@@ -23,6 +24,10 @@ pub enum Found<'a> {
     Line {
         /// The line, its newline included.
         line: &'a [u8],
+        /// Its place in the log.
+        seq: u64,
+        /// The epoch that it opens, when it is an EPOCH command and a writer wrote it.
+        epoch: Option<u64>,
         /// Whether a writer wrote it, in its canonical form.
         is_canonical: bool,
     },
@@ -31,14 +36,59 @@ pub enum Found<'a> {
 }
 
 /// What is known of a directory beside what it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
     /// The deployment of a writer's log; a replica's is in its progress.
     pub cluster: Option<Id>,
     /// The highest epoch ever given out; 0 in a replica's.
     pub epoch: u64,
+    /// The openings of a writer's log that its manifest knows; there may be a newer one among the lines.
+    pub epochs: EpochTable,
     /// Bytes of a torn write at the end, which do not count.
     pub torn_bytes: u64,
+}
+
+/// From where to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The stored baseline, and what lies behind it.
+    Baseline,
+    /// The oldest record that is still there, the stored baseline left out.
+    Oldest,
+}
+
+/// What records a writer's log still has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The deployment.
+    pub cluster: Option<Id>,
+    /// The seq before the first record, and that of the last; `None` where there are none.
+    pub records: Option<(u64, u64)>,
+    /// The openings up to there.
+    pub epochs: EpochTable,
+}
+
+/// Looks what records the writer's log in `directory` has.
+///
+/// # Errors
+/// As [`read`]; [`OpenError::Damaged`] when the epochs contradict each other.
+pub fn history(directory: &Path) -> Result<History, OpenError> {
+    let (mut records, mut starts) = (None, Vec::new());
+    let contents = read(directory, From::Oldest, &mut |found| {
+        if let Found::Line { seq, epoch, .. } = found {
+            records = Some((records.map_or(seq - 1, |(after, _)| after), seq));
+            starts.extend(epoch.map(|epoch| EpochStart { epoch, first: seq }));
+        }
+        Ok(())
+    })?;
+    let mut epochs = contents.epochs;
+    for start in starts {
+        if epochs.newest().is_none_or(|newest| start.epoch > newest.epoch) && !epochs.push(start) {
+            let detail = "the epochs of the segments do not follow the manifest's";
+            return Err(OpenError::damaged(&directory.join(MANIFEST_FILE), 0, detail));
+        }
+    }
+    Ok(History { cluster: contents.cluster, records, epochs })
 }
 
 /// Shows what the log of a writer or replica in `directory` holds to `visit`.
@@ -47,6 +97,7 @@ pub struct Contents {
 /// See [`OpenError`]; [`OpenError::InUse`] while a node has it.
 pub fn read(
     directory: &Path,
+    from: From,
     visit: &mut dyn FnMut(Found<'_>) -> Result<(), ReplayRefused>,
 ) -> Result<Contents, OpenError> {
     let storage = Directory::new(directory);
@@ -59,10 +110,11 @@ pub fn read(
     let missing = || OpenError::damaged(&path, 0, "there is no manifest that names the files of a log");
     let manifest = manifest.ok_or_else(missing)?;
     let files = manifest.files.as_ref().ok_or_else(missing)?;
-    if let Some(place) = &files.baseline {
+    let stored = files.baseline.as_ref().filter(|_| from == From::Baseline);
+    if let Some(place) = stored {
         baseline::read(&storage, place, &mut |piece| visit(Found::Baseline(piece)))?;
     }
-    let (covered, from_segment) = files.baseline.as_ref().map_or((0, 0), |place| (place.seq, place.from_segment));
+    let (covered, from_segment) = stored.map_or((0, 0), |place| (place.seq, place.from_segment));
     let places = files.sealed.iter().map(|&sealed| Place::Sealed(sealed)).chain([Place::Active(files.active)]);
     let (mut follows, mut torn_bytes) = (None, 0);
     for place in places {
@@ -77,7 +129,8 @@ pub fn read(
             }
             match frame.kind {
                 Kind::Line | Kind::Epoch => {
-                    visit(Found::Line { line: frame.text, is_canonical: origin == Origin::Writer })
+                    let is_canonical = origin == Origin::Writer;
+                    visit(Found::Line { line: frame.text, seq: frame.seq, epoch: frame.epoch, is_canonical })
                 }
                 // How far the replica was whose log a writer's once was: its lines tell as much.
                 Kind::Progress if shape == Shape::Writer => Ok(()),
@@ -87,7 +140,7 @@ pub fn read(
         };
         let expected = Expected { path: &path, shape, place, opening: manifest.opening, follows };
         let found = scan(&*file, &expected, &mut visit)?;
-        if follows.is_none() && found.before > covered {
+        if from == From::Baseline && follows.is_none() && found.before > covered {
             let detail = format!("it begins behind record {}, and nothing before is kept", found.before);
             return Err(OpenError::damaged(&path, 0, detail));
         }
@@ -96,5 +149,6 @@ pub fn read(
     if follows.is_some_and(|follows| follows.last < covered) {
         return Err(OpenError::damaged(&path, 0, "the log ends before its baseline"));
     }
-    Ok(Contents { cluster: manifest.cluster, epoch: manifest.epoch, torn_bytes })
+    let Manifest { cluster, epoch, epochs, .. } = manifest;
+    Ok(Contents { cluster, epoch, epochs, torn_bytes })
 }

@@ -1,14 +1,16 @@
 //! The file log's [`Keeper`]: stored baselines as files, and whole sealed segments let go of.
 
-use super::super::BoxFuture;
 use super::super::error::OpenError;
 use super::super::keeper::{BaselinePiece, BaselineSink, Keeper, Retention, StateFacts, StoredBaseline, Usage};
 use super::super::manifest::{Files, SealedPlace};
 use super::super::storage::Lock;
+use super::super::{BoxFuture, LogReader};
 use super::baseline::BaselineMaking;
 use super::header::{FileKind, Origin};
 use super::keeping::Keeping;
-use super::view::View;
+use super::view::{View, ViewReader};
+use headwater_core::id::Id;
+use headwater_core::position::EpochTable;
 use std::sync::Arc;
 
 /// Most sealed segments, however short: a start opens each of them.
@@ -80,6 +82,22 @@ impl Keeper for FileKeeper {
             segments: sealed.len() as u64 + 1,
             baseline: files.baseline.map(|place| StoredBaseline { seq: place.seq, bytes: place.end, keys: place.keys }),
         }
+    }
+
+    fn sealed(&self) -> Vec<(u64, u64)> {
+        let mut after = self.view.before();
+        let sealed = self.keeping.files().sealed;
+        let ranges = sealed.iter().map(|place| (std::mem::replace(&mut after, place.through), place.through));
+        ranges.filter(|(after, through)| after < through).collect()
+    }
+
+    fn history(&self) -> (Option<Id>, EpochTable) {
+        let manifest = self.keeping.lock();
+        (manifest.cluster, manifest.epochs.clone())
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(ViewReader(self.view.clone()))
     }
 
     fn begin(&self, seq: u64) -> BoxFuture<'_, Result<Box<dyn BaselineSink>, OpenError>> {

@@ -53,8 +53,13 @@ impl View {
         *self.fenced() = true;
     }
 
+    /// Seq of the newest record before the first segment.
+    pub(super) fn before(&self) -> u64 {
+        self.segments().first().expect("a log has a segment in use").before
+    }
+
     fn floor(&self) -> u64 {
-        self.segments().first().expect("a log has a segment in use").before + 1
+        self.before() + 1
     }
 
     /// [`LogReader::read`], on this thread.

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn path(path: &Path) -> &str {
+pub(super) fn path(path: &Path) -> &str {
     path.to_str().expect("temporary directories have plain names")
 }
 
 /// What a command that must go well says of a backup.
-fn told(done: &Done) -> Value {
+pub(super) fn told(done: &Done) -> Value {
     assert_eq!((done.status, &*done.stderr), (0, ""), "{done:?}");
     serde_json::from_str(&done.stdout).expect("JSON")
 }
 
-async fn state(node: &Node) -> State {
+pub(super) async fn state(node: &Node) -> State {
     state_of(&node.client()).await.expect("a node at rest shows its state")
 }
 
@@ -31,14 +31,14 @@ async fn restore(cli: &Cli, backup: &Path, node: &mut Node) -> Value {
     restored
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(super) fn names(directory: &Path) -> Vec<String> {
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.collect();
     names.sort();
     names
 }
 
-fn seq(position: &Value) -> u64 {
+pub(super) fn seq(position: &Value) -> u64 {
     position.as_str().unwrap().split_once('.').unwrap().1.parse().unwrap()
 }
 
@@ -62,8 +62,8 @@ async fn a_backup_made_while_writes_go_on_is_exact_as_of_its_position() {
     let restored = restore(&cli, &out, &mut writer).await;
     assert_eq!(restored["position"], made["position"]);
     let mut newest = BTreeMap::new();
-    for (seq, write) in record.acknowledged.range(..=last) {
-        newest.insert(&write.key, (*seq, write.number));
+    for (seq, writes) in record.acknowledged.range(..=last) {
+        newest.extend(writes.iter().map(|write| (&write.key, (*seq, write.number))));
     }
     assert!(newest.len() > 5);
     for (key, (seq, number)) in newest {
@@ -198,7 +198,8 @@ async fn a_backup_that_is_not_whole_is_refused_by_name_and_makes_nothing() {
             {
                 let refused = cli.run(arguments).await;
                 // Of the two that vouch for each other, either may be the one that is named.
-                let named = refused.stderr.contains(&name) || name != "baseline.ndjson.zst" && refused.stderr.contains("SHA");
+                let named =
+                    refused.stderr.contains(&name) || name != "baseline.ndjson.zst" && refused.stderr.contains("SHA");
                 assert!(refused.status == 1 && named, "{name} {what}: {refused:?}");
             }
             assert_eq!(names(&place), ["backup", "harmed"], "{name} {what}");

@@ -1,0 +1,151 @@
+//! `serve --archive` and `restore --to`: any position between a backup and the end, and nothing made up in between.
+
+use super::Cli;
+use super::backups::{names, path, seq, state, told};
+use headwater_tests::{Node, NodeBuilder, State, eventually};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A writer of short segments that keeps nothing it need not, and archives.
+async fn writer(directory: &Path, archive: &Path) -> Node {
+    let builder = NodeBuilder::writer("writer", directory).option("--archive", path(archive));
+    let builder = builder.option("--segment-bytes", "4096").option("--baseline-after-bytes", "8192");
+    builder.option("--retain-bytes", "0").start().await
+}
+
+/// Waits until everything up to `seq` but the last segment is archived, and the log has been trimmed.
+async fn archived(node: &Node, least: u64) {
+    eventually("the log is archived and trimmed", async || {
+        let status = node.client().status().await;
+        let through = status["archive"]["through"].as_u64().unwrap_or(0);
+        let segments = status["storage"]["segments"].as_u64().unwrap_or(u64::MAX);
+        if through + 60 >= least && segments < 6 { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
+
+/// The pieces of the archive, in order.
+fn pieces(archive: &Path) -> Vec<PathBuf> {
+    let [cluster] = &*names(archive) else { panic!("one cluster") };
+    let directory = archive.join(cluster);
+    let pieces = names(&directory).into_iter().filter(|name| name.ends_with(".zst"));
+    pieces.map(|name| directory.join(name)).collect()
+}
+
+/// What a node shows that starts with `data`.
+async fn started(directory: &Path, data: &Path) -> State {
+    let place = directory.join("started");
+    fs::create_dir_all(&place).unwrap();
+    fs::rename(data, place.join("state")).unwrap();
+    let mut node = NodeBuilder::writer("started", directory).start().await;
+    let state = state(&node).await;
+    node.stop().await;
+    fs::remove_dir_all(&place).unwrap();
+    state
+}
+
+#[tokio::test]
+async fn a_backup_is_brought_forward_to_any_position_and_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (archive, out) = (directory.path().join("archive"), directory.path().join("backup"));
+    let mut node = writer(directory.path(), &archive).await;
+    let (cli, client) = (Cli::of(&node), node.client());
+    client.create("c").await;
+    client.fill("c", 0..10).await;
+    let made = told(&cli.run(&["backup", path(&out)]).await);
+    let mut points = vec![(made["position"].as_str().unwrap().to_owned(), state(&node).await.collections)];
+    for round in 1..5 {
+        client.fill("c", round * 50..round * 50 + 90).await;
+        client.delete("c", &format!("key-{}", round * 50)).await;
+        if round == 2 {
+            // Over a start, so over an epoch.
+            node.stop().await;
+            node.start_again().await;
+        }
+        points.push((client.position().await, state(&node).await.collections));
+    }
+    archived(&node, seq(&json!(points[4].0))).await;
+    let last = client.entry("c", "key-239").await.json();
+    node.stop().await;
+    let log = node.data().join("state");
+    let data = directory.path().join("data");
+    let base = ["restore", path(&out), "--data", path(&data), "--archive", path(&archive), "--log", path(&log)];
+    for (position, collections) in &points {
+        let restored = told(&cli.run(&[&base[..], &["--to", position]].concat()).await);
+        assert_eq!(restored["position"], json!(position));
+        assert_eq!(&started(directory.path(), &data).await.collections, collections, "{position}");
+    }
+    told(&cli.run(&base).await);
+    assert_eq!(started(directory.path(), &data).await.collections, points[4].1, "as far as it reaches");
+
+    let time = last["updatedAt"].as_str().unwrap();
+    told(&cli.run(&[&base[..], &["--to", time]].concat()).await);
+    let then = started(directory.path(), &data).await;
+    let entries: Vec<Value> = then.collections["c"].1.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(entries.iter().any(|entry| entry["seq"] == last["seq"]), "{time}");
+    assert!(entries.iter().all(|entry| entry["updatedAt"].as_str().unwrap() <= time), "{time}");
+    let before = cli.run(&[&base[..], &["--to", "2020-01-01T00:00:00Z"]].concat()).await;
+    assert!(before.status == 2 && before.stderr.contains("take an older one"), "{before:?}");
+    assert!(!data.exists());
+}
+
+#[tokio::test]
+async fn a_missing_or_damaged_piece_is_named_and_nothing_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let (archive, out) = (directory.path().join("archive"), directory.path().join("backup"));
+    let mut node = writer(directory.path(), &archive).await;
+    let (cli, client) = (Cli::of(&node), node.client());
+    client.create("c").await;
+    told(&cli.run(&["backup", path(&out)]).await);
+    client.fill("c", 0..250).await;
+    archived(&node, seq(&json!(client.position().await))).await;
+    node.stop().await;
+    let data = directory.path().join("data");
+    let restore = ["restore", path(&out), "--data", path(&data), "--archive", path(&archive)];
+    let pieces = pieces(&archive);
+    assert!(pieces.len() > 4, "{pieces:?}");
+    let piece = &pieces[2];
+    let name = piece.file_name().unwrap().to_str().unwrap();
+    let whole = fs::read(piece).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for bytes in [&flipped[..], &whole[..whole.len() - 1]] {
+        fs::write(piece, bytes).unwrap();
+        let refused = cli.run(&restore).await;
+        assert!(refused.status == 1 && refused.stderr.contains(name), "{refused:?}");
+        assert!(!data.exists());
+    }
+    fs::remove_file(piece.with_extension("").with_extension("json")).unwrap();
+    let refused = cli.run(&restore).await;
+    let numbers: Vec<u64> = name.split(['-', '.']).filter_map(|part| part.parse().ok()).collect();
+    let range = format!("records {} to {}", numbers[0], numbers[1]);
+    assert!(refused.status == 2 && refused.stderr.contains(&range), "{range}: {refused:?}");
+    let position = format!("{}.{}", numbers[2], 9_999_999);
+    let refused = cli.run(&[&restore[..], &["--to", &position]].concat()).await;
+    assert!(refused.status == 2 && refused.stderr.contains(&position), "{refused:?}");
+    assert!(!data.exists());
+}
+
+#[tokio::test]
+async fn what_cannot_be_archived_is_kept_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    fs::write(&archive, "a file where a directory should be").unwrap();
+    let node = writer(directory.path(), &archive).await;
+    let client = node.client();
+    client.create("c").await;
+    client.fill("c", 0..250).await;
+    let failing = eventually("it says that it cannot archive, and has stored a baseline", async || {
+        let status = client.status().await;
+        let is_so = status["archive"]["failure"].is_string() && !status["storage"]["baseline"].is_null();
+        if is_so { Ok(status) } else { Err(status) }
+    })
+    .await;
+    assert_eq!(failing["archive"]["through"], json!(0));
+    assert!(failing["storage"]["segments"].as_u64().unwrap() > 5, "{failing}");
+    node.says("could not be archived").await;
+    fs::remove_file(&archive).unwrap();
+    archived(&node, seq(&json!(client.position().await))).await;
+    assert!(pieces(&archive)[0].to_str().unwrap().contains("0000000000000001-"));
+}
