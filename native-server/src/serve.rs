@@ -1,5 +1,6 @@
 //! A whole node from its start to its end.
 
+use crate::backup::scheduled::Scheduled;
 use crate::bell::Bell;
 use crate::log_view::LogView;
 use crate::replica;
@@ -74,6 +75,14 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             (server, Running::Replica(running))
         }
     };
+    let backups = match server.settings.backups.clone() {
+        None => None,
+        Some(plan) => {
+            let scheduled = Scheduled::start(Arc::clone(&server.node), plan).context("--backup-to: starting")?;
+            server.backups.get_or_init(|| scheduled.standing());
+            Some(scheduled)
+        }
+    };
     let attendant = Arc::clone(&parts.bell);
     let bell = tokio::spawn(async move { attendant.attend().await });
     let reclaiming = tokio::spawn(reclaim::attend(Arc::clone(&server.node), parts.bell.listen()));
@@ -109,6 +118,10 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             deadline.wait("requests in flight", &mut serving).await;
         }
         serving.abort();
+        if let Some(backups) = backups {
+            // It looks at each piece whether it is to end.
+            deadline.wait("giving up a backup", tokio::task::spawn_blocking(|| backups.end())).await;
+        }
         end_work(&server, running, &deadline.at_least(CLOSING_LEAST)).await;
     };
     tokio::select! {

@@ -1,5 +1,6 @@
 //! What every request and every task of one running node shares.
 
+use crate::backup::scheduled::Standing;
 use crate::bell::Bell;
 use crate::clock;
 use crate::log_view::LogView;
@@ -11,8 +12,8 @@ use headwater_core::credentials::Grant;
 use headwater_core::node::{Node, Role};
 use headwater_core::store::Store;
 use headwater_core::store::memory::{MemorySnapshot, MemoryStore};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 /// See the module.
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) waiters: AtomicUsize,
     /// What the pair of `--dev` grants.
     pub(crate) dev: Option<Grant>,
+    /// How the backups go that it makes of itself; empty where it makes none.
+    pub(crate) backups: OnceLock<Arc<Mutex<Standing>>>,
     draining: AtomicBool,
 }
 
@@ -63,6 +66,7 @@ impl Server {
             work,
             started: Instant::now(),
             waiters: AtomicUsize::new(0),
+            backups: OnceLock::new(),
             draining: AtomicBool::new(false),
         }
     }

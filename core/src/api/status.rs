@@ -23,8 +23,34 @@ pub struct StatusFacts<'a> {
     pub storage: Option<StorageStatus>,
     /// Copies of the log that the node makes elsewhere; `None` where it makes none.
     pub archive: Option<ArchiveStatus<'a>>,
+    /// The backups that the node makes of itself; `None` where it makes none.
+    pub backup: Option<BackupStatus<'a>>,
     /// The parent, on a replica.
     pub parent: Option<ParentStatus<'a>>,
+}
+
+/// Backups that a node makes of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupStatus<'a> {
+    /// The newest one.
+    pub last: Option<LastBackup<'a>>,
+    /// When the next one is due, RFC 3339.
+    pub next: Option<&'a str>,
+    /// Why the last attempt failed; `None` where it did not.
+    pub failure: Option<&'a str>,
+}
+
+/// A backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastBackup<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// When it was made, RFC 3339.
+    pub created: &'a str,
+    /// What it is exact as of.
+    pub position: &'a str,
+    /// Its bytes.
+    pub bytes: u64,
 }
 
 /// Sealed parts of the log, copied elsewhere.
@@ -120,11 +146,11 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     write_storage(&mut body, facts.storage);
     if let Some(ArchiveStatus { through, failure }) = facts.archive {
         text(&mut body, &format!(",\"archive\":{{\"through\":{through},\"failure\":"));
-        match failure {
-            Some(failure) => write_string(&mut body, failure),
-            None => text(&mut body, "null"),
-        }
+        write_text_or_null(&mut body, failure);
         text(&mut body, "}");
+    }
+    if let Some(backup) = facts.backup {
+        write_backup(&mut body, backup);
     }
     text(&mut body, &format!(",\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.instance()));
     if let Some(cluster) = progress.cluster {
@@ -155,6 +181,32 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     }
     text(&mut body, "}");
     Ok(Answer::json(body).as_of(progress.position, enabled.then_some(lag_ms).flatten()))
+}
+
+fn write_text_or_null(body: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => write_string(body, text),
+        None => body.extend_from_slice(b"null"),
+    }
+}
+
+fn write_backup(body: &mut Vec<u8>, backup: BackupStatus<'_>) {
+    body.extend_from_slice(b",\"backup\":{\"last\":");
+    match backup.last {
+        None => body.extend_from_slice(b"null"),
+        Some(LastBackup { name, created, position, bytes }) => {
+            body.extend_from_slice(b"{\"name\":");
+            write_string(body, name);
+            body.extend_from_slice(
+                format!(",\"created\":\"{created}\",\"position\":\"{position}\",\"bytes\":{bytes}}}").as_bytes(),
+            );
+        }
+    }
+    body.extend_from_slice(b",\"next\":");
+    write_text_or_null(body, backup.next);
+    body.extend_from_slice(b",\"failure\":");
+    write_text_or_null(body, backup.failure);
+    body.push(b'}');
 }
 
 fn write_storage(body: &mut Vec<u8>, storage: Option<StorageStatus>) {

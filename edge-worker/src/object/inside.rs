@@ -26,7 +26,14 @@ impl Object {
         });
         api::status(
             &self.node,
-            &StatusFacts { uptime_s: self.uptime_s(now), wal_bytes: &|_| 0, storage: None, archive: None, parent },
+            &StatusFacts {
+                uptime_s: self.uptime_s(now),
+                wal_bytes: &|_| 0,
+                storage: None,
+                archive: None,
+                backup: None,
+                parent,
+            },
             now,
         )
     }

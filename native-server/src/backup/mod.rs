@@ -8,7 +8,9 @@
 //!
 //! Between two backups lie the records of the [`archive`], by which a state is brought forward ([`replay`]).
 //!
-//! Where a state comes from is the caller's business, and so is when it is backed up.
+//! A node makes backups of itself when a [`schedule`] says so ([`scheduled`]).
+//!
+//! Where a state comes from is the caller's business.
 
 pub mod archive;
 pub mod error;
@@ -17,6 +19,8 @@ pub mod manifest;
 pub mod read;
 pub mod replay;
 pub mod restore;
+pub mod schedule;
+pub mod scheduled;
 pub mod source;
 pub mod write;
 

@@ -30,7 +30,7 @@ pub(super) fn ago(now: u64, then: u64) -> String {
 }
 
 /// Reads what the API writes as `updatedAt`, `2025-11-20T14:46:40.000Z`, as Unix ms; `None` for anything else.
-pub(super) fn unix_ms(text: &str) -> Option<u64> {
+pub(crate) fn unix_ms(text: &str) -> Option<u64> {
     let number = |from: usize, to: usize| -> Option<u64> {
         let digits = text.get(from..to)?;
         if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }

@@ -1,12 +1,13 @@
 //! `headwater status`: what a node says of itself, laid out for people.
 
-use super::ago::span;
+use super::ago::{ago, span, unix_ms};
 use super::client::{Call, Client};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output::Output;
 use super::paint::{Paint, visible};
 use super::table::Table;
+use crate::clock::wall_ms;
 use axum::http::StatusCode;
 use clap::Args;
 use serde::Deserialize;
@@ -45,8 +46,28 @@ struct Facts<'a> {
     collections: BTreeMap<String, Collection>,
     #[serde(default)]
     children: Vec<Child>,
+    archive: Option<Archive>,
+    backup: Option<Backup>,
     #[serde(borrow)]
     replication: Replication<'a>,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    failure: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Backup {
+    last: Option<LastBackup>,
+    failure: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct LastBackup {
+    created: String,
+    position: String,
+    bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -115,6 +136,17 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     }
     if let Some(epoch) = facts.deposed_by {
         lines.push(("trouble", format!("deposed: nodes follow a later writer, of epoch {epoch}")));
+    }
+    if let Some(failure) = facts.archive.as_ref().and_then(|archive| archive.failure.as_ref()) {
+        lines.push(("trouble", format!("the log is not archived: {failure}")));
+    }
+    if let Some(Backup { last, failure }) = &facts.backup {
+        let last = last.as_ref().map(|LastBackup { created, position, bytes }| {
+            let when = unix_ms(created).map_or_else(|| created.clone(), |ms| ago(wall_ms(), ms));
+            format!("{when}, as of {position}, {bytes} bytes")
+        });
+        lines.push(("backup", last.unwrap_or_else(|| "none yet".into())));
+        lines.extend(failure.as_ref().map(|failure| ("trouble", format!("the backup failed: {failure}"))));
     }
     if !replication.complete {
         lines.push(("state", "incomplete: reads are not answered yet".into()));

@@ -1,16 +1,18 @@
 //! Health, status and metrics.
 
 use super::{guard, reply};
+use crate::backup::scheduled::{Made, Standing};
 use crate::clock;
 use crate::server::{Server, Work};
 use crate::wal::{StoredBaseline, Usage};
 use axum::http::request::Parts;
 use axum::response::Response;
 use headwater_core::api::{
-    self, ApiError, ArchiveStatus, BaselineStatus, DiskFacts, INSIGHT, MetricsFacts, ParentStatus, StatusFacts,
-    StorageStatus,
+    self, ApiError, ArchiveStatus, BackupStatus, BaselineStatus, DiskFacts, INSIGHT, LastBackup, MetricsFacts,
+    ParentStatus, StatusFacts, StorageStatus,
 };
 use headwater_core::store::Store;
+use std::sync::PoisonError;
 
 /// `GET /healthz`, `/livez`, `/startupz`.
 pub(super) fn alive(server: &Server) -> Response {
@@ -44,6 +46,17 @@ pub(super) fn ready(server: &Server) -> Response {
 pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiError> {
     guard::grant_with(server, &parts.headers, INSIGHT)?;
     let uptime_s = server.started.elapsed().as_secs();
+    let standing = server.backups.get().map(|standing| standing.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let backup = standing.as_ref().map(|Standing { last, next, failure }| BackupStatus {
+        last: last.as_ref().map(|Made { name, created, position, bytes }| LastBackup {
+            name,
+            created,
+            position,
+            bytes: *bytes,
+        }),
+        next: next.as_deref(),
+        failure: failure.as_deref(),
+    });
     let answer = match &server.work {
         Work::Writer { log, .. } => {
             let storage = log.usage().map(|usage| storage_status(usage, log.upkeep_failures()));
@@ -52,7 +65,7 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
                 .as_ref()
                 .map(|archived| ArchiveStatus { through: archived.through, failure: archived.failure.as_deref() });
             let wal_bytes = &|collection: &str| log.bytes(collection);
-            let facts = StatusFacts { uptime_s, wal_bytes, storage, archive, parent: None };
+            let facts = StatusFacts { uptime_s, wal_bytes, storage, archive, backup, parent: None };
             api::status(&server.node, &facts, clock::now())
         }
         Work::Replica(upstream) => {
@@ -66,7 +79,8 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
                 last_offence: view.last_offence.as_ref().map(|(code, words)| (*code, words.clone())),
             };
             let storage = Some(storage_status(upstream.disk_usage(), upstream.disk_failures()));
-            let facts = StatusFacts { uptime_s, wal_bytes: &|_| 0, storage, archive: None, parent: Some(parent) };
+            let facts =
+                StatusFacts { uptime_s, wal_bytes: &|_| 0, storage, archive: None, backup, parent: Some(parent) };
             api::status(&server.node, &facts, clock::now())
         }
     };

@@ -33,6 +33,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub storage: super::StorageArgs,
 
+    /// Backups of itself.
+    #[command(flatten)]
+    pub backups: super::BackupArgs,
+
     /// Follow this node instead of owning a log; several are tried in turn
     #[arg(long, env = "HEADWATER_PARENT", value_name = "URL[,URL]", value_delimiter = ',')]
     pub parent: Vec<Parent>,

@@ -3,11 +3,14 @@
 //! A wrong set-up is refused before anything is touched, and the refusal names the setting.
 
 mod args;
+mod backups;
 mod storage;
 
 pub use args::{LogFormat, ServeArgs};
+pub use backups::BackupArgs;
 pub use storage::{Storage, StorageArgs};
 
+use crate::backup::scheduled::Plan;
 use crate::parent::Parent;
 use crate::wal::WalUrl;
 use headwater_core::api::{DEV, host};
@@ -136,6 +139,8 @@ pub struct Settings {
     pub part: Part,
     /// What it keeps on disk.
     pub storage: Storage,
+    /// The backups it makes of itself.
+    pub backups: Option<Plan>,
     /// Further names in `Host`.
     pub hosts: Vec<String>,
     /// Longest silence on a stream it serves, in ms.
@@ -198,6 +203,7 @@ impl Settings {
             dev: args.dev,
             part,
             storage: args.storage.check()?,
+            backups: args.backups.check()?,
             hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             ping_ms: args.ping_ms,
             unready_without_parent: args.unready_without_parent,
@@ -264,6 +270,9 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
         let reason = "it leaves the collection \"_keys\" out, by which credentials are checked: nobody could read here. \
                       Add \"_keys\":[\"\"] to it, or take \"**\"";
         return invalid("--scope", reason);
+    }
+    if args.backups.backup_to.is_some() && scope != Scope::Everything {
+        return invalid("--backup-to", "with this --scope the node does not hold everything that a backup is made of");
     }
     let pair = match pair {
         Some(pair) => pair,

@@ -236,3 +236,40 @@ async fn a_restore_takes_an_empty_directory_only_and_a_copy_gets_a_cluster_of_it
     .await;
     assert_eq!(found, copied["cluster"]);
 }
+
+#[tokio::test]
+async fn a_node_backs_itself_up_at_its_start_where_one_was_missed_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    writer.client().create("c").await;
+    writer.client().fill("c", 0..20).await;
+    let place = directory.path().join("backups");
+    let replica = NodeBuilder::replica("replica", directory.path(), &writer.url);
+    let replica = replica.option("--backup-to", path(&place)).option("--backup-schedule", "0 0 1 1 *").start().await;
+    let made = eventually("a backup is made", async || {
+        let backup = replica.client().status().await["backup"].clone();
+        if backup["last"].is_object() { Ok(backup) } else { Err(backup) }
+    })
+    .await;
+    let name = made["last"]["name"].as_str().unwrap().to_owned();
+    assert_eq!(names(&place), [name.clone()]);
+    assert!(made["next"].as_str().unwrap().ends_with("-01-01T00:00:00.000Z"), "{made}");
+    assert_eq!(made["failure"], Value::Null);
+    let verified = told(&Cli::of(&replica).run(&["backup", "verify", path(&place.join(&name))]).await);
+    assert_eq!((&verified["position"], &verified["bytes"]), (&made["last"]["position"], &made["last"]["bytes"]));
+
+    // A file where the directory should be: nothing is lost but the backup.
+    let wrong = directory.path().join("wrong");
+    fs::write(&wrong, "").unwrap();
+    writer.stop().await;
+    writer.set_option("--backup-to", path(&wrong));
+    writer.start_again().await;
+    let failed = eventually("it says that the backup failed", async || {
+        let backup = writer.client().status().await["backup"].clone();
+        if backup["failure"].is_string() { Ok(backup) } else { Err(backup) }
+    })
+    .await;
+    assert!(failed["failure"].as_str().unwrap().contains("wrong") && failed["last"].is_null(), "{failed}");
+    assert_eq!(writer.client().set("c", "key-1", "1").await.status, 200);
+    writer.says("the backup failed").await;
+}
