@@ -98,7 +98,11 @@ impl Archive {
         let positions = note.after.parse().ok().zip(note.through.parse().ok());
         let (after, through): (Position, Position) = positions.ok_or_else(damaged)?;
         let is_of_cluster = note.cluster == self.cluster.to_string() && note.format == FORMAT;
-        if !is_of_cluster || after.seq >= through.seq || epochs.epoch_of(through.seq) != Some(through.epoch) {
+        if !is_of_cluster
+            || stem != self::stem(after, through)
+            || after.seq >= through.seq
+            || epochs.epoch_of(through.seq) != Some(through.epoch)
+        {
             return Err(damaged());
         }
         let path = self.directory.join(format!("{stem}{PIECE_END}"));
@@ -123,7 +127,7 @@ impl Archive {
         let epoch = epochs.epoch_of(through).ok_or_else(unknown)?;
         let after_epoch = if after == 0 { 0 } else { epochs.epoch_of(after).unwrap_or(0) };
         let (after, through) = (Position { epoch: after_epoch, seq: after }, Position { epoch, seq: through });
-        let stem = format!("{:016}-{:016}.{epoch}", after.seq + 1, through.seq);
+        let stem = stem(after, through);
         let note_path = self.directory.join(format!("{stem}{NOTE_END}"));
         if note_path.exists() {
             return Ok(false);
@@ -174,6 +178,11 @@ impl Archive {
         sync_directory(&self.directory)?;
         Ok(true)
     }
+}
+
+/// The name of a piece without its end.
+fn stem(after: Position, through: Position) -> String {
+    format!("{:016}-{:016}.{}", after.seq + 1, through.seq, through.epoch)
 }
 
 /// The length of the first `count` lines.

@@ -6,7 +6,8 @@
 
 use super::archive::{Archive, Piece};
 use super::error::BackupError;
-use crate::settings::log_directory;
+use super::source::log_in;
+use crate::wal::MANIFEST_FILE;
 use crate::wal::file::reading::{self, Found, From};
 use headwater_core::apply::apply;
 use headwater_core::command::{Line, Trust, decode};
@@ -70,7 +71,10 @@ pub fn replay(
         }
     }
     if let Some(data) = sources.data {
-        let directory = log_directory(data);
+        let directory = log_in(data);
+        if !directory.join(MANIFEST_FILE).exists() {
+            return Err(BackupError::Unfit(format!("there is no log of a writer in {}", data.display())));
+        }
         let history = reading::history(&directory)?;
         if history.cluster != Some(cluster) {
             return Err(BackupError::Unfit(format!("the log in {} is of another cluster", data.display())));

@@ -112,6 +112,7 @@ impl Work {
             };
             let cluster = cluster.to_string();
             let at = *next.get_or_insert_with(|| {
+                self.clear(&cluster);
                 let last = self.newest(&cluster);
                 let at = last.as_ref().map_or(now, |(ms, _)| due(*ms));
                 self.tell(|standing| standing.last = last.map(|(_, made)| made));
@@ -188,6 +189,18 @@ impl Work {
         Some((ms, made(name, &manifest)))
     }
 
+    /// Removes what backups left that were cut short by the end of the process.
+    fn clear(&self, cluster: &str) {
+        let Ok(names) = fs::read_dir(&self.plan.directory) else { return };
+        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let begin = format!(".{NAME}-{cluster}-");
+        for name in names.filter(|name| name.starts_with(&begin) && name.ends_with(".part")) {
+            if let Err(error) = fs::remove_dir_all(self.plan.directory.join(&name)) {
+                tracing::warn!(name, %error, "what is left of a backup that was cut short cannot be removed");
+            }
+        }
+    }
+
     /// Removes the oldest beyond those that are kept.
     fn let_go(&self, cluster: &str) {
         let outcome = self.own(cluster).map_err(BackupError::io("reading", &self.plan.directory)).and_then(|own| {
@@ -262,6 +275,8 @@ mod tests {
         let others = ["mine.txt".into(), format!("headwater-{cluster}-20200101T000000Z-1.1")];
         fs::write(place.path().join(&others[0]), "x").unwrap();
         fs::create_dir(place.path().join(&others[1])).unwrap();
+        fs::create_dir(place.path().join(format!(".headwater-{cluster}-20200101T000000Z-1.1.77.part"))).unwrap();
+        work.clear(&cluster);
         let mut made = Vec::new();
         for hour in 0..4 {
             made.push(work.make(&cluster, 1_763_650_000_000 + hour * 3_600_000).unwrap().name);

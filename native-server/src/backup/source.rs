@@ -10,7 +10,7 @@ use headwater_core::command::{Line, Trust, decode};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemorySnapshot, MemoryStore};
 use headwater_core::store::{Progress, Store};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What the directory of a node holds.
@@ -23,13 +23,18 @@ pub struct Held {
     pub torn_bytes: u64,
 }
 
-/// Reads the state in the data directory `data` of a writer or replica. The directory is locked meanwhile, and but for
+/// The directory of the log that belongs to the data directory `data`, or is that directory itself.
+pub(super) fn log_in(data: &Path) -> PathBuf {
+    if data.join(MANIFEST_FILE).exists() { data.into() } else { log_directory(data) }
+}
+
+/// Reads the state in the data directory `data` of a writer or replica, or in the directory of its log. The directory is locked meanwhile, and but for
 /// that left as it is.
 ///
 /// # Errors
 /// [`BackupError::Log`] for a directory that is in use, is none of a node's or is damaged.
 pub fn held_in(data: &Path) -> Result<Held, BackupError> {
-    let directory = log_directory(data);
+    let directory = log_in(data);
     if !directory.join(MANIFEST_FILE).exists() {
         let detail = format!("there is no log of a node in {}", data.display());
         return Err(BackupError::Unfit(detail));
