@@ -36,12 +36,12 @@ fn pieces(archive: &Path) -> Vec<PathBuf> {
 /// What a node shows that starts with `data`.
 async fn started(directory: &Path, data: &Path) -> State {
     let place = directory.join("started");
-    fs::create_dir_all(&place).unwrap();
-    fs::rename(data, place.join("state")).unwrap();
+    fs::create_dir_all(&place).expect("the temporary directory can be changed");
+    fs::rename(data, place.join("state")).expect("the temporary directory can be changed");
     let mut node = NodeBuilder::writer("started", directory).start().await;
     let state = state(&node).await;
     node.stop().await;
-    fs::remove_dir_all(&place).unwrap();
+    fs::remove_dir_all(&place).expect("the temporary directory can be changed");
     state
 }
 

@@ -25,21 +25,23 @@ pub(super) async fn state(node: &Node) -> State {
 /// Puts `backup` in place of what the stopped `node` holds, and starts it again.
 async fn restore(cli: &Cli, backup: &Path, node: &mut Node) -> Value {
     let data = node.data().join("state");
-    fs::remove_dir_all(&data).unwrap();
+    fs::remove_dir_all(&data).expect("the temporary directory can be changed");
     let restored = told(&cli.run(&["restore", path(backup), "--data", path(&data)]).await);
     node.start_again().await;
     restored
 }
 
 pub(super) fn names(directory: &Path) -> Vec<String> {
-    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.collect();
+    let entries = fs::read_dir(directory).expect("a directory");
+    let names = entries.map(|entry| entry.expect("a directory can be read").file_name().into_string());
+    let mut names: Vec<_> = names.map(|name| name.expect("plain names")).collect();
     names.sort();
     names
 }
 
 pub(super) fn seq(position: &Value) -> u64 {
-    position.as_str().unwrap().split_once('.').unwrap().1.parse().unwrap()
+    let seq = position.as_str().and_then(|text| text.split_once('.')?.1.parse().ok());
+    seq.unwrap_or_else(|| panic!("{position} is no position"))
 }
 
 #[tokio::test]
@@ -252,7 +254,7 @@ async fn a_node_backs_itself_up_at_its_start_where_one_was_missed_and_says_so() 
     })
     .await;
     let name = made["last"]["name"].as_str().unwrap().to_owned();
-    assert_eq!(names(&place), [name.clone()]);
+    assert_eq!(names(&place), std::slice::from_ref(&name));
     assert!(made["next"].as_str().unwrap().ends_with("-01-01T00:00:00.000Z"), "{made}");
     assert_eq!(made["failure"], Value::Null);
     let verified = told(&Cli::of(&replica).run(&["backup", "verify", path(&place.join(&name))]).await);
