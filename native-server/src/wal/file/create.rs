@@ -82,3 +82,61 @@ pub(super) fn create_on(
     let (cluster, epoch, epochs) = (Some(content.cluster), content.epoch, content.epochs.clone());
     Manifest { cluster, epoch, epochs, files: Some(files), ..Manifest::new(Backend::File) }.write(storage)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::conformance::TestDirectory;
+    use super::super::super::{Replayed, Wal};
+    use super::super::{FileOptions, FileWal};
+    use super::*;
+    use headwater_core::position::{EpochStart, Position};
+
+    fn content() -> Content {
+        Content {
+            cluster: Id::from_bytes([3; 16]),
+            epoch: 900,
+            epochs: EpochTable::new(vec![EpochStart { epoch: 700, first: 1 }]).unwrap(),
+            facts: StateFacts { seq: 12, keys: 1, digest: "xxh3:0".into() },
+        }
+    }
+
+    fn write(sink: &mut Sink<'_>) -> Result<(), OpenError> {
+        sink(BaselinePiece::Lines(b"{}\n"))?;
+        sink(BaselinePiece::Progress(b"{}"))
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_made_goes_on_behind_its_state_in_a_higher_epoch() {
+        let directory = TestDirectory::new();
+        let place = directory.path().join("log");
+        create(&place, &content(), &mut write).unwrap();
+        let mut wal = FileWal::new(&place, FileOptions::default());
+        let options = OpenOptions { now_ms: 5, ..OpenOptions::default() };
+        let mut pieces = Vec::new();
+        let mut replay = |found: Replayed<'_>| {
+            let Replayed::Baseline(piece) = found else { return Err("a record".into()) };
+            pieces.push(format!("{piece:?}"));
+            Ok(())
+        };
+        let opened = wal.open(&options, &mut replay).await.unwrap();
+        assert_eq!((opened.cluster, opened.last), (content().cluster, Some(Position { epoch: 700, seq: 12 })));
+        assert!(opened.epoch > 900 && opened.next_seq() == 13 && opened.recovered.is_none());
+        let expected =
+            [BaselinePiece::Lines(b"{}\n"), BaselinePiece::Progress(b"{}")].map(|piece| format!("{piece:?}"));
+        assert_eq!(pieces, expected);
+    }
+
+    #[test]
+    fn nothing_is_made_where_something_is_and_what_was_cut_short_is_no_log() {
+        let directory = TestDirectory::new();
+        let place = directory.path().join("log");
+        let cut_short = create(&place, &content(), &mut |sink| {
+            sink(BaselinePiece::Lines(b"{}\n"))?;
+            Err(OpenError::damaged(Path::new("x"), 0, "the state gave out"))
+        });
+        assert!(cut_short.is_err() && !place.join(MANIFEST_FILE).exists());
+        let again = create(&place, &content(), &mut write);
+        assert!(matches!(again, Err(OpenError::Mismatch { .. })), "{again:?}");
+        assert!(!place.join(MANIFEST_FILE).exists());
+    }
+}

@@ -149,3 +149,47 @@ async fn what_cannot_be_archived_is_kept_and_told() {
     archived(&node, seq(&json!(client.position().await))).await;
     assert!(pieces(&archive)[0].to_str().unwrap().contains("0000000000000001-"));
 }
+
+#[tokio::test]
+async fn of_two_histories_in_one_archive_the_one_that_leads_to_the_target_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let (archive, out) = (directory.path().join("archive"), directory.path().join("backup"));
+    let mut node = writer(directory.path(), &archive).await;
+    let (cli, client) = (Cli::of(&node), node.client());
+    client.create("c").await;
+    told(&cli.run(&["backup", path(&out)]).await);
+    client.fill("c", 0..200).await;
+    archived(&node, seq(&json!(client.position().await))).await;
+    let state = node.data().join("state");
+    node.stop().await;
+    fs::remove_dir_all(&state).unwrap();
+    told(&cli.run(&["restore", path(&out), "--data", path(&state)]).await);
+    node.start_again().await;
+    client.fill("c", 1_000..1_200).await;
+    archived(&node, seq(&json!(client.position().await))).await;
+    let second = client.position().await;
+    let epoch = second.split_once('.').unwrap().0;
+    node.stop().await;
+
+    let data = directory.path().join("data");
+    let base = ["restore", path(&out), "--data", path(&data), "--archive", path(&archive)];
+    let refused = cli.run(&base).await;
+    assert!(refused.status == 2 && refused.stderr.contains("two histories"), "{refused:?}");
+    let last = |of_second: bool| {
+        let names = pieces(&archive).into_iter().map(|piece| piece.file_name().unwrap().to_str().unwrap().to_owned());
+        let parts = names.map(|name| name.split(['-', '.']).map(String::from).collect::<Vec<_>>());
+        let (through, epoch) = parts
+            .filter(|parts| (parts[2] == epoch) == of_second)
+            .map(|parts| (parts[1].parse::<u64>().unwrap(), parts[2].clone()))
+            .max()
+            .unwrap();
+        format!("{epoch}.{through}")
+    };
+    for (of_second, there, other) in [(false, "key-1", "key-1001"), (true, "key-1001", "key-1")] {
+        let to = last(of_second);
+        told(&cli.run(&[&base[..], &["--to", &to]].concat()).await);
+        let entries = started(directory.path(), &data).await.collections["c"].1.join("\n");
+        let has = |key: &str| entries.contains(&format!("\"{key}\""));
+        assert!(has(there) && !has(other), "{to}: {there}");
+    }
+}
