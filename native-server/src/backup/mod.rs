@@ -3,7 +3,7 @@
 //! A backup is a directory, so that its manifest can be read, and its lines looked at, with what every machine has:
 //! `MANIFEST.json` ([`manifest`]), the state as the lines of a stream's baseline in `baseline.ndjson.zst`, and `SHA256SUMS`
 //! over both. It is written under another name, read back and synced before it gets its own, so there is a whole one or
-//! none ([`write`]). Everything it says is checked when it is read ([`read`]), and before anything is made of it
+//! none ([`mod@write`]). Everything it says is checked when it is read ([`read`]), and before anything is made of it
 //! ([`restore`]).
 //!
 //! Between two backups lie the records of the [`archive`], by which a state is brought forward ([`replay`]).
