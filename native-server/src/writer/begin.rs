@@ -120,7 +120,8 @@ impl Opening {
         // A cluster id is renewed by the first opening only, not by those after a failure.
         let options = OpenOptions { new_cluster: false, cluster: Some(cluster), ..self.options };
         let commit = Commit { node, around, runtime };
-        let committer = Committer::start(commit.clone())?;
+        let has_another_core = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        let committer = has_another_core.then(|| Committer::start(commit.clone())).transpose()?;
         let (wal, scratch) = (self.wal, Vec::new());
         let mut writer = Writer { commit, committer, wal, appender, sequencer, options, upkeep, scratch };
         let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);

@@ -1,7 +1,8 @@
 //! The second half of a write: its group is made durable and published, and everybody in it is answered.
 //!
 //! A group of one goes through on the writer's own thread: nothing else waits, and a hand-over would only cost time. A
-//! larger one goes to a thread beside it, so that the next is decided and encoded while this one is synced.
+//! larger one goes to a thread beside it, so that the next is decided and encoded while this one is synced; unless there is
+//! only one core for both, which then would do the same work and change between them.
 
 use super::queue::{Outcome, Pending};
 use super::recover::Failure;

@@ -157,7 +157,8 @@ pub(crate) struct Surroundings {
 /// The writer's thread.
 pub(crate) struct Writer {
     commit: Commit,
-    committer: Committer,
+    /// `None` on one processor, where two threads would only get into each other's way.
+    committer: Option<Committer>,
     wal: Box<dyn Wal>,
     /// `None` while the committer has it, and from a failure until the log is open again.
     appender: Option<Box<dyn Appender>>,
@@ -199,13 +200,13 @@ impl Writer {
         loop {
             let before = gathering.decided.len();
             self.gather(&mut gathering, receiver, &mut closers);
-            if self.committer.is_busy() {
+            if let Some(committer) = self.committer.as_mut().filter(|committer| committer.is_busy()) {
                 // Nobody wakes this thread for a write while one is under way: it looks again by itself, soon where many
                 // come.
                 let came = gathering.decided.len() > before;
                 pause = if came { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
                 let within = if gathering.is_full() { Duration::MAX } else { pause };
-                let Some((done, last)) = self.committer.wait(within) else { continue };
+                let Some((done, last)) = committer.wait(within) else { continue };
                 self.appender = Some(done.appender);
                 let outcome = done.outcome.map(|()| last);
                 self.settle(outcome, &mut gathering, receiver, &mut closers);
@@ -250,15 +251,17 @@ impl Writer {
     /// Sends a group on its way.
     fn send(&mut self, gathering: Gathering, receiver: &Receiver<Message>, closers: &mut Vec<oneshot::Sender<()>>) {
         let job = gathering.into_job();
-        match self.appender.take() {
-            Some(mut appender) if job.decided.len() == 1 => {
+        let Some(mut appender) = self.appender.take() else {
+            return self.commit.fail(job.decided, &recover::Failure::Closed);
+        };
+        match &mut self.committer {
+            Some(committer) if job.decided.len() > 1 => committer.begin(appender, job),
+            _ => {
                 let last = job.group.last();
                 let outcome = self.commit.run(&mut *appender, job).map(|()| last);
                 self.appender = Some(appender);
                 self.settle(outcome, &mut Gathering::default(), receiver, closers);
             }
-            Some(appender) => self.committer.begin(appender, job),
-            None => self.commit.fail(job.decided, &recover::Failure::Closed),
         }
     }
 
