@@ -10,7 +10,7 @@
 use super::super::error::{OpenError, ReplayRefused};
 use super::super::manifest::{ActivePlace, SealedPlace};
 use super::super::storage::StoredFile;
-use super::frame::{FrameContent, HEADER_BYTES, Header, Kind};
+use super::frame::{FrameContent, Kind};
 use super::header::{FILE_HEADER_BYTES, FILE_VERSION, FileHeader, FileKind, HeaderError, Origin};
 use super::index::Index;
 use super::walk::{Step, Walk, Window};
@@ -299,28 +299,7 @@ pub(super) fn header_of(bytes: &[u8], path: &Path) -> Result<(FileHeader, u64), 
 /// Looks behind `bad` for a frame of the newest opening, or of one the manifest does not know yet, that was written when
 /// everything up to there was synced.
 fn proof_behind(window: &mut Window<'_>, bad: u64, salt: u64, opening: u32) -> io::Result<Option<u64>> {
-    let mut from = bad + 1;
-    loop {
-        let bytes = window.at_least(from, HEADER_BYTES)?;
-        if bytes.len() < HEADER_BYTES {
-            return Ok(None);
-        }
-        let candidates = bytes.len() - HEADER_BYTES + 1;
-        let Some(at) = (0..candidates).find(|&at| bytes[at + 8] == 0xff && bytes[at + 9] == b'H') else {
-            from += candidates as u64;
-            continue;
-        };
-        let offset = from + at as u64;
-        from = offset + 1;
-        let Some(header) = Header::decode(&bytes[at..]) else { continue };
-        if header.opening < opening || header.synced_before(offset) <= bad {
-            continue;
-        }
-        let frame = window.bytes(offset, header.frame_bytes())?;
-        if frame.len() == header.frame_bytes() && header.content(frame, salt, offset).is_some() {
-            return Ok(Some(offset));
-        }
-    }
+    window.find_frame(bad + 1, salt, |offset, header| header.opening >= opening && header.synced_before(offset) > bad)
 }
 
 /// Where the last byte from `from` on ends that is not zero; `from` when there is none. Zeros are room that was made ready.

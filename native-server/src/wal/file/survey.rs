@@ -3,7 +3,7 @@
 
 use super::super::error::{OpenError, ReplayRefused};
 use super::super::storage::Storage;
-use super::frame::{FrameContent, HEADER_BYTES, Header, Kind};
+use super::frame::{FrameContent, Header, Kind};
 use super::header::{FILE_HEADER_BYTES, FileHeader, FileKind, Origin};
 use super::scan::{Shape, Visit, header_of, written_end};
 use super::walk::{Step, Walk, Window};
@@ -139,7 +139,8 @@ pub(super) fn survey(
             runs.push(if run.to > run.from { run } else { nothing });
         }
         let Some(reason) = stopped else { break };
-        let next = next_frame(&mut window, walk.offset(), header.salt).map_err(OpenError::io("reading", &path))?;
+        let next =
+            window.find_frame(walk.offset(), header.salt, |_, _| true).map_err(OpenError::io("reading", &path))?;
         let Some(next) = next else { break };
         bad.push((walk.offset(), reason));
         begin = (next, None);
@@ -234,27 +235,5 @@ impl Run {
             self.progress_least = Some(self.progress_least.map_or(content.seq, |least| least.min(content.seq)));
         }
         self.through = self.through.max(content.seq);
-    }
-}
-
-/// Where the next whole frame begins, from `from` on.
-fn next_frame(window: &mut Window<'_>, mut from: u64, salt: u64) -> io::Result<Option<u64>> {
-    loop {
-        let bytes = window.at_least(from, HEADER_BYTES)?;
-        if bytes.len() < HEADER_BYTES {
-            return Ok(None);
-        }
-        let candidates = bytes.len() - HEADER_BYTES + 1;
-        let Some(at) = (0..candidates).find(|&at| bytes[at + 8] == 0xff && bytes[at + 9] == b'H') else {
-            from += candidates as u64;
-            continue;
-        };
-        let offset = from + at as u64;
-        from = offset + 1;
-        let Some(header) = Header::decode(&bytes[at..]) else { continue };
-        let frame = window.bytes(offset, header.frame_bytes())?;
-        if frame.len() == header.frame_bytes() && header.content(frame, salt, offset).is_some() {
-            return Ok(Some(offset));
-        }
     }
 }

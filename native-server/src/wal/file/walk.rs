@@ -41,6 +41,33 @@ impl<'f> Window<'f> {
         let bytes = self.at_least(offset, wanted)?;
         Ok(&bytes[..wanted.min(bytes.len())])
     }
+
+    /// Looks from `from` on for a frame that is whole, wherever it begins, and that `counts`; returns where it does.
+    pub(super) fn find_frame(
+        &mut self,
+        mut from: u64,
+        salt: u64,
+        counts: impl Fn(u64, &Header) -> bool,
+    ) -> io::Result<Option<u64>> {
+        loop {
+            let bytes = self.at_least(from, HEADER_BYTES)?;
+            if bytes.len() < HEADER_BYTES {
+                return Ok(None);
+            }
+            let candidates = bytes.len() - HEADER_BYTES + 1;
+            let Some(at) = (0..candidates).find(|&at| bytes[at + 8] == 0xff && bytes[at + 9] == b'H') else {
+                from += candidates as u64;
+                continue;
+            };
+            let offset = from + at as u64;
+            from = offset + 1;
+            let Some(header) = Header::decode(&bytes[at..]).filter(|header| counts(offset, header)) else { continue };
+            let frame = self.bytes(offset, header.frame_bytes())?;
+            if frame.len() == header.frame_bytes() && header.content(frame, salt, offset).is_some() {
+                return Ok(Some(offset));
+            }
+        }
+    }
 }
 
 /// What lies at the place a walk has come to.
