@@ -46,10 +46,28 @@ struct Facts<'a> {
     collections: BTreeMap<String, Collection>,
     #[serde(default)]
     children: Vec<Child>,
+    storage: Option<Storage>,
     archive: Option<Archive>,
     backup: Option<Backup>,
     #[serde(borrow)]
     replication: Replication<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Storage {
+    log_bytes: u64,
+    replay_bytes: u64,
+    segments: u64,
+    baseline: Option<Baseline>,
+    failures: u64,
+}
+
+#[derive(Deserialize)]
+struct Baseline {
+    seq: u64,
+    bytes: u64,
+    keys: u64,
 }
 
 #[derive(Deserialize)]
@@ -137,6 +155,7 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     if let Some(epoch) = facts.deposed_by {
         lines.push(("trouble", format!("deposed: nodes follow a later writer, of epoch {epoch}")));
     }
+    lines.extend(facts.storage.iter().flat_map(on_disk));
     if let Some(failure) = facts.archive.as_ref().and_then(|archive| archive.failure.as_ref()) {
         lines.push(("trouble", format!("the log is not archived: {failure}")));
     }
@@ -153,6 +172,24 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     }
     lines.push(("up for", span(facts.uptime_s.saturating_mul(1_000))));
     lines.extend(facts.cluster.clone().map(|cluster| ("cluster", cluster)));
+    lines
+}
+
+/// What the node has on its disk; nothing where it has none.
+fn on_disk(storage: &Storage) -> Vec<(&'static str, String)> {
+    let &Storage { log_bytes, replay_bytes, segments, ref baseline, failures } = storage;
+    let mut lines = Vec::new();
+    if log_bytes > 0 {
+        let log = format!("{log_bytes} bytes in {segments} segments; a start reads {replay_bytes} bytes of them");
+        lines.push(("log", log));
+    }
+    if let Some(Baseline { seq, bytes, keys }) = baseline {
+        lines.push(("baseline", format!("{keys} keys as of seq {seq}, {bytes} bytes")));
+    }
+    if failures > 0 {
+        let failed = format!("work on the disk failed {failures} times; the node's log says why");
+        lines.push(("trouble", failed));
+    }
     lines
 }
 
@@ -211,6 +248,25 @@ mod tests {
         ] {
             assert!(text.iter().any(|shown| shown == line), "{line} in {text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_on_the_disk_is_told_where_there_is_a_disk() {
+        let mut facts: Facts<'_> = serde_json::from_str(REPLICA).unwrap();
+        assert!(facts.storage.is_none());
+        let baseline = Some(Baseline { seq: 40, bytes: 900, keys: 7 });
+        let mut storage = Storage { log_bytes: 5000, replay_bytes: 300, segments: 3, baseline, failures: 2 };
+        facts.storage = Some(storage);
+        let text = summary(&facts).into_iter().map(|(name, text)| format!("{name}={text}\n")).collect::<String>();
+        for line in [
+            "log=5000 bytes in 3 segments; a start reads 300 bytes of them\n",
+            "baseline=7 keys as of seq 40, 900 bytes\n",
+            "trouble=work on the disk failed 2 times; the node's log says why\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        storage = Storage { log_bytes: 0, replay_bytes: 0, segments: 0, baseline: None, failures: 0 };
+        assert!(on_disk(&storage).is_empty());
     }
 
     #[test]

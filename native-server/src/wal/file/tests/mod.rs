@@ -1,8 +1,10 @@
 //! What only the file log promises: torn writes and damage told apart, failures that end an opening, crashes anywhere.
 
 mod crash;
+mod create;
 mod damage;
 mod failure;
+mod flips;
 mod medium;
 mod promote;
 mod repair;
