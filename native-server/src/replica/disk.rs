@@ -107,6 +107,11 @@ impl DiskState {
         self.count_failure("storing a baseline", error, |copying| copying.failed(Instant::now()));
     }
 
+    /// The baseline that was queued was not even begun, and the log may have been left between two segments.
+    pub(super) fn baseline_not_begun(&self, error: &dyn Error) {
+        self.failed("beginning a baseline", error, |copying| copying.failed(Instant::now()));
+    }
+
     /// These lines wait no longer.
     pub(super) fn is_taken(&self, lines: &[Bytes]) {
         self.waiting_bytes.fetch_sub(bytes(lines), Ordering::Relaxed);

@@ -13,6 +13,7 @@ use headwater_core::command::{Line, Trust, decode, lines};
 use headwater_core::position::EpochTable;
 use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::store::{Progress, Snapshot};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
@@ -45,6 +46,17 @@ pub(super) struct Keeper {
     epochs: Option<Arc<EpochTable>>,
     /// The thread that stores a baseline, or did last.
     baseline: Option<JoinHandle<()>>,
+}
+
+/// How a baseline ended. One that a fault of this program ended is told of too, or no other would ever be begun.
+struct Reports(Arc<DiskState>);
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.baseline_failed(&io::Error::other("the thread that stored it failed: a fault of this program"));
+        }
+    }
 }
 
 impl Keeper {
@@ -144,9 +156,8 @@ impl Keeper {
         let mut baseline = match self.log.baseline(facts.seq) {
             Ok(baseline) => baseline,
             Err(error) => {
-                // The log may have been left between two segments.
                 self.stale = true;
-                return self.state.lines_failed(&error);
+                return self.state.baseline_not_begun(&error);
             }
         };
         let state = Arc::clone(&self.state);
@@ -159,10 +170,10 @@ impl Keeper {
             keeper.trim_now(&retention, None)?;
             Ok(())
         };
-        let reports = Arc::clone(&self.state);
+        let reports = Reports(Arc::clone(&self.state));
         let thread = thread::Builder::new().name("replica-baseline".into()).spawn(move || match work() {
-            Ok(()) => reports.baseline_stored(),
-            Err(error) => reports.baseline_failed(&*error),
+            Ok(()) => reports.0.baseline_stored(),
+            Err(error) => reports.0.baseline_failed(&*error),
         });
         match thread {
             Ok(thread) => self.baseline = Some(thread),

@@ -65,3 +65,37 @@ async fn a_baseline_that_a_replaced_state_overtakes_is_given_up() {
         bench.follow(1, from + 59);
     }
 }
+
+#[tokio::test]
+async fn a_baseline_that_could_not_even_begin_is_made_up_for_once_the_disk_is_well() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, files) = (empty(), FileOptions::default());
+    let opened = open_disk(data.path(), files, "r", &store).unwrap();
+    let mut bench = Bench::over_with(store, opened, Storage { files, ..eager() });
+    bench.follow(1, 10);
+    eventually("it is stored", || bench.state.stored().is_some_and(|stored| stored.seq == 10)).await;
+    // No new segment can be made, and only a baseline wants one.
+    let taken: Vec<_> = (2..200).map(|number| data.path().join(format!("{number:010}.wal"))).collect();
+    let free: Vec<_> = taken.into_iter().filter(|path| std::fs::create_dir(path).is_ok()).collect();
+    let mut seq = 10;
+    while bench.state.failures() == 0 {
+        bench.follow(seq + 1, seq + 10);
+        seq += 10;
+        assert!(seq < 2_000, "no baseline was begun");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    free.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
+    for _ in 0..100 {
+        seq += 1;
+        bench.follow(seq, seq);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if bench.state.stored().is_some_and(|stored| stored.seq >= seq - 1) {
+            break;
+        }
+    }
+    eventually("it is stored again", || bench.state.stored().is_some_and(|stored| stored.seq == seq)).await;
+    assert!(bench.state.failures() <= 3, "{} attempts", bench.state.failures());
+    let facts = bench.facts();
+    bench.disk.end().await;
+    assert_eq!(restarted(data.path()), facts);
+}
