@@ -1,7 +1,7 @@
 //! A log of more than 64 KiB, of two openings, with sealed segments, a stored baseline and no orderly end: whichever bit of
 //! it is turned, the opening names the file, or the bit lies in the last write and no more than that is cut off.
 
-use super::super::super::conformance::{append, close, group, open_with, options, run};
+use super::super::super::conformance::{append, close, group, options, run};
 use super::super::super::error::OpenError;
 use super::super::super::manifest::{Backend, MANIFEST_FILE, Manifest};
 use super::super::super::{BaselinePiece, Opened, Replayed, StateFacts, Wal};
@@ -41,13 +41,13 @@ fn written() -> Written {
         }
         next - 1
     };
-    let (mut opened, _) = open_with(&mut wal, &options(1_000)).unwrap();
+    let mut opened = run(wal.open(&options(1_000), &mut |_| Ok(()))).unwrap();
     fill(&mut opened, 40);
     let mut sink = run(opened.keeper.as_ref().unwrap().begin(BASELINE_SEQ)).unwrap();
     run(sink.push(BaselinePiece::Lines(&b"{\"key\":1}\n".repeat(300)))).unwrap();
     run(sink.finish(StateFacts { seq: BASELINE_SEQ, keys: 300, digest: "xxh3:0".into() })).unwrap();
     close(opened);
-    let (mut opened, _) = open_with(&mut wal, &options(2_000)).unwrap();
+    let mut opened = run(wal.open(&options(2_000), &mut |_| Ok(()))).unwrap();
     let durable = fill(&mut opened, 60);
     let active =
         segment(Manifest::read(&*medium.storage(), Backend::File).unwrap().unwrap().files.unwrap().active.number);
