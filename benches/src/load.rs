@@ -1,7 +1,9 @@
-//! The load: connections that each send the next request as soon as the last one is answered, all on one thread.
+//! The load: connections that each send the next request as soon as the last one is answered, or at a chosen rate, all on
+//! one thread.
 //!
-//! A closed loop measures capacity and the latency at capacity, not the latency at a chosen rate; benches that need the
-//! latter pace their requests themselves.
+//! A closed loop measures capacity and the latency at capacity. It cannot see a stall: whoever waits sends nothing, so a
+//! second in which nothing is answered counts as one slow answer for each connection. At a chosen rate an answer is as late
+//! as it is behind the time its request was due, also when that could not be sent because the one before was not answered.
 
 use crate::histogram::Histogram;
 use crate::http::Connection;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A stall longer than this fails the run.
 const STALL: Duration = Duration::from_secs(20);
@@ -28,6 +30,8 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     /// Sent in turn; each connection begins at another place.
     pub(crate) requests: Arc<[Bytes]>,
+    /// Requests per second of all connections together; `None`: as fast as they are answered.
+    pub(crate) rate: Option<u32>,
     /// Time before anything is counted.
     pub(crate) warm_up: Duration,
     /// Time that is counted.
@@ -73,7 +77,8 @@ impl Load {
         for index in 0..self.connections {
             let connection = Connection::open(&server.endpoint).await?;
             let first = index * self.requests.len() / self.connections;
-            connections.spawn(closed_loop(connection, Arc::clone(&self.requests), first, Arc::clone(&stage)));
+            let pace = self.rate.map(|rate| Pace::new(rate, self.connections, index));
+            connections.spawn(send(connection, Arc::clone(&self.requests), first, pace, Arc::clone(&stage)));
         }
         // The stage changes where the clocks are read, so that on a busy machine, where the time to sleep is passed by
         // far, operations, time and CPU still are of the same interval.
@@ -91,16 +96,52 @@ impl Load {
     }
 }
 
+/// When a connection's requests are due.
+struct Pace {
+    due: Instant,
+    every: Duration,
+}
+
+impl Pace {
+    /// Of one of `connections` that send `rate` requests a second together, in turn.
+    fn new(rate: u32, connections: usize, index: usize) -> Self {
+        let between = Duration::from_secs(1) / rate;
+        Self { due: Instant::now() + between * index as u32, every: between * connections as u32 }
+    }
+
+    /// When the next request is due.
+    fn take(&mut self) -> Instant {
+        let due = self.due;
+        self.due += self.every;
+        due
+    }
+
+    /// Waits until the next request is due, and returns from when on its answer is waited for.
+    async fn next(&mut self) -> Instant {
+        let due = self.take();
+        if due <= Instant::now() {
+            return due;
+        }
+        sleep_until(due).await;
+        // That this program was woken late is no fault of the server.
+        Instant::now()
+    }
+}
+
 /// Counts what is answered while the stage is [`MEASURE`].
-async fn closed_loop(
+async fn send(
     mut connection: Connection,
     requests: Arc<[Bytes]>,
     first: usize,
+    mut pace: Option<Pace>,
     stage: Arc<AtomicU8>,
 ) -> anyhow::Result<Histogram> {
     let mut latency = Histogram::default();
     let mut sent = Instant::now();
     for request in requests.iter().cycle().skip(first) {
+        if let Some(pace) = &mut pace {
+            sent = pace.next().await;
+        }
         connection.exchange(request).await?.ok()?;
         let answered = Instant::now();
         match stage.load(Ordering::Relaxed) {
@@ -111,4 +152,33 @@ async fn closed_loop(
         sent = answered;
     }
     Ok(latency)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_take_turns_at_the_rate_whatever_the_answers_take() {
+        let mut paces: Vec<_> = (0..3).map(|index| Pace::new(300, 3, index)).collect();
+        let begun = paces[0].due;
+        for round in 0..4 {
+            for (index, pace) in paces.iter_mut().enumerate() {
+                let due = pace.take().saturating_duration_since(begun).as_secs_f64() * 1e3;
+                let expected = f64::from(round) * 10.0 + index as f64 * 10.0 / 3.0;
+                assert!((due - expected).abs() < 1.0, "{due} ms, not {expected}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_could_not_be_sent_in_time_is_late_from_when_it_was_due() {
+        let mut pace = Pace::new(1_000, 1, 0);
+        let due = pace.due;
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(pace.next().await, due);
+        pace.due += Duration::from_millis(50);
+        let due = pace.due;
+        assert!(pace.next().await >= due);
+    }
 }

@@ -34,7 +34,8 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
                 let (name, server) = servers[index];
                 let requests: [Bytes; 1] = [server.endpoint.request("GET", TARGET, "")];
                 let (warm_up, measure) = (settings.warm_up, settings.turn);
-                let turn = Load { connections, requests: requests.into(), warm_up, measure }.run(server).await?;
+                let turn =
+                    Load { connections, requests: requests.into(), rate: None, warm_up, measure }.run(server).await?;
                 progress(&format!("{name}, {connections} connections"), round, &turn);
                 turns[index].push(turn);
             }

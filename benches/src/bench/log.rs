@@ -1,18 +1,23 @@
-//! The file log in this process beside the same lines by `write` and `fdatasync` alone: what checksums, frames and
-//! preallocation cost or gain.
+//! The file log in this process beside the same lines by `write` and `fdatasync` alone, once into a file that grows with
+//! them and once into room that was made ready for all of them before: what checksums, frames and preallocation cost or gain.
 
 use super::{order, value};
 use crate::report::{Comparison, Report, Side};
 use crate::settings::Settings;
 use headwater::wal::file::FileOptions;
 use headwater::wal::{Appender, Group, GroupBuilder, OpenOptions, Replayed, WalUrl, connect};
+use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Records of a group, and the share of the medium's rate that the log has to reach with them.
 const GROUPS: [(u64, f64); 3] = [(1, 0.55), (64, 0.8), (256, 0.8)];
+
+/// More than is written in a run.
+const ROOM_BYTES: u64 = 4 << 30;
 
 pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     let directory = settings.directory().join("log");
@@ -32,38 +37,66 @@ fn compare(directory: PathBuf, rounds: u32, turn: Duration) -> anyhow::Result<Ve
     let mut opened = runtime.block_on(wal.open(&options, &mut |_: Replayed<'_>| Ok(())))?;
     let mut lines = Lines { next: opened.next_seq(), value: value(100) };
     runtime.block_on(opened.appender.append(&lines.group(1, Some(opened.epoch))))?;
-    let raw = File::create(directory.join("raw"))?;
-    let mut raw_end = 0;
+    let mut media = [Medium::growing(&directory)?, Medium::with_room(&directory)?];
     let mut comparisons = Vec::new();
     for (records, required) in GROUPS {
-        let (mut ours, mut medium) = (Vec::new(), Vec::new());
+        let (mut ours, mut raw) = (Vec::new(), [const { Vec::new() }; 2]);
         for round in 0..rounds {
-            for index in order(round, 2) {
-                if index == 0 {
+            for index in order(round, 1 + media.len()) {
+                let Some(index) = index.checked_sub(1) else {
                     ours.push(rate(turn, || {
                         let group = lines.group(records, None);
                         let begun = Instant::now();
                         runtime.block_on(append(&mut *opened.appender, &group))?;
                         Ok((records, begun.elapsed()))
                     })?);
-                } else {
-                    medium.push(rate(turn, || {
-                        let group = lines.unlogged(records);
-                        let begun = Instant::now();
-                        raw.write_all_at(group.lines(), raw_end)?;
-                        raw.sync_data()?;
-                        raw_end += group.lines().len() as u64;
-                        Ok((records, begun.elapsed()))
-                    })?);
-                }
+                    continue;
+                };
+                let medium = &mut media[index];
+                raw[index].push(rate(turn, || {
+                    let group = lines.unlogged(records);
+                    let begun = Instant::now();
+                    medium.append(group.lines())?;
+                    Ok((records, begun.elapsed()))
+                })?);
             }
         }
         let case = format!("groups of {records}");
-        let sides = (Side::of_rates("file log", &ours), Side::of_rates("medium", &medium));
-        comparisons.push(Comparison::new(case, (sides.0, &ours), (sides.1, &medium), Some(required)));
+        let log = Side::of_rates("file log", &ours);
+        for (medium, raw) in media.iter().zip(&raw) {
+            let reference = (Side::of_rates(medium.name, raw), &raw[..]);
+            comparisons.push(Comparison::new(&case, (log.clone(), &ours), reference, Some(required)));
+        }
     }
     runtime.block_on(opened.appender.close())?;
     Ok(comparisons)
+}
+
+/// A file that is written and synced, and nothing else.
+struct Medium {
+    name: &'static str,
+    file: File,
+    end: u64,
+}
+
+impl Medium {
+    fn growing(directory: &Path) -> io::Result<Self> {
+        Ok(Self { name: "medium, a file that grows", file: File::create(directory.join("growing"))?, end: 0 })
+    }
+
+    fn with_room(directory: &Path) -> io::Result<Self> {
+        let file = File::create(directory.join("room"))?;
+        fallocate(&file, FallocateFlags::empty(), 0, ROOM_BYTES)?;
+        file.sync_all()?;
+        Ok(Self { name: "medium, into room made ready", file, end: 0 })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.end)?;
+        self.file.sync_data()?;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
 }
 
 async fn append(appender: &mut dyn Appender, group: &Group) -> anyhow::Result<()> {

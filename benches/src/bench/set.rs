@@ -35,7 +35,7 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
             for index in order(round, servers.len()) {
                 let (name, server) = servers[index];
                 let (warm_up, measure) = (settings.warm_up, settings.turn);
-                let load = Load { connections, requests: Arc::clone(&requests[index]), warm_up, measure };
+                let load = Load { connections, requests: Arc::clone(&requests[index]), rate: None, warm_up, measure };
                 let before = if index == 0 { Some(groups(server).await?) } else { None };
                 let turn = load.run(server).await?;
                 if let Some((writes, groups_before)) = before {
