@@ -302,21 +302,26 @@ impl Disk {
         }
     }
 
-    /// Stores everything, what was left out included, and ends.
+    /// Stores everything, what was left out or failed included, and ends.
     pub(super) async fn finish(mut self, store: &MemoryStore) {
-        if self.behind {
-            let version = self.state.show(|_| {});
-            if !self.copy(version, || store.snapshot()) {
-                tracing::warn!("the replica's disk ends behind its state: the next start falls back");
-            }
+        let version = self.state.show(|_| {});
+        if self.behind && !self.copy(version, || store.snapshot()) {
+            tracing::warn!("the replica's disk ends behind its state: the next start falls back");
         }
-        self.end().await;
+        // Whether its content leads on to what was noted only the thread can tell.
+        let whole = store.snapshot().ok().map(|snapshot| (snapshot, version));
+        self.end_with(whole).await;
     }
 
     /// Stores everything noted, and ends.
+    #[cfg(test)]
     pub(super) async fn end(self) {
+        self.end_with(None).await;
+    }
+
+    async fn end_with(self, whole: Option<(MemorySnapshot, u64)>) {
         let (done, is_done) = oneshot::channel();
-        self.send(Note::End(done));
+        self.send(Note::End { whole, done });
         if is_done.await.is_err() {
             tracing::warn!("the replica's disk did not say that everything is stored");
         }

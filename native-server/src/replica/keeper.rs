@@ -15,6 +15,7 @@ use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::store::{Progress, Snapshot};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -31,8 +32,8 @@ pub(super) enum Note {
     Baseline { snapshot: MemorySnapshot },
     /// The state as a whole, in place of everything noted before.
     Copy { snapshot: MemorySnapshot, version: u64 },
-    /// Store what came so far, and end.
-    End(oneshot::Sender<()>),
+    /// Store what came so far, and end. `whole` is the state after all of it, for content that does not lead on to it.
+    End { whole: Option<(MemorySnapshot, u64)>, done: oneshot::Sender<()> },
 }
 
 /// See the module.
@@ -46,6 +47,8 @@ pub(super) struct Keeper {
     epochs: Option<Arc<EpochTable>>,
     /// The thread that stores a baseline, or did last.
     baseline: Option<JoinHandle<()>>,
+    /// Whether a baseline that is being stored is to be given up.
+    ending: Arc<AtomicBool>,
 }
 
 /// How a baseline ended. One that a fault of this program ended is told of too, or no other would ever be begun.
@@ -61,7 +64,8 @@ impl Drop for Reports {
 
 impl Keeper {
     pub(super) fn new(log: ReplicaLog, state: Arc<DiskState>, storage: Storage) -> Self {
-        let keeper = Self { log, state, storage, stale: false, epochs: None, baseline: None };
+        let ending = Arc::default();
+        let keeper = Self { log, state, storage, stale: false, epochs: None, baseline: None, ending };
         keeper.tell_usage();
         keeper
     }
@@ -73,7 +77,7 @@ impl Keeper {
     /// Stores what it is told until it is told to end.
     pub(super) fn run(mut self, waiting: &Receiver<Note>) {
         while let Ok(first) = waiting.recv() {
-            if !matches!(first, Note::End(_)) {
+            if !matches!(first, Note::End { .. }) {
                 thread::sleep(GATHER);
             }
             let mut notes = vec![first];
@@ -107,10 +111,20 @@ impl Keeper {
                     newest = None;
                     self.copy_whole(snapshot, version);
                 }
-                Note::End(done) => end = Some(done),
+                Note::End { whole, done } => end = Some((whole, done)),
             }
         }
         self.store_lines(&mut blocks, &mut newest);
+        let end = end.map(|(whole, done)| {
+            match whole.filter(|_| self.stale) {
+                Some((snapshot, version)) => self.copy_whole(snapshot, version),
+                None if self.stale => {
+                    tracing::warn!("the replica's disk ends behind its state: the next start falls back")
+                }
+                None => {}
+            }
+            done
+        });
         self.tell_usage();
         end
     }
@@ -162,8 +176,12 @@ impl Keeper {
         };
         let state = Arc::clone(&self.state);
         let (keeper, retention) = (self.log.keeper(), self.storage.retention.clone());
+        let ending = Arc::clone(&self.ending);
         let work = move || -> Result<(), Box<dyn std::error::Error>> {
             while let Some(piece) = pieces.next_piece()? {
+                if ending.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
                 baseline.push(piece.as_baseline())?;
             }
             baseline.finish(facts)?;
@@ -181,8 +199,9 @@ impl Keeper {
         }
     }
 
-    /// Ends in good order: what is being stored beside is waited for.
+    /// Ends in good order: a baseline that is being stored beside is given up.
     fn end(self) {
+        self.ending.store(true, Ordering::Relaxed);
         if let Some(thread) = self.baseline
             && thread.join().is_err()
         {

@@ -1,6 +1,7 @@
 //! A disk whose lines have become many stores a baseline beside them and lets go of what it covers; nothing waits for it.
 
 use super::*;
+use std::path::PathBuf;
 
 /// A baseline after every few lines, and nothing kept that it covers.
 fn eager() -> Storage {
@@ -66,17 +67,16 @@ async fn a_baseline_that_a_replaced_state_overtakes_is_given_up() {
     }
 }
 
-#[tokio::test]
-async fn a_baseline_that_could_not_even_begin_is_made_up_for_once_the_disk_is_well() {
-    let data = tempfile::tempdir().unwrap();
+/// A disk on which no new segment can be made any more, which only a baseline wants, and which was found out; the next
+/// seq, and what is in the way.
+async fn without_new_segments(data: &Path) -> (Bench, u64, Vec<PathBuf>) {
     let (store, files) = (empty(), FileOptions::default());
-    let opened = open_disk(data.path(), files, "r", &store).unwrap();
+    let opened = open_disk(data, files, "r", &store).unwrap();
     let mut bench = Bench::over_with(store, opened, Storage { files, ..eager() });
     bench.follow(1, 10);
     eventually("it is stored", || bench.state.stored().is_some_and(|stored| stored.seq == 10)).await;
-    // No new segment can be made, and only a baseline wants one.
-    let taken: Vec<_> = (2..200).map(|number| data.path().join(format!("{number:010}.wal"))).collect();
-    let free: Vec<_> = taken.into_iter().filter(|path| std::fs::create_dir(path).is_ok()).collect();
+    let taken = (2..200).map(|number| data.join(format!("{number:010}.wal")));
+    let taken = taken.filter(|path| std::fs::create_dir(path).is_ok()).collect();
     let mut seq = 10;
     while bench.state.failures() == 0 {
         bench.follow(seq + 1, seq + 10);
@@ -84,7 +84,14 @@ async fn a_baseline_that_could_not_even_begin_is_made_up_for_once_the_disk_is_we
         assert!(seq < 2_000, "no baseline was begun");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    free.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
+    (bench, seq, taken)
+}
+
+#[tokio::test]
+async fn a_baseline_that_could_not_even_begin_is_made_up_for_once_the_disk_is_well() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut bench, mut seq, taken) = without_new_segments(data.path()).await;
+    taken.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
     for _ in 0..100 {
         seq += 1;
         bench.follow(seq, seq);
@@ -97,5 +104,15 @@ async fn a_baseline_that_could_not_even_begin_is_made_up_for_once_the_disk_is_we
     assert!(bench.state.failures() <= 3, "{} attempts", bench.state.failures());
     let facts = bench.facts();
     bench.disk.end().await;
+    assert_eq!(restarted(data.path()), facts);
+}
+
+#[tokio::test]
+async fn an_orderly_end_makes_up_for_what_had_failed_before() {
+    let data = tempfile::tempdir().unwrap();
+    let (bench, _, taken) = without_new_segments(data.path()).await;
+    taken.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
+    let facts = bench.facts();
+    bench.disk.finish(bench.node.store()).await;
     assert_eq!(restarted(data.path()), facts);
 }
