@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 
 /// Bytes that may wait for the disk before lines are left out.
 const WAITING_BYTES_MAX: usize = 64 << 20;
+/// What a note takes beside its lines, roughly.
+const NOTE_BYTES: usize = 512;
 
 /// What the disk shares with the rest of the node.
 pub(crate) struct DiskState {
@@ -112,9 +114,14 @@ impl DiskState {
         self.failed("beginning a baseline", error, |copying| copying.failed(Instant::now()));
     }
 
-    /// These lines wait no longer.
-    pub(super) fn is_taken(&self, lines: &[Bytes]) {
-        self.waiting_bytes.fetch_sub(bytes(lines), Ordering::Relaxed);
+    /// A note with these lines waits.
+    fn waits(&self, lines: &[Bytes]) {
+        self.waiting_bytes.fetch_add(bytes(lines), Ordering::Relaxed);
+    }
+
+    /// Notes that took up so much wait no longer.
+    pub(super) fn is_done(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// The content is a copy of the state as of `position`, in the node's `version`.
@@ -253,7 +260,7 @@ impl Disk {
         if self.behind {
             self.state.copying().left_out();
         } else {
-            self.state.waiting_bytes.fetch_add(bytes(&lines), Ordering::Relaxed);
+            self.state.waits(&lines);
             self.send(Note::Applied { lines, progress: Box::new(progress) });
             self.add_baseline(snapshot);
         }
@@ -328,6 +335,7 @@ impl Disk {
     }
 }
 
-fn bytes(lines: &[Bytes]) -> usize {
-    lines.iter().map(Bytes::len).sum()
+/// What a note with these lines takes up.
+pub(super) fn bytes(lines: &[Bytes]) -> usize {
+    NOTE_BYTES + lines.iter().map(Bytes::len).sum::<usize>()
 }

@@ -2,7 +2,7 @@
 //! that belongs to it; stores a baseline beside them when they have become many; or puts a copy of the whole state in place
 //! of the content.
 
-use super::disk::DiskState;
+use super::disk::{DiskState, bytes};
 use crate::settings::Storage;
 use crate::stored::StatePieces;
 use crate::wal::file::ReplicaLog;
@@ -94,11 +94,11 @@ impl Keeper {
     fn store(&mut self, notes: Vec<Note>) -> Option<oneshot::Sender<()>> {
         let mut end = None;
         let mut blocks = Vec::new();
-        let mut newest = None;
+        let (mut newest, mut taken) = (None, 0);
         for note in notes {
             match note {
                 Note::Applied { lines, progress } => {
-                    self.state.is_taken(&lines);
+                    taken += bytes(&lines);
                     blocks.extend(lines);
                     newest = Some(progress);
                 }
@@ -115,6 +115,7 @@ impl Keeper {
             }
         }
         self.store_lines(&mut blocks, &mut newest);
+        self.state.is_done(taken);
         let end = end.map(|(whole, done)| {
             match whole.filter(|_| self.stale) {
                 Some((snapshot, version)) => self.copy_whole(snapshot, version),
