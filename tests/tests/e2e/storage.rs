@@ -4,6 +4,7 @@ use headwater_tests::client::Client;
 use headwater_tests::eventually::eventually;
 use headwater_tests::lines::Lines;
 use headwater_tests::node::NodeBuilder;
+use headwater_tests::raw;
 use headwater_tests::replication::{Replication, converge};
 use headwater_tests::scene::build_writer;
 use headwater_tests::state_of;
@@ -11,6 +12,12 @@ use headwater_tests::wire::place;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 /// Short segments, a baseline after every few, and nothing kept that it covers.
 const EAGER: [(&str, &str); 5] = [
@@ -155,4 +162,91 @@ async fn writes_that_are_synced_at_intervals_survive_the_kill_of_the_process() {
         writer.start_again().await;
         assert_eq!(state_of(&client).await.unwrap().collections, before.collections, "round {round}");
     }
+}
+
+/// A child that takes so little that it falls behind for good, and never so little that it is given up.
+struct Slow {
+    hurry: oneshot::Sender<()>,
+    read: JoinHandle<Vec<u8>>,
+}
+
+impl Slow {
+    async fn follow(url: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        let mut child = socket.connect(raw::authority(url).parse().unwrap()).await.unwrap();
+        let body = br#"{"node":"slow","scope":"**"}"#;
+        child.write_all(&raw::request(url, "POST", "/v1/replicate", &[], body)).await.unwrap();
+        let (hurry, mut hurried) = oneshot::channel();
+        let read = tokio::spawn(async move {
+            let (mut all, mut piece) = (Vec::new(), [0; 256]);
+            while hurried.try_recv().is_err() {
+                let count = child.read(&mut piece).await.unwrap();
+                assert!(count > 0, "the child was given up");
+                all.extend_from_slice(&piece[..count]);
+                sleep(Duration::from_millis(20)).await;
+            }
+            timeout(Duration::from_secs(20), child.read_to_end(&mut all)).await.expect("its stream ends").ok();
+            all
+        });
+        Self { hurry, read }
+    }
+
+    /// Reads on as fast as there is something, up to the end of the stream, and returns all of it.
+    async fn hurry(self) -> String {
+        self.hurry.send(()).unwrap();
+        String::from_utf8(self.read.await.unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_hardly_reads_keeps_the_log_as_long_as_the_hard_cap_and_no_longer() {
+    const CAP: u64 = 2_000_000;
+    let directory = tempfile::tempdir().unwrap();
+    let builder = eager(build_writer(directory.path())).option("--feed-bytes", "4096").option("--ping-ms", "20000");
+    let writer = builder.option("--retain-bytes-max", &CAP.to_string()).start().await;
+    let client = writer.client();
+    client.create("c").await;
+    let slow = Slow::follow(&writer.url).await;
+    let value = format!("\"{}\"", "x".repeat(20_000));
+    let write = async |count: usize| {
+        for number in 0..count {
+            assert_eq!(client.set("c", &format!("key-{}", number % 5), &value).await.status, 200);
+        }
+    };
+    let sent = async || client.status().await["children"][0]["sentSeq"].as_u64();
+    // The kernels' buffers take some megabytes before it shows.
+    let mut before = None;
+    let mut rounds = 0;
+    while before.is_none() || before != sent().await {
+        before = sent().await;
+        write(40).await;
+        rounds += 1;
+        assert!(rounds < 60, "the child keeps up");
+    }
+    write(50).await;
+    let kept = eventually("all of it is in a baseline", || async {
+        client.set("c", "small", "1").await;
+        let storage = storage(&client).await;
+        let is_covered = storage["baseline"]["seq"].as_u64() > before.map(|seq| seq + 50);
+        if is_covered { Ok(storage) } else { Err(storage) }
+    })
+    .await;
+    assert!(kept["logBytes"].as_u64().unwrap() > 50 * 20_000, "what the child has yet to read is kept: {kept}");
+
+    write(300).await;
+    let kept = eventually("the log is as short as the cap", || async {
+        let storage = storage(&client).await;
+        if storage["logBytes"].as_u64() <= Some(CAP) { Ok(storage) } else { Err(storage) }
+    })
+    .await;
+    assert!(kept["logBytes"].as_u64().unwrap() > CAP / 2, "no shorter than need be: {kept}");
+    let disk = bytes_on_disk(&writer.data().join("state/log"));
+    assert!(disk < CAP + (1 << 20) + 400_000, "{disk} bytes on disk");
+    assert_eq!(client.status().await["children"][0]["node"], json!("slow"), "it is still there");
+
+    // What it missed is gone: it is told so when it comes to the place.
+    let seen = slow.hurry().await;
+    let end = seen.lines().rfind(|line| line.starts_with(r#"{"type":"END""#)).expect("an orderly end");
+    assert_eq!(serde_json::from_str::<Value>(end).unwrap()["reason"], json!("retry"), "{end}");
 }
