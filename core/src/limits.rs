@@ -43,6 +43,9 @@ impl Limits {
     /// Largest value that may be configured for [`Limits::value_bytes_max`], 8 MiB.
     pub const VALUE_BYTES_CEILING: usize = 8 * 1024 * 1024;
 
+    /// Largest value that may be configured for [`Limits::batch_commands_max`].
+    pub const BATCH_COMMANDS_CEILING: usize = 100_000;
+
     /// Longest body in which a batch is asked for: the longest batch, and for each command what its line leaves out of
     /// the body, guards above all. Never more than a line's own limit, whatever is configured.
     pub fn batch_body_bytes_max(&self) -> usize {

@@ -2,8 +2,7 @@
 
 use super::error::{ApiError, Code};
 use crate::json;
-use crate::writer::Guard;
-use crate::writer::Tags;
+use crate::writer::{Guard, Refusal, Tags};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
@@ -87,23 +86,31 @@ fn read_guard(name: &str, raw: &str, guard: &mut Guard) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Reads the body of `POST /v1/collections/{collection}/batch`, `{"ops":[...]}`. How many ops there may be, and whether
-/// they go together, is the writer's to say.
+/// Reads the body of `POST /v1/collections/{collection}/batch`, `{"ops":[...]}`, with `commands_max` ops at most: of more
+/// none is kept. Whether they go together is the writer's to say.
 ///
 /// # Errors
-/// 400 `invalid_json`, naming the place or the field, and the op by its `index` where one is not of the form.
-pub fn batch_body(body: &[u8]) -> Result<Vec<BatchOp<'_>>, ApiError> {
+/// 400 `invalid_json`, naming the place or the field, and the op by its `index` where one is not of the form; 413
+/// `too_large`.
+pub fn batch_body(body: &[u8], commands_max: usize) -> Result<Vec<BatchOp<'_>>, ApiError> {
     const FORM: &str = "{\"ops\":[{\"op\":\"set\",\"key\":\"...\",\"value\":...},...]}";
     let fields = object(body, FORM, |text| json::members_and_rows(text, "ops"))?;
     let raw = fields.iter().find(|(name, _)| name == "ops").map(|(_, raw)| *raw).ok_or_else(|| not_of_form(FORM))?;
-    let rows = json::rows(raw).map_err(|_| not_of_form(FORM))?;
-    let in_batch = |(index, row)| {
-        batch_op(row).map_err(|error| {
+    let mut rows = json::rows(raw).map_err(|_| not_of_form(FORM))?;
+    let mut ops = Vec::new();
+    while let Some(row) = rows.next() {
+        let index = ops.len();
+        if index == commands_max {
+            let size = index + 1 + rows.count();
+            return Err(Refusal::TooLarge { what: "batch", size, limit: commands_max }.into());
+        }
+        let op = batch_op(row.map_err(|_| not_of_form(FORM))?).map_err(|error| {
             let message = format!("command {index} of the batch: {}", error.message).into();
             ApiError { message, index: Some(index), ..error }
-        })
-    };
-    rows.into_iter().enumerate().map(in_batch).collect()
+        })?;
+        ops.push(op);
+    }
+    Ok(ops)
 }
 
 fn batch_op<'a>(row: json::Members<'a>) -> Result<BatchOp<'a>, ApiError> {
@@ -169,12 +176,14 @@ mod tests {
     fn reads_ops_in_order_with_their_guards() {
         let body = br#" {"ops": [ {"op":"set","key":"a\u00e9","value": [1, 2.50],"ifAbsent":true},
             {"value":null,"key":"","ifMatch":"\"3-9\"","op":"delete","note":1} ], "more": 1 } "#;
-        let ops = batch_body(body).unwrap();
+        let ops = batch_body(body, 2).unwrap();
         let absent = Guard { matches: None, matches_none: Some(Tags::Any) };
         let held = Guard { matches: Some(Tags::List(alloc::vec!["3-9".into()])), matches_none: None };
         assert_eq!(ops[0], BatchOp { key: "a\u{e9}".into(), value: Some("[1,2.50]".into()), guard: absent });
         assert_eq!(ops[1], BatchOp { key: "".into(), value: None, guard: held });
-        assert_eq!((ops.len(), batch_body(br#"{"ops":[]}"#).unwrap().len()), (2, 0));
+        assert_eq!((ops.len(), batch_body(br#"{"ops":[]}"#, 2).unwrap().len()), (2, 0));
+        let error = batch_body(body, 1).unwrap_err();
+        assert_eq!((error.code, &*error.message), (Code::TooLarge, "the batch has 2 commands, the limit is 1"));
     }
 
     #[test]
@@ -185,14 +194,14 @@ mod tests {
             let batch = format!(r#"{{"ops":[{{"op":"set","key":"a","value":{value}}}]}}"#);
             let alone = format!(r#"{{"value":{value}}}"#);
             let taken = depth == json::DEPTH_MAX;
-            assert_eq!((batch_body(batch.as_bytes()).is_ok(), entry_body(alone.as_bytes()).is_ok()), (taken, taken));
+            assert_eq!((batch_body(batch.as_bytes(), 9).is_ok(), entry_body(alone.as_bytes()).is_ok()), (taken, taken));
         }
     }
 
     #[test]
     fn refuses_other_batches_and_names_the_op() {
         for body in ["", "[]", "{}", r#"{"ops":1}"#, r#"{"ops":{}}"#, r#"{"ops":[1]}"#, r#"{"ops":[],"ops":[]}"#] {
-            let error = batch_body(body.as_bytes()).unwrap_err();
+            let error = batch_body(body.as_bytes(), 9).unwrap_err();
             assert_eq!((error.code, error.index), (Code::InvalidJson, None), "{body}");
         }
         for (op, words) in [
@@ -207,7 +216,7 @@ mod tests {
             (r#"{"op":"delete","key":"a","ifAbsent":1}"#, "\"ifAbsent\""),
         ] {
             let body = format!(r#"{{"ops":[{{"op":"delete","key":"b"}},{op}]}}"#);
-            let error = batch_body(body.as_bytes()).unwrap_err();
+            let error = batch_body(body.as_bytes(), 9).unwrap_err();
             assert_eq!((error.code, error.index), (Code::InvalidJson, Some(1)), "{body}");
             assert!(error.message.contains(words), "{body}: {}", error.message);
         }

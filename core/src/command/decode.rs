@@ -295,18 +295,18 @@ impl<'a> General<'a> {
     }
 
     fn batch(&self) -> Result<Action<'a>, DecodeError> {
-        let commands = self.field("commands", |raw| rows(raw).ok())?;
-        if commands.is_empty() {
-            return Err(DecodeError::EmptyBatch);
-        }
-        let mut ops = Vec::with_capacity(commands.len());
+        let raw = self.required("commands")?;
+        let mut ops = Vec::new();
         let mut seen = BTreeSet::new();
-        for command in commands {
-            let op = Self(command).op()?;
+        for command in rows(raw).map_err(|_| invalid("commands", raw))? {
+            let op = Self(command.map_err(|_| invalid("commands", raw))?).op()?;
             if !seen.insert(op.key.clone()) {
                 return Err(DecodeError::RepeatedKey(op.key.into_owned()));
             }
             ops.push(op);
+        }
+        if ops.is_empty() {
+            return Err(DecodeError::EmptyBatch);
         }
         Ok(Action::Batch(ops))
     }

@@ -176,27 +176,54 @@ pub fn members_and_rows<'t>(text: &'t str, name: &str) -> Result<Members<'t>, Er
     Ok(members)
 }
 
-/// Takes an array of objects apart: the members of each, as [`members`] gives them.
+/// Takes an array of objects apart, one after the other: the members of each, as [`members`] gives them.
 ///
 /// # Errors
 ///
-/// As [`members`]; `UnexpectedByte` where an element is no object.
-pub fn rows(text: &str) -> Result<Vec<Members<'_>>, Error> {
+/// As [`members`], here or with the element in question, which is then the last; `UnexpectedByte` where one is no object.
+pub fn rows(text: &str) -> Result<Rows<'_>, Error> {
     let mut scanner = Scanner::new(text, 0)?;
-    let mut rows = Vec::new();
     scanner.open(b'[')?;
-    let mut more = scanner.first_child(b']')?;
-    while more {
-        let mut members = Vec::new();
-        scanner.row(|key, value| {
+    let more = scanner.first_child(b']')?;
+    if !more {
+        scanner.end()?;
+    }
+    Ok(Rows { text, scanner, more })
+}
+
+/// See [`rows`].
+pub struct Rows<'a> {
+    text: &'a str,
+    scanner: Scanner<'a>,
+    more: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn row(&mut self) -> Result<Members<'a>, Error> {
+        let (text, mut members) = (self.text, Vec::new());
+        self.scanner.row(|key, value| {
             members.push((string_at(text, key)?.0, &text[value]));
             Ok(())
         })?;
-        rows.push(members);
-        more = scanner.next_child(b']')?;
+        self.more = self.scanner.next_child(b']')?;
+        if !self.more {
+            self.scanner.end()?;
+        }
+        Ok(members)
     }
-    scanner.end()?;
-    Ok(rows)
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = Result<Members<'a>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if !self.more {
+            return None;
+        }
+        let row = self.row();
+        self.more &= row.is_ok();
+        Some(row)
+    }
 }
 
 /// The content of a raw string value; `None` for any other type.

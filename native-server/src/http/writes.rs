@@ -102,18 +102,19 @@ pub(super) async fn batch(
             return Err(ApiError::new(Code::InvalidRequest, words));
         }
     }
-    let batch_bytes_max = match &server.work {
-        Work::Writer { .. } => server.settings.limits.batch_body_bytes_max(),
+    let limits = &server.settings.limits;
+    let (bytes_max, commands_max) = match &server.work {
+        Work::Writer { .. } => (limits.batch_body_bytes_max(), limits.batch_commands_max),
         // Its writer decides.
-        Work::Replica(_) => LINE_BYTES_MAX,
+        Work::Replica(_) => (LINE_BYTES_MAX, Limits::BATCH_COMMANDS_CEILING),
     };
-    let body = body::read(&parts.headers, body, batch_bytes_max + BODY_SLACK_BYTES).await?;
+    let body = body::read(&parts.headers, body, bytes_max + BODY_SLACK_BYTES).await?;
     let owned = |BatchOp { key, value, guard }: BatchOp<'_>| BatchEntry {
         key: key.into_owned(),
         value: value.map(Cow::into_owned),
         guard,
     };
-    let entries = batch_body(&body)?.into_iter().map(owned).collect();
+    let entries = batch_body(&body, commands_max)?.into_iter().map(owned).collect();
     let action = RequestAction::Batch(entries);
     let origin = origin(&grant, &parts, &body)?;
     let request = WriteRequest { collection: collection.into_owned(), action, origin };
@@ -143,6 +144,8 @@ async fn write(
 ) -> Result<Response, ApiError> {
     match &server.work {
         Work::Writer { writes, .. } => {
+            // All of it that counts is in the request, which may wait for long.
+            drop(body);
             let written = writes.write(request).await?;
             let answer: Answer<MemorySnapshot> = Answer::json(answer(&written)).as_of(written.position, None);
             Ok(super::respond(answer))

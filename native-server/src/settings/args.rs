@@ -86,7 +86,7 @@ pub struct ServeArgs {
     pub batch_bytes_max: usize,
 
     /// Most commands in a batch
-    #[arg(long, env = "HEADWATER_BATCH_COMMANDS_MAX", value_name = "N", value_parser = whole::<usize>("commands", 1..=100_000), default_value_t = Limits::default().batch_commands_max)]
+    #[arg(long, env = "HEADWATER_BATCH_COMMANDS_MAX", value_name = "N", value_parser = whole::<usize>("commands", 1..=Limits::BATCH_COMMANDS_CEILING as u64), default_value_t = Limits::default().batch_commands_max)]
     pub batch_commands_max: usize,
 
     /// Most collections

@@ -4,7 +4,7 @@
 use super::origin::Origin;
 use headwater_core::api::{ApiError, Code};
 use headwater_core::position::Position;
-use headwater_core::writer::{Accepted, EntryWrite, Guard, Write, WriteAction};
+use headwater_core::writer::{Accepted, EntryWrite, Guard, Tags, Write, WriteAction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -64,15 +64,28 @@ impl WriteRequest {
     fn bytes(&self) -> usize {
         let action = match &self.action {
             RequestAction::Create | RequestAction::Drop => 0,
-            RequestAction::Entry { key, value, .. } => key.len() + value.as_ref().map_or(0, String::len),
+            RequestAction::Entry { key, value, guard } => {
+                key.len() + value.as_ref().map_or(0, String::len) + guard_bytes(guard)
+            }
             RequestAction::Batch(entries) => {
-                let bytes = |entry: &BatchEntry| entry.key.len() + entry.value.as_ref().map_or(0, String::len);
+                let bytes = |BatchEntry { key, value, guard }: &BatchEntry| {
+                    key.len() + value.as_ref().map_or(0, String::len) + guard_bytes(guard)
+                };
                 // An entry takes room even where its texts are short.
                 entries.iter().map(|entry| size_of::<BatchEntry>() + bytes(entry)).sum()
             }
         };
         self.collection.len() + action
     }
+}
+
+/// A guard may name as many tags as its body has room for.
+fn guard_bytes(guard: &Guard) -> usize {
+    let of = |tags: &Option<Tags>| match tags {
+        Some(Tags::List(tags)) => tags.iter().map(|tag| size_of::<String>() + tag.len()).sum(),
+        Some(Tags::Any) | None => 0,
+    };
+    of(&guard.matches) + of(&guard.matches_none)
 }
 
 /// What became of a write that is durable and published.
@@ -207,6 +220,18 @@ mod tests {
         assert_eq!(writes.queued_bytes.load(Ordering::Relaxed), 0);
         drop(receiver);
         assert_eq!(refused(&writes, set(1)).await, Code::NotReady);
+    }
+
+    #[test]
+    fn everything_that_waits_weighs() {
+        let tags = Some(Tags::List(vec!["t".repeat(1_000), "u".repeat(2_000)]));
+        let guard = Guard { matches: tags.clone(), matches_none: tags };
+        let weight = |action| WriteRequest { collection: "c".into(), action, origin: Origin::default() }.bytes();
+        let value = || Some("v".repeat(100));
+        let alone = RequestAction::Entry { key: "k".into(), value: value(), guard: guard.clone() };
+        assert!((6_102..6_400).contains(&weight(alone)));
+        let entry = || BatchEntry { key: "k".into(), value: value(), guard: guard.clone() };
+        assert!((12_203..13_200).contains(&weight(RequestAction::Batch(vec![entry(), entry()]))));
     }
 
     #[tokio::test]

@@ -87,7 +87,9 @@ fn head<'t>(
 ) -> Result<Vec<(String, u64)>, Failure> {
     is_known(line, field(members, "format").unwrap_or("1"))?;
     let mut counts = Vec::new();
-    for facts in json::rows(listed).map_err(|error| wrong(line, format!("\"collections\": {error}")))? {
+    let not_listed = |error| wrong(line, format!("\"collections\": {error}"));
+    for facts in json::rows(listed).map_err(not_listed)? {
+        let facts = facts.map_err(not_listed)?;
         let name = field(&facts, "collection").and_then(json::string);
         let name = named(line, name.ok_or_else(|| wrong(line, "a collection without \"collection\", its name"))?)?;
         counts.extend(field(&facts, "keys").and_then(json::unsigned).map(|keys| (name.clone().into_owned(), keys)));
