@@ -5,7 +5,7 @@
 //! in [`Manifest::read`] stays as it is for ever, so that any later program can tell what it has before it.
 
 use super::error::OpenError;
-use super::replace::replace;
+use super::replace::{put_in_place, write_apart};
 use super::storage::Storage;
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable};
@@ -247,7 +247,13 @@ impl Manifest {
             };
             return Err(mismatch(format!("the directory holds {found}, not {backend}: use another directory{hint}")));
         }
-        Self::from_line(line).map(Some).ok_or_else(|| damaged(0, "the manifest contradicts itself"))
+        let manifest = Self::from_line(line).ok_or_else(|| damaged(0, "the manifest contradicts itself"))?;
+        if manifest.files.is_none() && manifest.backend != Backend::Memory {
+            let detail =
+                "the manifest is of a form this program does not know (it names no files): use the one that made it";
+            return Err(mismatch(detail.into()));
+        }
+        Ok(Some(manifest))
     }
 
     fn from_line(line: &[u8]) -> Option<Self> {
@@ -275,6 +281,24 @@ impl Manifest {
     /// # Errors
     /// [`OpenError::Io`].
     pub fn write(&self, storage: &dyn Storage) -> Result<(), OpenError> {
+        self.write_apart(storage)?;
+        Self::put_in_place(storage)
+    }
+
+    /// Puts what [`Manifest::write_apart`] wrote in place of the manifest there, durably. After an error either of them
+    /// may be found.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(super) fn put_in_place(storage: &dyn Storage) -> Result<(), OpenError> {
+        put_in_place(storage, MANIFEST_FILE)
+    }
+
+    /// Makes this manifest durable beside the one there. After an error that one is found, and never this one.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(super) fn write_apart(&self, storage: &dyn Storage) -> Result<(), OpenError> {
         let body = Body {
             head: Head { format: FORMAT, backend: self.backend },
             cluster: self.cluster.map(|id| id.to_string()),
@@ -287,7 +311,7 @@ impl Manifest {
         bytes.push(b'\n');
         bytes.extend_from_slice(&checksum_line(&bytes));
 
-        replace(storage, MANIFEST_FILE, |file| file.write_at(&bytes, 0))
+        write_apart(storage, MANIFEST_FILE, |file| file.write_at(&bytes, 0))
     }
 }
 

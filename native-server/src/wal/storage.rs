@@ -2,10 +2,10 @@
 //! that a test can lose, tear or fail each one. It adds no policy: what is synced when is decided by the callers.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Name of the file that says who uses the directory, for people. The lock itself is the directory's: a file could be
@@ -24,7 +24,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn create_directory(&self) -> io::Result<()>;
 
     /// Takes the directory for this process and leaves `holder` to be read by others; `Err(holder)` inside when another
-    /// process has it.
+    /// process has it. One whose files are only read is shared with others that read, and nothing is left in it.
     fn lock(&self, holder: &str) -> io::Result<Result<Lock, String>>;
 
     /// The names in the directory, in any order.
@@ -104,7 +104,7 @@ impl Storage for Directory {
 
     fn create_directory(&self) -> io::Result<()> {
         use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-        fs::create_dir_all(&self.path)?;
+        private_directory(&self.path)?;
         // A directory lasts once the one above it is synced. All of them are, each time: an earlier start may have been
         // cut short between the two. Those above that cannot be opened or synced were there before us.
         for above in self.path.canonicalize()?.ancestors().skip(1) {
@@ -119,19 +119,18 @@ impl Storage for Directory {
 
     fn lock(&self, holder: &str) -> io::Result<Result<Lock, String>> {
         let directory = File::open(&self.path)?;
-        match directory.try_lock() {
+        let taken = if self.reads_only { directory.try_lock_shared() } else { directory.try_lock() };
+        match taken {
             Ok(()) => {
-                fs::write(self.path.join(LOCK_FILE), holder)?;
+                if !self.reads_only
+                    && let Err(error) = fs::write(self.path.join(LOCK_FILE), holder)
+                {
+                    // It is for people only, and a full disk must not keep a node from starting.
+                    tracing::warn!(%error, "the file that says who has the log in use could not be written");
+                }
                 Ok(Ok(Box::new(directory)))
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = Vec::new();
-                // It may have been removed: the directory is taken all the same.
-                if let Ok(file) = File::open(self.path.join(LOCK_FILE)) {
-                    file.take(256).read_to_end(&mut holder)?;
-                }
-                Ok(Err(String::from_utf8_lossy(&holder).trim().into()))
-            }
+            Err(TryLockError::WouldBlock) => Ok(Err(self.label_of_holder(&directory.metadata()?)?)),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
@@ -153,7 +152,7 @@ impl Storage for Directory {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
         let path = self.path.join(name);
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?))
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -170,22 +169,25 @@ impl Storage for Directory {
 
     fn holder(&self) -> io::Result<Option<String>> {
         let facts = fs::metadata(&self.path)?;
-        let label = match fs::read_to_string(self.path.join(LOCK_FILE)) {
-            Ok(label) => label.trim().to_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
+        let label = self.label()?;
         // Trying the lock would take it for a moment, in which a node that starts would be refused.
         let locks = fs::read_to_string("/proc/locks")?;
-        let is_taken = locks.lines().any(|line| is_lock_of(line, facts.dev(), facts.ino(), &label));
+        let mut found = locks.lines().filter_map(|line| lock_of(line, facts.dev(), facts.ino(), &label));
+        // Those that only read change nothing.
+        let is_taken = found.any(|(kind, _)| kind == "WRITE");
         Ok(is_taken.then(|| if label.is_empty() { "another process".into() } else { label }))
     }
 
     fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
         let path = self.path.join(name);
-        fs::create_dir_all(&path)?;
+        private_directory(&path)?;
         Ok(Arc::new(Self::new(path)))
     }
+}
+
+/// Makes a directory, and those above that are missing, for this user alone: the log holds everything.
+fn private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 impl StoredFile for File {
@@ -233,16 +235,41 @@ impl StoredFile for File {
     }
 }
 
-/// Whether a line of `/proc/locks` is a lock of the directory with this device and inode. Some file systems tell programs
-/// another device than the kernel tells there: then the process that the label names has to agree.
-fn is_lock_of(line: &str, device: u64, inode: u64, label: &str) -> bool {
+impl Directory {
+    /// What the one who last took the directory for writing left there; empty where nobody did.
+    fn label(&self) -> io::Result<String> {
+        let mut label = Vec::new();
+        match File::open(self.path.join(LOCK_FILE)) {
+            Ok(file) => drop(file.take(256).read_to_end(&mut label)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(String::from_utf8_lossy(&label).trim().into())
+    }
+
+    /// Who keeps us out. Those that read leave no label: what is found there then is of somebody who is gone.
+    fn label_of_holder(&self, facts: &fs::Metadata) -> io::Result<String> {
+        let label = self.label()?;
+        // A system without it knows no more than the label.
+        let Ok(locks) = fs::read_to_string("/proc/locks") else { return Ok(label) };
+        let holder = locks.lines().find_map(|line| lock_of(line, facts.dev(), facts.ino(), &label));
+        let reader = holder.filter(|(kind, _)| *kind == "READ");
+        Ok(reader.map_or(label, |(_, process)| format!("process {process}, which reads it")))
+    }
+}
+
+/// Kind (`READ` or `WRITE`) and process of a lock that a line of `/proc/locks` tells of, if it is one of the directory with
+/// this device and inode. Some file systems tell programs another device than the kernel tells there: then the process that
+/// the label names has to agree.
+fn lock_of<'l>(line: &'l str, device: u64, inode: u64, label: &str) -> Option<(&'l str, &'l str)> {
     let fields: Vec<_> = line.split_whitespace().collect();
-    let [_, "FLOCK", _, _, process, place, ..] = fields[..] else { return false };
+    let [_, "FLOCK", _, kind, process, place, ..] = fields[..] else { return None };
     let parts: Vec<_> = place.split(':').collect();
-    let [major, minor, found] = parts[..] else { return false };
+    let [major, minor, found] = parts[..] else { return None };
     let (major, minor) = (u32::from_str_radix(major, 16), u32::from_str_radix(minor, 16));
     let is_device = major == Ok(rustix::fs::major(device)) && minor == Ok(rustix::fs::minor(device));
-    found.parse() == Ok(inode) && (is_device || label.starts_with(&format!("process {process} ")))
+    let is_it = found.parse() == Ok(inode) && (is_device || label.starts_with(&format!("process {process} ")));
+    is_it.then_some((kind, process))
 }
 
 /// A file that was removed under us takes everything with it, however well it was synced.
@@ -270,6 +297,48 @@ mod tests {
         drop(lock);
         assert_eq!(second.holder().unwrap(), None);
         assert!(second.lock("second").unwrap().is_ok());
+    }
+
+    #[test]
+    fn what_is_made_is_for_this_user_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::new(place.path().join("a/log"));
+        directory.create_directory().unwrap();
+        drop(directory.create("file").unwrap());
+        directory.within("removed").unwrap();
+        for (name, mode) in [("a", 0o700), ("a/log", 0o700), ("a/log/removed", 0o700), ("a/log/file", 0o600)] {
+            assert_eq!(fs::metadata(place.path().join(name)).unwrap().mode() & 0o777, mode, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_has_it_in_use_need_not_be_written_down() {
+        let place = tempfile::tempdir().unwrap();
+        // What cannot be written, as on a full disk.
+        fs::create_dir(place.path().join(LOCK_FILE)).unwrap();
+        assert!(Directory::new(place.path()).lock("writer").unwrap().is_ok());
+    }
+
+    #[test]
+    fn those_who_read_share_the_directory_and_leave_nothing_in_it() {
+        let place = tempfile::tempdir().unwrap();
+        let (reader, writer) = (Directory::read_only(place.path()), Directory::new(place.path()));
+        drop(writer.lock("process 1 (node gone)").unwrap().unwrap());
+        fs::remove_file(place.path().join(LOCK_FILE)).unwrap();
+        let locks = [reader.lock("first").unwrap().unwrap(), reader.lock("second").unwrap().unwrap()];
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        // Nor are they taken for the one that was there before them.
+        let us = format!("process {}, which reads it", std::process::id());
+        assert_eq!(writer.lock("writer").unwrap().err().as_ref(), Some(&us));
+        fs::write(place.path().join(LOCK_FILE), "process 1 (node gone)").unwrap();
+        assert_eq!((writer.lock("writer").unwrap().err().as_ref(), writer.holder().unwrap()), (Some(&us), None));
+        drop(locks);
+        let _lock = writer.lock("writer").unwrap().unwrap();
+        assert_eq!(reader.lock("third").unwrap().err(), Some("writer".into()));
+        assert!(
+            matches!(Directory::read_only(place.path().join("missing")).lock("x"), Err(error) if error.kind() == io::ErrorKind::NotFound)
+        );
+        assert!(!place.path().join("missing").exists());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::super::manifest::{ActivePlace, BaselinePlace, Files, Sum};
 use super::super::storage::Storage;
 use super::frame::{FrameContent, Kind};
 use super::header::{FILE_HEADER_BYTES, FileKind, Origin};
-use super::keeping::Keeping;
+use super::keeping::{Keeping, NewFile};
 use super::making::{MadeEnd, Making};
 use super::scan::header_of;
 use super::walk::{Step, Walk, Window};
@@ -23,16 +23,15 @@ const READ_CHUNK_BYTES: usize = 1024 * 1024;
 pub(super) struct BaselineMaking {
     keeping: Arc<Keeping>,
     making: Making,
-    /// Whether a manifest may name it.
-    offered: bool,
+    /// Takes the file away again unless a manifest names it.
+    _file: NewFile,
 }
 
 impl BaselineMaking {
     pub(super) fn begin(keeping: Arc<Keeping>, origin: Origin, seq: u64) -> Result<Self, OpenError> {
-        let number = keeping.take_number()?;
-        let making = Making::begin(&**keeping.storage(), FileKind::Baseline, origin, number, seq, 0, 0)
-            .inspect_err(|_| keeping.discard(FileKind::Baseline, number))?;
-        Ok(Self { keeping, making, offered: false })
+        let file = keeping.new_file(FileKind::Baseline)?;
+        let making = Making::begin(&**keeping.storage(), FileKind::Baseline, origin, file.make(), seq, 0, 0)?;
+        Ok(Self { keeping, making, _file: file })
     }
 
     pub(super) fn push(&mut self, piece: BaselinePiece<'_>) -> Result<(), OpenError> {
@@ -62,29 +61,12 @@ impl BaselineMaking {
         let number = self.making.header.number;
         let StateFacts { seq, keys, digest } = facts;
         let place = BaselinePlace { number, seq, from_segment, end, sum: Sum(sum), keys, digest };
-        let mut unwanted = None;
-        self.offered = true;
-        let older = self.keeping.change(|files| {
+        self.keeping.change(|files| {
             let older = files.baseline.replace(place);
-            if change(files) {
-                return older;
+            if !change(files) {
+                files.baseline = older;
             }
-            files.baseline = older;
-            unwanted = Some(number);
-            None
-        })?;
-        for number in older.map(|older| older.number).into_iter().chain(unwanted) {
-            self.keeping.discard(FileKind::Baseline, number);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for BaselineMaking {
-    fn drop(&mut self) {
-        if !self.offered {
-            self.keeping.discard(FileKind::Baseline, self.making.header.number);
-        }
+        })
     }
 }
 

@@ -55,7 +55,7 @@ use super::opening::{Gate, OpenOptions};
 use super::storage::{Directory, Lock, Storage};
 use super::{Appender, BoxFuture, Opened, Record, Replay, Replayed, Wal};
 use frame::{FrameContent, Kind};
-use header::Origin;
+use header::{FileKind, Origin};
 use headwater_core::position::{EpochStart, Position};
 use keeping::Keeping;
 use recover::{Recovering, Recovery, read_or_create};
@@ -122,17 +122,16 @@ impl FileWal {
             Some(lock) => lock.clone(),
             None => self.lock.insert(Arc::new(lock(storage, options)?)).clone(),
         };
-        let is_first = self.keeping.is_none();
         let keeping = match &self.keeping {
             Some(keeping) => keeping.clone(),
             None => {
                 let manifest = read_or_create(storage, Backend::File, Origin::Writer)?;
-                self.keeping.insert(Arc::new(Keeping::new(self.storage.clone(), manifest))).clone()
+                self.keeping.insert(Arc::new(Keeping::open(self.storage.clone(), manifest)?)).clone()
             }
         };
         // Nobody changes the files from here until the new opening has its manifest.
         let mut held = keeping.lock();
-        let new_number = held.take_number(storage)?;
+        let new_file = keeping.new_file_under(&mut held, FileKind::Segment)?;
         let mut manifest = held.clone();
         let cluster = options.decide_cluster(manifest.cluster)?;
         let epoch = options.decide_epoch((manifest.epoch > 0).then_some(manifest.epoch))?;
@@ -159,7 +158,7 @@ impl FileWal {
             origin: Origin::Writer,
             opening: manifest.opening,
             known_synced: self.known_synced,
-            new_number,
+            new_file: &new_file,
             segment_bytes: self.options.segment_bytes,
         };
         let Recovery { files, segments, end, follows, epochs, recovered } = recovering.recover(files, &mut visit)?;
@@ -184,18 +183,16 @@ impl FileWal {
         manifest.opening =
             manifest.opening.checked_add(1).ok_or_else(|| contradiction("the log was opened too many times"))?;
         manifest.files = Some(files);
-        manifest.write(storage)?;
-        keeping.assign(&mut held, manifest.clone());
-        drop(held);
-        if is_first {
-            keeping.remove_unnamed()?;
-        }
+        let new_file = new_file.unless_unused(&manifest);
+        keeping.write(&mut held, manifest.clone())?;
+        drop((held, new_file));
 
         let view = Arc::new(View::new(segments));
         let tail_options = TailOptions { files: self.options, origin: Origin::Writer };
         let end = TailEnd { offset: end, sum: follows.sum, opening: manifest.opening };
         let tail = Tail::new(keeping.clone(), view.clone(), lock.clone(), tail_options, end);
-        self.current = Some((view.clone(), tail.synced()));
+        let synced = tail.synced();
+        self.current = Some((view.clone(), synced.clone()));
         self.known_synced = None;
         Ok(Opened {
             cluster,
@@ -208,7 +205,7 @@ impl FileWal {
                 gate: Gate::new(epoch, follows.last + 1),
             }),
             reader: Arc::new(ViewReader(view.clone())),
-            keeper: Some(Arc::new(FileKeeper { lock: lock.clone(), keeping, view, origin: Origin::Writer })),
+            keeper: Some(Arc::new(FileKeeper { lock: lock.clone(), keeping, view, origin: Origin::Writer, synced })),
             recovered,
         })
     }
@@ -246,6 +243,9 @@ impl FileAppender {
         }))?;
         for record in group.records() {
             if let Some(epoch) = record.epoch {
+                // No manifest may know of an epoch whose record a power cut takes away: the next opening, which begins at
+                // the same seq, would not be told from it.
+                self.tail.sync()?;
                 self.keeping.learn(EpochStart { epoch, first: record.seq });
             }
         }

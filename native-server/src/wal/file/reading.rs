@@ -1,15 +1,15 @@
 //! Reads what a directory holds without opening it: nothing is cut off, copied or reserved, and the next opening finds it
-//! as it was. What it takes of the directory is the lock, so that nobody writes meanwhile.
+//! as it was. What it takes of the directory is the lock, so that nobody writes meanwhile; it writes nothing at all, so the
+//! disk may be one that is mounted to be read only.
 
 use super::super::error::{OpenError, ReplayRefused};
 use super::super::keeper::BaselinePiece;
 use super::super::manifest::{Backend, MANIFEST_FILE, Manifest};
-use super::super::opening::OpenOptions;
 use super::super::storage::{Directory, Storage};
 use super::baseline;
 use super::frame::{FrameContent, Kind};
 use super::header::{FileKind, Origin};
-use super::recover::lock;
+use super::recover::lock_as_it_is;
 use super::scan::{Expected, Place, Shape, scan};
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable};
@@ -100,9 +100,9 @@ pub fn read(
     from: From,
     visit: &mut dyn FnMut(Found<'_>) -> Result<(), ReplayRefused>,
 ) -> Result<Contents, OpenError> {
-    let storage = Directory::new(directory);
+    let storage = Directory::read_only(directory);
     let path = storage.path(MANIFEST_FILE);
-    let _lock = lock(&storage, &OpenOptions { node: "a reader".into(), ..OpenOptions::default() })?;
+    let _lock = lock_as_it_is(&storage, "a reader")?;
     let (manifest, shape) = match Manifest::read(&storage, Backend::File) {
         Err(OpenError::Mismatch { .. }) => (Manifest::read(&storage, Backend::Replica)?, Shape::Replica),
         manifest => (manifest?, Shape::Writer),
@@ -151,4 +151,28 @@ pub fn read(
     }
     let Manifest { cluster, epoch, epochs, .. } = manifest;
     Ok(Contents { cluster, epoch, epochs, torn_bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::conformance::{TestDirectory, open_and_write};
+    use super::super::super::storage::LOCK_FILE;
+    use super::super::{FileOptions, FileWal};
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn nothing_is_written_by_reading() {
+        let directory = TestDirectory::new();
+        let (log, missing) = (directory.path().join("log"), directory.path().join("missing"));
+        let opened = open_and_write(&mut FileWal::new(&log, FileOptions::default()), 1000, 5);
+        assert!(matches!(history(&log), Err(OpenError::InUse { .. })));
+        drop(opened);
+        fs::remove_file(log.join(LOCK_FILE)).unwrap();
+        let times = || fs::metadata(&log).and_then(|facts| facts.modified()).unwrap();
+        let before = times();
+        assert_eq!(history(&log).unwrap().records, Some((0, 5)));
+        assert!(matches!(history(&missing), Err(OpenError::Io { .. })));
+        assert!(times() == before && !missing.exists());
+    }
 }

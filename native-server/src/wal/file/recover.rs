@@ -12,6 +12,7 @@ use super::super::storage::{LOCK_FILE, Lock, Storage, StoredFile};
 use super::frame::FrameContent;
 use super::header::{FILE_HEADER_BYTES, FileHeader, FileKind, Origin};
 use super::inspect::unknown_segments;
+use super::keeping::NewFile;
 use super::making::{MadeEnd, Making, UNSYNCED_ALL};
 use super::scan::{Expected, Follows, Found, Mark, Place, Shape, Visit, scan};
 use super::segment::Segment;
@@ -30,7 +31,13 @@ const COPY_WHOLE_BYTES: u64 = 1024 * 1024;
 pub(in super::super) fn lock(storage: &dyn Storage, options: &OpenOptions) -> Result<Lock, OpenError> {
     let path = storage.path(LOCK_FILE);
     storage.create_directory().map_err(OpenError::io("creating the directory of", &path))?;
-    let holder = format!("process {} (node {})", std::process::id(), options.node);
+    lock_as_it_is(storage, &options.node)
+}
+
+/// Takes the directory for this process, which must be there.
+pub(super) fn lock_as_it_is(storage: &dyn Storage, node: &str) -> Result<Lock, OpenError> {
+    let path = storage.path(LOCK_FILE);
+    let holder = format!("process {} (node {node})", std::process::id());
     let directory = || path.parent().unwrap_or(&path).to_path_buf();
     storage
         .lock(&holder)
@@ -42,9 +49,6 @@ pub(in super::super) fn lock(storage: &dyn Storage, options: &OpenOptions) -> Re
 pub(super) fn read_or_create(storage: &dyn Storage, backend: Backend, origin: Origin) -> Result<Manifest, OpenError> {
     let path = storage.path(MANIFEST_FILE);
     if let Some(manifest) = Manifest::read(storage, backend)? {
-        if manifest.files.is_none() {
-            return Err(OpenError::damaged(&path, 0, "the manifest names no segment"));
-        }
         return Ok(manifest);
     }
     for name in storage.names().map_err(OpenError::io("listing the directory of", &path))? {
@@ -74,8 +78,8 @@ pub(super) struct Recovering<'a> {
     pub(super) opening: u32,
     /// A segment that this process wrote, and the byte of it before which everything was synced.
     pub(super) known_synced: Option<(u32, u64)>,
-    /// The number of the segment that is made if one has to be.
-    pub(super) new_number: u32,
+    /// The segment that is made if one has to be.
+    pub(super) new_file: &'a NewFile,
     /// Length from which a segment takes no further group.
     pub(super) segment_bytes: u64,
 }
@@ -141,7 +145,7 @@ impl Recovering<'_> {
         let proven = found.proven();
         let is_clean = found.torn_bytes == 0 && proven.offset == found.end;
         if is_clean && found.origin == self.origin {
-            files.next_number = self.new_number;
+            files.next_number = self.new_file.number();
             files.active = ActivePlace { start: found.end, synced: found.end, ..files.active };
             segments.push(newest);
         } else {
@@ -186,7 +190,7 @@ impl Recovering<'_> {
         mut old: Scanned,
         from: Mark,
     ) -> Result<(), OpenError> {
-        let number = self.new_number;
+        let number = self.new_file.make();
         let too_many = || OpenError::damaged(&old.path, 0, "the log was opened too many times");
         let opening = self.opening.checked_add(1).ok_or_else(too_many)?;
         // A segment of which nothing is kept is left out, and the new one follows the one before it.

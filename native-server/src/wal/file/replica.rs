@@ -100,9 +100,10 @@ impl ReplicaLog {
         let open_options = OpenOptions { node: node.into(), ..OpenOptions::default() };
         let lock = Arc::new(lock(&*storage, &open_options)?);
         let manifest = read_or_create(&*storage, Backend::Replica, Origin::Replica)?;
-        let keeping = Arc::new(Keeping::new(storage.clone(), manifest));
-        let new_number = keeping.take_number()?;
-        let mut manifest = keeping.lock().clone();
+        let keeping = Arc::new(Keeping::open(storage.clone(), manifest)?);
+        let mut held = keeping.lock();
+        let new_file = keeping.new_file_under(&mut held, FileKind::Segment)?;
+        let mut manifest = held.clone();
         let files = manifest.files.take().expect("read_or_create makes sure");
         if let Some(baseline) = &files.baseline {
             baseline::read(&*storage, baseline, &mut |piece| replay(ReplicaFrame::Baseline(piece)))?;
@@ -118,7 +119,7 @@ impl ReplicaLog {
             origin: Origin::Replica,
             opening: manifest.opening,
             known_synced: None,
-            new_number,
+            new_file: &new_file,
             segment_bytes: options.segment_bytes,
         };
         let Recovery { files, segments, end, follows, recovered, .. } = recovering.recover(files, &mut visit)?;
@@ -126,8 +127,9 @@ impl ReplicaLog {
             || OpenError::damaged(&storage.path(MANIFEST_FILE), 0, "the directory was opened too many times");
         let opening = manifest.opening.checked_add(1).ok_or_else(too_many)?;
         (manifest.opening, manifest.files) = (opening, Some(files));
-        keeping.replace(manifest)?;
-        keeping.remove_unnamed()?;
+        let new_file = new_file.unless_unused(&manifest);
+        keeping.write(&mut held, manifest)?;
+        drop((held, new_file));
 
         let options = TailOptions { files: options, origin: Origin::Replica };
         let end = TailEnd { offset: end, sum: follows.sum, opening };
@@ -180,7 +182,7 @@ impl ReplicaLog {
     /// What lets go of lines that the stored baseline covers.
     pub fn keeper(&self) -> FileKeeper {
         let (lock, keeping, view) = (self.lock.clone(), self.keeping.clone(), self.tail.view().clone());
-        FileKeeper { lock, keeping, view, origin: Origin::Replica }
+        FileKeeper { lock, keeping, view, origin: Origin::Replica, synced: self.tail.synced() }
     }
 
     /// Begins a stored baseline of the state as it is after everything that was appended, at `seq`. It may be written
@@ -266,14 +268,12 @@ impl Rebase<'_> {
         let (keeping, opening, seq) = (log.keeping.clone(), log.opening, *seq);
         let not_done = |error| AppendError::NotDone(cause(error));
         self.making.write_out().map_err(not_done)?;
-        let number = keeping.take_number().map_err(not_done)?;
-        let storage = keeping.storage();
+        let new_file = keeping.new_file(FileKind::Segment).map_err(not_done)?;
+        let (number, storage) = (new_file.make(), keeping.storage());
         let made = Making::begin(&**storage, FileKind::Segment, Origin::Replica, number, seq, 0, opening)
             .and_then(|mut making| Ok((making.finish(&**storage)?, making)));
-        let made = made.inspect_err(|_| keeping.discard(FileKind::Segment, number));
         let (MadeEnd { end, sum }, making) = made.map_err(not_done)?;
 
-        let old: Vec<u32> = keeping.files().segment_numbers().collect();
         let replaced = self.making.finish(facts, number, |files| {
             baseline::only(files, number, end);
             true
@@ -288,9 +288,6 @@ impl Rebase<'_> {
         let end = TailEnd { offset: end, sum, opening };
         let log = self.log;
         log.tail = Tail::new(keeping.clone(), view, log.lock.clone(), log.options, end);
-        for number in old {
-            keeping.discard(FileKind::Segment, number);
-        }
         Ok(())
     }
 }

@@ -139,14 +139,15 @@ impl Tail {
         }
         if let Err(error) = file.write_at(&self.buffer, self.end.offset) {
             // Cut back what may have been written of the group. Only if that is durable is it certain to be gone.
-            let cut = file.truncate(self.end.offset).and_then(|()| file.sync_all());
+            let cut = self.syncing.cut(self.end.offset);
             return Err(if cut.is_ok() {
                 AppendError::NotDone(error.into())
             } else {
                 AppendError::Unknown(error.into())
             });
         }
-        self.syncing.written(end).map_err(|error| AppendError::Unknown(error.into()))?;
+        let seq = self.notes.iter().map(|&(_, seq, _)| seq).max().unwrap_or_default();
+        self.syncing.written(end, seq).map_err(|error| AppendError::Unknown(error.into()))?;
         self.end.offset = end;
         self.segment.extend(self.notes.drain(..), end);
         Ok(())
@@ -159,12 +160,12 @@ impl Tail {
             let durable = self.segment.durable();
             (durable.last, durable.through)
         };
-        let number = self.keeping.take_number()?;
+        let file = self.keeping.new_file(FileKind::Segment)?;
+        let number = file.make();
         let TailEnd { offset: end, sum, opening } = self.end;
         let storage = self.keeping.storage();
-        let made = Making::begin(&**storage, FileKind::Segment, self.options.origin, number, last, sum, opening)
-            .and_then(|mut making| Ok((making.finish(&**storage)?, making)));
-        let (made_end, making) = made.inspect_err(|_| self.keeping.discard(FileKind::Segment, number))?;
+        let mut making = Making::begin(&**storage, FileKind::Segment, self.options.origin, number, last, sum, opening)?;
+        let made_end = making.finish(&**storage)?;
         self.keeping.change(|files| {
             let sealed_ms = crate::clock::wall_ms();
             let full = files.active.number;
@@ -199,10 +200,17 @@ impl Tail {
         self.syncing.sync().map_err(OpenError::io("syncing", &self.segment.path))?;
         let end = self.end.offset;
         if self.room > end {
-            self.segment.file.truncate(end).map_err(OpenError::io("truncating", &self.segment.path))?;
-            self.segment.file.sync_all().map_err(OpenError::io("syncing", &self.segment.path))?;
+            self.syncing.cut(end).map_err(OpenError::io("truncating", &self.segment.path))?;
         }
         self.keeping.change(|files| files.active.synced = end)
+    }
+
+    /// Makes everything that was appended durable, whatever the mode of syncing. After an error nothing is taken any more.
+    pub(super) fn sync(&mut self) -> Result<(), AppendError> {
+        self.syncing.sync().map_err(|error| {
+            self.poisoned = true;
+            AppendError::Unknown(error.into())
+        })
     }
 
     /// Takes nothing any more.

@@ -6,8 +6,9 @@ use super::super::manifest::{Files, SealedPlace};
 use super::super::storage::Lock;
 use super::super::{BoxFuture, LogReader};
 use super::baseline::BaselineMaking;
-use super::header::{FileKind, Origin};
+use super::header::Origin;
 use super::keeping::Keeping;
+use super::syncing::Synced;
 use super::view::{View, ViewReader};
 use headwater_core::id::Id;
 use headwater_core::position::EpochTable;
@@ -23,6 +24,8 @@ pub struct FileKeeper {
     pub(super) keeping: Arc<Keeping>,
     pub(super) view: Arc<View>,
     pub(super) origin: Origin,
+    /// What is durable of this opening.
+    pub(super) synced: Synced,
 }
 
 impl FileKeeper {
@@ -42,9 +45,6 @@ impl FileKeeper {
             (gone, files.segment_numbers().next().expect("a log has a segment in use"))
         })?;
         self.view.forget_before(first_kept);
-        for place in &gone {
-            self.keeping.discard(FileKind::Segment, place.number);
-        }
         Ok(gone.iter().map(|place| place.end).sum())
     }
 }
@@ -103,7 +103,8 @@ impl Keeper for FileKeeper {
     fn begin(&self, seq: u64) -> BoxFuture<'_, Result<Box<dyn BaselineSink>, OpenError>> {
         Box::pin(async move {
             let making = BaselineMaking::begin(self.keeping.clone(), self.origin, seq)?;
-            Ok(Box::new(FileSink { _lock: self.lock.clone(), making }) as Box<dyn BaselineSink>)
+            let (lock, synced) = (self.lock.clone(), self.synced.clone());
+            Ok(Box::new(FileSink { _lock: lock, making, seq, synced }) as Box<dyn BaselineSink>)
         })
     }
 
@@ -115,6 +116,8 @@ impl Keeper for FileKeeper {
 struct FileSink {
     _lock: Arc<Lock>,
     making: BaselineMaking,
+    seq: u64,
+    synced: Synced,
 }
 
 impl BaselineSink for FileSink {
@@ -123,7 +126,12 @@ impl BaselineSink for FileSink {
     }
 
     fn finish(self: Box<Self>, facts: StateFacts) -> BoxFuture<'static, Result<(), OpenError>> {
-        Box::pin(async move { self.making.finish(facts, 0, |_| true) })
+        Box::pin(async move {
+            // A log that ends before its baseline is taken for damaged, and rightly: so nothing may be named that tells
+            // of records which are not durable yet.
+            self.synced.sync_through(self.seq)?;
+            self.making.finish(facts, 0, |_| true)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::super::Opened;
 use super::super::super::conformance::{Replayed, append, close, group, open_with, options};
 use super::super::super::error::{OpenError, ReadError};
-use super::super::super::manifest::MANIFEST_FILE;
+use super::super::super::manifest::{MANIFEST_FILE, Manifest};
 use super::super::FileWal;
 use super::medium::{Medium, Random};
 use super::{OPTIONS, segment};
@@ -248,6 +248,23 @@ fn refuses_a_manifest_older_than_the_segments() {
         let Err(OpenError::Damaged { detail, .. }) = open(&medium, 3000) else { panic!("orderly {orderly}") };
         assert!(detail.contains("put the newer"), "{detail}");
         assert_eq!(medium.content(&newest), before, "nothing is cut off");
+    }
+}
+
+#[test]
+fn a_manifest_that_names_no_files_is_of_another_program_and_no_damage() {
+    let written = written();
+    let text = String::from_utf8(written.medium.content(MANIFEST_FILE)).unwrap();
+    let mut body: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    body["files"] = serde_json::Value::Null;
+    let line = format!("{body}\n");
+    let sum = twox_hash::XxHash3_64::oneshot(line.as_bytes());
+    let medium = written.medium.copy();
+    medium.set_content(MANIFEST_FILE, format!("{line}xxh3:{sum:016x}\n").as_bytes());
+    // What starts, and what only looks.
+    let errors = [open(&medium, 3000).map(drop), Manifest::read_any(&*medium.storage()).map(drop)];
+    for error in errors.map(Result::unwrap_err) {
+        assert!(matches!(&error, OpenError::Mismatch { detail, .. } if detail.contains("made it")), "{error}");
     }
 }
 

@@ -1,10 +1,11 @@
 //! A medium that loses power, fails and lies, for tests: what was not synced survives in any subset and torn anywhere, and
 //! where a write was under way anything may be found, also if the same bytes were there before.
 
-use super::super::super::storage::{Lock, Storage, StoredFile};
+mod seam;
+
+use super::super::super::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const SECTOR_BYTES: usize = 512;
@@ -14,10 +15,17 @@ const SECTOR_BYTES: usize = 512;
 pub(super) enum Fault {
     /// Power is lost while the effect is under way, and stays off until [`Medium::power_on`].
     PowerCut,
-    /// The effect fails once. A write may be half done; a sync loses the pages it was to write, and they look clean.
+    /// The effect fails once. A write may be half done, a change of names done; a sync loses what it was to write, and that
+    /// looks clean.
     Io,
     /// There is no room, until [`Medium::heal`]. A write may be half done.
     Full,
+    /// There is no room, until [`Medium::heal`], and it is the syncs that notice: they lose what they were to write.
+    FullAtSync,
+    /// Renames fail, done or not, until [`Medium::heal`].
+    Renames,
+    /// A sync keeps nothing and says that it did.
+    Lie,
 }
 
 /// A directory. Cloning it gives another handle to the same one.
@@ -30,8 +38,12 @@ struct State {
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     pending_names: Vec<NameChange>,
+    /// So many of them look durable though they are not: a sync of them failed or lied. With the next change all are dirty.
+    names_look_clean: usize,
     effects: u64,
-    fault: Option<(u64, Fault)>,
+    /// How many effects went wrong.
+    struck: u64,
+    faults: Vec<(u64, Fault)>,
     on: bool,
     locked: bool,
     random: Random,
@@ -122,27 +134,37 @@ impl NameChange {
 }
 
 impl State {
-    /// Counts an effect; `Some` says how it goes wrong.
-    fn effect(&mut self) -> io::Result<Option<Fault>> {
+    /// Counts an effect; `Some` says how it goes wrong, if it is one that such a fault concerns.
+    fn effect(&mut self, concerns: impl Fn(Fault) -> bool) -> io::Result<Option<Fault>> {
         if !self.on {
             return Err(io::Error::other("the power is off"));
         }
         self.effects += 1;
-        match self.fault {
-            Some((at, Fault::Full)) if self.effects >= at => Ok(Some(Fault::Full)),
-            Some((at, fault)) if self.effects == at => {
-                self.on = fault != Fault::PowerCut;
-                Ok(Some(fault))
-            }
-            _ => Ok(None),
-        }
+        let now = self.effects;
+        let strikes = |&&(at, fault): &&(u64, Fault)| match fault {
+            Fault::PowerCut | Fault::Io | Fault::Lie => at == now,
+            Fault::Full | Fault::FullAtSync | Fault::Renames => at <= now,
+        };
+        let fault = self.faults.iter().filter(strikes).map(|&(_, fault)| fault).find(|&fault| concerns(fault));
+        self.struck += u64::from(fault.is_some());
+        self.on = fault != Some(Fault::PowerCut);
+        Ok(fault)
     }
 
     fn change_name(&mut self, change: NameChange) -> io::Result<()> {
-        // To remove a file takes no room.
-        let room_matters = !matches!(change, NameChange::Remove(_));
-        let fault = self.effect()?.filter(|&fault| fault != Fault::Full || room_matters);
-        if matches!(fault, None | Some(Fault::PowerCut)) {
+        let fault = self.effect(|fault| match fault {
+            Fault::PowerCut | Fault::Io => true,
+            // To remove a file takes no room.
+            Fault::Full => !matches!(change, NameChange::Remove(_)),
+            Fault::Renames => matches!(change, NameChange::Rename(..)),
+            Fault::FullAtSync | Fault::Lie => false,
+        })?;
+        let is_done = match fault {
+            None | Some(Fault::PowerCut) => true,
+            Some(Fault::Io | Fault::Renames) => self.random.below(2) == 0,
+            Some(_) => false,
+        };
+        if is_done {
             change.apply(&mut self.names);
             self.pending_names.push(change);
         }
@@ -150,18 +172,20 @@ impl State {
     }
 
     fn change(&mut self, file: usize, change: Change) -> io::Result<()> {
-        let fault = self.effect()?;
-        let change = match (fault, change) {
+        let fault = self.effect(|fault| match fault {
+            Fault::PowerCut | Fault::Io => true,
             // A cut of the file needs no room.
-            (Some(Fault::Full), change @ Change::Truncate(_)) => {
-                self.apply(file, change);
-                return Ok(());
-            }
+            Fault::Full => !matches!(change, Change::Truncate(_)),
+            Fault::FullAtSync => matches!(change, Change::Allocate(_)),
+            Fault::Renames | Fault::Lie => false,
+        })?;
+        let change = match (fault, change) {
             (Some(Fault::Io | Fault::Full), Change::Write(offset, bytes)) => {
                 let written = self.random.below(bytes.len());
                 Change::Write(offset, bytes[..written].to_vec())
             }
-            (Some(Fault::Io), Change::Truncate(_)) | (Some(Fault::Io | Fault::Full), Change::Allocate(_)) => {
+            (Some(Fault::Io), Change::Truncate(_))
+            | (Some(Fault::Io | Fault::Full | Fault::FullAtSync), Change::Allocate(_)) => {
                 return fail(fault);
             }
             (_, change) => change,
@@ -177,29 +201,49 @@ impl State {
     }
 
     fn sync(&mut self, file: usize) -> io::Result<()> {
-        let fault = self.effect()?;
+        let fault = self.effect(concerns_syncs)?;
+        let is_lost = self.random.below(2) == 0;
         let content = &mut self.files[file];
         match fault {
-            None | Some(Fault::Full) => {
+            None => {
                 for change in content.pending.drain(..) {
                     change.apply(&mut content.durable);
                 }
-                Ok(())
             }
-            Some(Fault::Io) => {
-                content.pending.clear();
-                fail(fault)
-            }
-            Some(Fault::PowerCut) => fail(fault),
+            Some(Fault::PowerCut) => {}
+            // A medium that lies may have it in a memory of its own, from where a later sync takes it.
+            Some(Fault::Lie) if !is_lost => {}
+            Some(_) => content.pending.clear(),
         }
+        fail(fault)
     }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        let fault = self.effect(concerns_syncs)?;
+        match fault {
+            None if self.pending_names.len() == self.names_look_clean => {}
+            None => {
+                for change in self.pending_names.drain(..) {
+                    change.apply(&mut self.durable_names);
+                }
+                self.names_look_clean = 0;
+            }
+            Some(Fault::PowerCut) => {}
+            Some(_) => self.names_look_clean = self.pending_names.len(),
+        }
+        fail(fault)
+    }
+}
+
+fn concerns_syncs(fault: Fault) -> bool {
+    !matches!(fault, Fault::Full | Fault::Renames)
 }
 
 fn fail(fault: Option<Fault>) -> io::Result<()> {
     match fault {
-        None => Ok(()),
-        Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
-        Some(Fault::Io | Fault::PowerCut) => Err(io::Error::other("injected")),
+        None | Some(Fault::Lie) => Ok(()),
+        Some(Fault::Full | Fault::FullAtSync) => Err(io::ErrorKind::StorageFull.into()),
+        Some(Fault::Io | Fault::PowerCut | Fault::Renames) => Err(io::Error::other("injected")),
     }
 }
 
@@ -210,8 +254,10 @@ impl Medium {
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
+            names_look_clean: 0,
             effects: 0,
-            fault: None,
+            struck: 0,
+            faults: Vec::new(),
             on: true,
             locked: false,
             random: Random(seed),
@@ -230,12 +276,30 @@ impl Medium {
     /// Lets the effect that is `ahead` effects away go wrong; 1 is the next.
     pub(super) fn fault(&self, ahead: u64, fault: Fault) {
         let mut state = self.state();
-        state.fault = Some((state.effects + ahead, fault));
+        let at = state.effects + ahead;
+        state.faults = vec![(at, fault)];
+    }
+
+    /// As [`Medium::fault`], beside what was planned already.
+    pub(super) fn also(&self, ahead: u64, fault: Fault) {
+        let mut state = self.state();
+        let at = state.effects + ahead;
+        state.faults.push((at, fault));
     }
 
     /// Nothing goes wrong from now on.
     pub(super) fn heal(&self) {
-        self.state().fault = None;
+        self.state().faults.clear();
+    }
+
+    /// How many effects there were.
+    pub(super) fn effects(&self) -> u64 {
+        self.state().effects
+    }
+
+    /// How many effects went wrong.
+    pub(super) fn struck(&self) -> u64 {
+        self.state().struck
     }
 
     /// Whether the power is on: a planned cut has not happened.
@@ -260,7 +324,8 @@ impl Medium {
             }
         }
         state.names = state.durable_names.clone();
-        (state.on, state.fault) = (true, None);
+        (state.on, state.names_look_clean) = (true, 0);
+        state.faults.clear();
     }
 
     /// The content of a file.
@@ -294,177 +359,5 @@ impl Medium {
         to.durable_names = to.names.clone();
         drop(to);
         copy
-    }
-}
-
-struct Locked(Medium);
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        self.0.state().locked = false;
-    }
-}
-
-impl Storage for Medium {
-    fn path(&self, name: &str) -> PathBuf {
-        PathBuf::from("/medium").join(name)
-    }
-
-    fn create_directory(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn lock(&self, _holder: &str) -> io::Result<Result<Lock, String>> {
-        let was_locked = std::mem::replace(&mut self.state().locked, true);
-        Ok(if was_locked { Err("a test".into()) } else { Ok(Box::new(Locked(self.clone()))) })
-    }
-
-    fn names(&self) -> io::Result<Vec<String>> {
-        Ok(self.state().names.keys().cloned().collect())
-    }
-
-    fn open(&self, name: &str) -> io::Result<Option<Arc<dyn StoredFile>>> {
-        let file = self.state().names.get(name).copied();
-        Ok(file.map(|file| Arc::new(Handle(self.clone(), file)) as Arc<dyn StoredFile>))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
-        let mut state = self.state();
-        let file = match state.names.get(name).copied() {
-            Some(file) => {
-                state.change(file, Change::Truncate(0))?;
-                file
-            }
-            None => {
-                let file = state.files.len();
-                state.files.push(Content::default());
-                state.change_name(NameChange::Set(name.into(), file))?;
-                file
-            }
-        };
-        Ok(Arc::new(Handle(self.clone(), file)))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.state();
-        let file = state.names[from];
-        state.change_name(NameChange::Rename(from.into(), to.into(), file))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.state().change_name(NameChange::Remove(name.into()))
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        let mut state = self.state();
-        fail(state.effect()?.filter(|&fault| fault != Fault::Full))?;
-        let state = &mut *state;
-        for change in state.pending_names.drain(..) {
-            change.apply(&mut state.durable_names);
-        }
-        Ok(())
-    }
-
-    fn holder(&self) -> io::Result<Option<String>> {
-        Ok(self.state().locked.then(|| "a test".into()))
-    }
-
-    fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
-        Ok(Arc::new(Within(self.clone(), format!("{name}/"))))
-    }
-}
-
-/// A directory within a medium: names that begin with its own.
-#[derive(Debug)]
-struct Within(Medium, String);
-
-impl Within {
-    fn name(&self, name: &str) -> String {
-        format!("{}{name}", self.1)
-    }
-}
-
-impl Storage for Within {
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path(&self.name(name))
-    }
-
-    fn create_directory(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn lock(&self, _holder: &str) -> io::Result<Result<Lock, String>> {
-        unreachable!("nobody locks it")
-    }
-
-    fn names(&self) -> io::Result<Vec<String>> {
-        let names = self.0.names()?.into_iter();
-        Ok(names.filter_map(|name| name.strip_prefix(&self.1).map(str::to_owned)).collect())
-    }
-
-    fn open(&self, name: &str) -> io::Result<Option<Arc<dyn StoredFile>>> {
-        self.0.open(&self.name(name))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn StoredFile>> {
-        self.0.create(&self.name(name))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(&self.name(from), &self.name(to))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(&self.name(name))
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        self.0.sync_directory()
-    }
-
-    fn holder(&self) -> io::Result<Option<String>> {
-        Ok(None)
-    }
-
-    fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
-        self.0.within(&self.name(name))
-    }
-}
-
-#[derive(Debug)]
-struct Handle(Medium, usize);
-
-impl StoredFile for Handle {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.0.state().files[self.1].seen.len() as u64)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.0.state();
-        let seen = &state.files[self.1].seen;
-        let from = (offset as usize).min(seen.len());
-        let read = buffer.len().min(seen.len() - from);
-        buffer[..read].copy_from_slice(&seen[from..from + read]);
-        Ok(read)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.state().change(self.1, Change::Write(offset as usize, bytes.to_vec()))
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        if length > self.length()? { self.0.state().change(self.1, Change::Allocate(length as usize)) } else { Ok(()) }
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.state().change(self.1, Change::Truncate(length as usize))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.state().sync(self.1)
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.0.state().sync(self.1)
     }
 }
