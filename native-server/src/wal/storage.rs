@@ -1,9 +1,11 @@
 //! The seam to the medium: every effect that a log has on a directory goes through [`Storage`] and [`StoredFile`], so
 //! that a test can lose, tear or fail each one. It adds no policy: what is synced when is decided by the callers.
 
+mod holder;
+
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -172,7 +174,7 @@ impl Storage for Directory {
         let label = self.label()?;
         // Trying the lock would take it for a moment, in which a node that starts would be refused.
         let locks = fs::read_to_string("/proc/locks")?;
-        let mut found = locks.lines().filter_map(|line| lock_of(line, facts.dev(), facts.ino(), &label));
+        let mut found = locks.lines().filter_map(|line| holder::lock_of(line, facts.dev(), facts.ino(), &label));
         // Those that only read change nothing.
         let is_taken = found.any(|(kind, _)| kind == "WRITE");
         Ok(is_taken.then(|| if label.is_empty() { "another process".into() } else { label }))
@@ -235,43 +237,6 @@ impl StoredFile for File {
     }
 }
 
-impl Directory {
-    /// What the one who last took the directory for writing left there; empty where nobody did.
-    fn label(&self) -> io::Result<String> {
-        let mut label = Vec::new();
-        match File::open(self.path.join(LOCK_FILE)) {
-            Ok(file) => drop(file.take(256).read_to_end(&mut label)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        Ok(String::from_utf8_lossy(&label).trim().into())
-    }
-
-    /// Who keeps us out. Those that read leave no label: what is found there then is of somebody who is gone.
-    fn label_of_holder(&self, facts: &fs::Metadata) -> io::Result<String> {
-        let label = self.label()?;
-        // A system without it knows no more than the label.
-        let Ok(locks) = fs::read_to_string("/proc/locks") else { return Ok(label) };
-        let holder = locks.lines().find_map(|line| lock_of(line, facts.dev(), facts.ino(), &label));
-        let reader = holder.filter(|(kind, _)| *kind == "READ");
-        Ok(reader.map_or(label, |(_, process)| format!("process {process}, which reads it")))
-    }
-}
-
-/// Kind (`READ` or `WRITE`) and process of a lock that a line of `/proc/locks` tells of, if it is one of the directory with
-/// this device and inode. Some file systems tell programs another device than the kernel tells there: then the process that
-/// the label names has to agree.
-fn lock_of<'l>(line: &'l str, device: u64, inode: u64, label: &str) -> Option<(&'l str, &'l str)> {
-    let fields: Vec<_> = line.split_whitespace().collect();
-    let [_, "FLOCK", _, kind, process, place, ..] = fields[..] else { return None };
-    let parts: Vec<_> = place.split(':').collect();
-    let [major, minor, found] = parts[..] else { return None };
-    let (major, minor) = (u32::from_str_radix(major, 16), u32::from_str_radix(minor, 16));
-    let is_device = major == Ok(rustix::fs::major(device)) && minor == Ok(rustix::fs::minor(device));
-    let is_it = found.parse() == Ok(inode) && (is_device || label.starts_with(&format!("process {process} ")));
-    is_it.then_some((kind, process))
-}
-
 /// A file that was removed under us takes everything with it, however well it was synced.
 fn is_still_named(file: &File) -> io::Result<()> {
     if file.metadata()?.nlink() > 0 {
@@ -285,21 +250,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lock_holds_though_its_file_was_removed() {
-        let place = tempfile::tempdir().unwrap();
-        let (first, second) = (Directory::new(place.path()), Directory::new(place.path()));
-        assert_eq!(second.holder().unwrap(), None);
-        let lock = first.lock("first").unwrap().unwrap();
-        assert_eq!(second.holder().unwrap(), Some("first".into()));
-        assert_eq!(second.lock("second").unwrap().err(), Some("first".into()));
-        fs::remove_file(place.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(second.lock("second").unwrap().err(), Some(String::new()));
-        drop(lock);
-        assert_eq!(second.holder().unwrap(), None);
-        assert!(second.lock("second").unwrap().is_ok());
-    }
-
-    #[test]
     fn what_is_made_is_for_this_user_alone() {
         let place = tempfile::tempdir().unwrap();
         let directory = Directory::new(place.path().join("a/log"));
@@ -309,36 +259,6 @@ mod tests {
         for (name, mode) in [("a", 0o700), ("a/log", 0o700), ("a/log/removed", 0o700), ("a/log/file", 0o600)] {
             assert_eq!(fs::metadata(place.path().join(name)).unwrap().mode() & 0o777, mode, "{name}");
         }
-    }
-
-    #[test]
-    fn who_has_it_in_use_need_not_be_written_down() {
-        let place = tempfile::tempdir().unwrap();
-        // What cannot be written, as on a full disk.
-        fs::create_dir(place.path().join(LOCK_FILE)).unwrap();
-        assert!(Directory::new(place.path()).lock("writer").unwrap().is_ok());
-    }
-
-    #[test]
-    fn those_who_read_share_the_directory_and_leave_nothing_in_it() {
-        let place = tempfile::tempdir().unwrap();
-        let (reader, writer) = (Directory::read_only(place.path()), Directory::new(place.path()));
-        drop(writer.lock("process 1 (node gone)").unwrap().unwrap());
-        fs::remove_file(place.path().join(LOCK_FILE)).unwrap();
-        let locks = [reader.lock("first").unwrap().unwrap(), reader.lock("second").unwrap().unwrap()];
-        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
-        // Nor are they taken for the one that was there before them.
-        let us = format!("process {}, which reads it", std::process::id());
-        assert_eq!(writer.lock("writer").unwrap().err().as_ref(), Some(&us));
-        fs::write(place.path().join(LOCK_FILE), "process 1 (node gone)").unwrap();
-        assert_eq!((writer.lock("writer").unwrap().err().as_ref(), writer.holder().unwrap()), (Some(&us), None));
-        drop(locks);
-        let _lock = writer.lock("writer").unwrap().unwrap();
-        assert_eq!(reader.lock("third").unwrap().err(), Some("writer".into()));
-        assert!(
-            matches!(Directory::read_only(place.path().join("missing")).lock("x"), Err(error) if error.kind() == io::ErrorKind::NotFound)
-        );
-        assert!(!place.path().join("missing").exists());
     }
 
     #[test]
