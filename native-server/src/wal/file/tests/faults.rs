@@ -5,6 +5,7 @@ use super::history::{History, Step, WORKLOAD};
 use super::medium::{Fault, Medium};
 use super::{FileOptions, WAYS, unnamed};
 
+const FAULTS: [Fault; 4] = [Fault::Io, Fault::Full, Fault::FullAtSync, Fault::Renames];
 /// How often a log is opened in vain before the medium is well again.
 const IN_VAIN: usize = 3;
 /// So many effects after a lie power is lost, at the latest at the end of the workload.
@@ -13,7 +14,7 @@ const CUTS_AFTER_LIES: [u64; 11] = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, u64::MAX]
 #[test]
 fn nothing_acknowledged_is_lost_whenever_the_medium_fails() {
     for (name, files) in WAYS {
-        for fault in [Fault::Io, Fault::Full, Fault::FullAtSync, Fault::Renames] {
+        for fault in FAULTS {
             let (mut tried, mut reopened) = (0, 0);
             for effect in 1.. {
                 let (strikes, openings) = fail(files, fault, effect);
@@ -64,6 +65,30 @@ fn fail(files: FileOptions, fault: Fault, effect: u64) -> (u64, u64) {
     history.power_on();
     history.step(Step::Start).unwrap_or_else(|error| panic!("{what}: {error}"));
     (medium.struck(), openings)
+}
+
+#[test]
+fn power_lost_right_after_a_failure_takes_nothing_acknowledged() {
+    for (name, files) in WAYS {
+        for fault in FAULTS {
+            let mut tried = 0;
+            for effect in 1.. {
+                let medium = Medium::new(effect);
+                let mut history = History::new(&medium, files);
+                medium.fault(effect, fault);
+                // Up to the step that met with it, or that it was hidden from.
+                WORKLOAD.iter().find(|step| history.step(**step).is_err() || medium.struck() > 0);
+                if medium.struck() == 0 {
+                    break;
+                }
+                history.power_on();
+                history.step(Step::Start).unwrap_or_else(|error| panic!("{fault:?} at effect {effect}: {error}"));
+                tried += 1;
+            }
+            println!("{name}: {tried} times {fault:?}, and then no power");
+            assert!(tried > 80, "{name} {fault:?}: {tried}");
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A replica's disk gives back entries and progress that belong together, whatever happened.
 
+mod faults;
+
 use super::super::super::Chunk;
 use super::super::super::conformance::{TestDirectory, run};
 use super::super::super::error::{AppendCause, AppendError, OpenError, ReadError};
