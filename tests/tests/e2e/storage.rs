@@ -172,16 +172,17 @@ struct Slow {
 
 impl Slow {
     async fn follow(url: &str) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4 << 10).unwrap();
-        let mut child = socket.connect(raw::authority(url).parse().unwrap()).await.unwrap();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a small window");
+        let mut child =
+            socket.connect(raw::authority(url).parse().expect("an address")).await.expect("the node listens");
         let body = br#"{"node":"slow","scope":"**"}"#;
-        child.write_all(&raw::request(url, "POST", "/v1/replicate", &[], body)).await.unwrap();
+        child.write_all(&raw::request(url, "POST", "/v1/replicate", &[], body)).await.expect("it reads");
         let (hurry, mut hurried) = oneshot::channel();
         let read = tokio::spawn(async move {
             let (mut all, mut piece) = (Vec::new(), [0; 256]);
             while hurried.try_recv().is_err() {
-                let count = child.read(&mut piece).await.unwrap();
+                let count = child.read(&mut piece).await.expect("the child is kept");
                 assert!(count > 0, "the child was given up");
                 all.extend_from_slice(&piece[..count]);
                 sleep(Duration::from_millis(20)).await;
@@ -194,8 +195,8 @@ impl Slow {
 
     /// Reads on as fast as there is something, up to the end of the stream, and returns all of it.
     async fn hurry(self) -> String {
-        self.hurry.send(()).unwrap();
-        String::from_utf8(self.read.await.unwrap()).unwrap()
+        self.hurry.send(()).expect("it reads");
+        String::from_utf8(self.read.await.expect("it has read")).expect("lines are text")
     }
 }
 
