@@ -61,14 +61,15 @@ pub fn apply<S: Store>(store: &S, command: &Logged<'_>, scratch: &mut Vec<u8>) -
             progress.position = Position { epoch: *epoch, seq: command.seq };
             progress.cluster = Some(*cluster);
             progress.epoch_highest = progress.epoch_highest.max(*epoch);
+            progress.timestamp = command.timestamp;
             progress.requires = requires.iter().map(|name| String::from(&**name)).collect();
             Ok(store.set_progress(&progress)?)
         }
         Action::Unknown { .. } => match name.map(|name| store.collection(name)).transpose()?.flatten() {
-            None => Ok(store.apply(&Effect::None, position)?),
+            None => Ok(store.apply(&Effect::None, position, command.timestamp)?),
             Some(before) => {
                 let after = Collection { last_seq: command.seq, ..before.clone() };
-                Ok(store.apply(&Effect::Write { before: &before, after, writes: &[] }, position)?)
+                Ok(store.apply(&Effect::Write { before: &before, after, writes: &[] }, position, command.timestamp)?)
             }
         },
         Action::Create => {
@@ -76,9 +77,9 @@ pub fn apply<S: Store>(store: &S, command: &Logged<'_>, scratch: &mut Vec<u8>) -
             if store.collection(name)?.is_some() {
                 return Err(ApplyError::CollectionHeld(name.into()));
             }
-            Ok(store.apply(&Effect::Create(Collection::new(name.into(), command.seq)), position)?)
+            Ok(store.apply(&Effect::Create(Collection::new(name.into(), command.seq)), position, command.timestamp)?)
         }
-        Action::Drop => Ok(store.apply(&Effect::Drop(&held(store, name)?), position)?),
+        Action::Drop => Ok(store.apply(&Effect::Drop(&held(store, name)?), position, command.timestamp)?),
         Action::Set { .. } | Action::Delete { .. } | Action::Batch(_) => {
             let before = held(store, name)?;
             apply_writes(store, command, &before, position, scratch)
@@ -117,11 +118,11 @@ fn apply_writes<S: Store>(
     match &command.action {
         Action::Set { key, version, value } => {
             let writes = [write(key, record(key, *version, value, &command.extra))?];
-            store.apply(&Effect::Write { before, after, writes: &writes }, position)?;
+            store.apply(&Effect::Write { before, after, writes: &writes }, position, command.timestamp)?;
         }
         Action::Delete { key, .. } => {
             let writes = [write(key, None)?];
-            store.apply(&Effect::Write { before, after, writes: &writes }, position)?;
+            store.apply(&Effect::Write { before, after, writes: &writes }, position, command.timestamp)?;
         }
         Action::Batch(ops) => {
             let mut writes = Vec::with_capacity(ops.len());
@@ -129,7 +130,7 @@ fn apply_writes<S: Store>(
                 let new = op.value.and_then(|value| record(&op.key, op.version, value, &op.extra));
                 writes.push(write(&op.key, new)?);
             }
-            store.apply(&Effect::Write { before, after, writes: &writes }, position)?;
+            store.apply(&Effect::Write { before, after, writes: &writes }, position, command.timestamp)?;
         }
         _ => {}
     }

@@ -397,6 +397,7 @@ fn ready(progress: &Progress, written: &[Collection]) -> Steer<'static> {
         collections: written.len() as u64,
         digest: scope_digest(written),
         epochs: (*progress.epochs).clone(),
+        timestamp: Some(progress.timestamp).filter(|&timestamp| timestamp > 0),
     })
 }
 

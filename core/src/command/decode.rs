@@ -338,6 +338,7 @@ impl<'a> General<'a> {
                 collections: self.number("collections")?,
                 digest: self.digest()?,
                 epochs: self.field("epochs", EpochTable::from_json)?,
+                timestamp: self.optional("timestamp", json::unsigned)?,
             }),
             "PING" => Steer::Ping(self.ping()?),
             "PATH" => Steer::Path(self.path()?),

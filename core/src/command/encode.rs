@@ -145,6 +145,9 @@ fn write_ready(out: &mut Vec<u8>, ready: &Ready) {
     text(out, ",\"digest\":", &ready.digest.to_wire());
     out.extend_from_slice(b",\"epochs\":");
     ready.epochs.write_json(out);
+    if let Some(timestamp) = ready.timestamp {
+        number(out, ",\"timestamp\":", timestamp);
+    }
 }
 
 fn write_ping(out: &mut Vec<u8>, ping: &Ping) {

@@ -234,6 +234,8 @@ pub struct Ready {
     pub digest: Digest,
     /// The history's openings up to `seq`.
     pub epochs: EpochTable,
+    /// Timestamp of the newest command up to `seq`, Unix ms by the writer's clock; `None` where the parent does not know it.
+    pub timestamp: Option<u64>,
 }
 
 /// A full PING.

@@ -278,6 +278,7 @@ impl<S: Store> Replica<S> {
         progress.baseline_due = false;
         progress.cluster = Some(hello.cluster);
         progress.epochs = Arc::new(ready.epochs.clone());
+        progress.timestamp = ready.timestamp.unwrap_or(0);
         progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
         store_freshness(&freshness, &mut progress, now);
         self.node.rebase(collections, &progress, freshness)?;

@@ -121,8 +121,9 @@ pub trait Store {
     /// The same.
     fn snapshot_for_reader(&self, mono_ms: u64) -> Result<Self::Snapshot, SnapshotError>;
 
-    /// Carries out one command's effect and moves to `position`, as one step: no snapshot shows half of it.
-    fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError>;
+    /// Carries out the effect of one command of `timestamp` and moves to `position`, as one step: no snapshot shows half
+    /// of it.
+    fn apply(&self, effect: &Effect<'_>, position: Position, timestamp: u64) -> Result<(), StoreError>;
 
     /// Replaces the progress, position included; durable no earlier than the effects applied before it.
     fn set_progress(&self, progress: &Progress) -> Result<(), StoreError>;
@@ -136,7 +137,7 @@ pub trait Store {
     fn stage_records(&self, collection: &str, records: &[Record]) -> Result<(), StoreError>;
 
     /// Makes the staged baseline the state, in constant time: nothing else exists afterwards. `collections` are the
-    /// facts of what was staged, in name order. Snapshots of the state before stay exact, or are given up.
+    /// facts of what was staged, in name order; no entry is of a seq above the position of `progress`. Snapshots of the state before stay exact, or are given up.
     fn swap(&self, collections: Vec<Collection>, progress: &Progress) -> Result<(), StoreError>;
 
     /// Throws the staged baseline away.

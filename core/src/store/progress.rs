@@ -28,6 +28,9 @@ pub struct Progress {
     pub epochs: Arc<EpochTable>,
     /// Highest epoch ever accepted from a parent; lower ones are refused.
     pub epoch_highest: u64,
+    /// Timestamp of the newest command that the position covers, Unix ms by the writer's clock, which never runs back in a
+    /// log; 0 where it is not known.
+    pub timestamp: u64,
     /// Names of features without which this state must not be written on (`requires`).
     pub requires: Arc<[String]>,
     /// Newest proof, in the writer's clock (Unix ms), that nothing older is missing; 0 for none.
@@ -49,6 +52,7 @@ impl Progress {
             cluster: None,
             epochs: Arc::default(),
             epoch_highest: 0,
+            timestamp: 0,
             requires: Arc::default(),
             at: 0,
             clock_offset: None,
@@ -81,6 +85,9 @@ impl Progress {
             )
             .as_bytes(),
         );
+        if self.timestamp > 0 {
+            out.extend_from_slice(alloc::format!(",\"timestamp\":{}", self.timestamp).as_bytes());
+        }
         if let Some(cluster) = self.cluster {
             out.extend_from_slice(alloc::format!(",\"cluster\":\"{cluster}\"").as_bytes());
         }
@@ -144,6 +151,8 @@ impl Progress {
             cluster,
             epochs: epochs.ok_or(InvalidProgress("epochs"))?,
             epoch_highest: number("epochHighest")?,
+            // Releases before it was kept left it out.
+            timestamp: if raw("timestamp").is_some() { number("timestamp")? } else { 0 },
             requires: requires.map(|names: Vec<String>| names.into()).ok_or(InvalidProgress("requires"))?,
             at: number("at")?,
             clock_offset,
@@ -176,6 +185,7 @@ mod tests {
         progress.position = Position { epoch: 20, seq: 7 };
         progress.scope = Scope::from_json(r#"{"a\u0062":["x\""]}"#).unwrap();
         progress.complete = true;
+        progress.timestamp = 1_763_650_000_000;
         progress.cluster = Some(Id::from_bytes([7; 16]));
         progress.epochs = Arc::new(EpochTable::new([EpochStart { epoch: 20, first: 1 }].into()).unwrap());
         progress.requires = [String::from("expiry")].into();

@@ -5,10 +5,16 @@
 //! reading the present state and putting the overlay on top ([`Overlay::merge`]).
 //!
 //! What is collected is bounded in number, per snapshot and in sum; a snapshot that goes beyond is given up. Readers, who
-//! may be as slow as they like, and the node itself, which copies its state for children and to its disk, have shares of
-//! their own, so that no number of readers stands in a copy's way. A reader's snapshot is bounded in time as well: when it
-//! is old, it is given up as soon as another reader wants one. Which collections a snapshot shows, and facts about them,
-//! are the store's business: it copies them when it opens one.
+//! may be as slow as they like, and the node itself, which copies its state for children, have shares of their own, so
+//! that no number of readers stands in a copy's way. A reader's snapshot is bounded in time as well: when it is old, it is
+//! given up as soon as another reader wants one.
+//!
+//! Copies that the node writes to a disk, for itself or as a backup, are a third kind ([`Overlays::open_for_disk`]). There
+//! are few, and each must come to an end under any load, or the log behind it could never be let go of; so they are not
+//! given up for their size. They are bounded all the same: an overlay keeps only what was there when it was opened, each
+//! key once, so it never exceeds that state.
+//!
+//! Which collections a snapshot shows, and facts about them, are the store's business: it copies them when it opens one.
 
 use super::lock::lock;
 use super::{Collection, Page, SnapshotError, Write};
@@ -50,7 +56,11 @@ enum Share {
         opened_mono_ms: u64,
     },
     Own,
+    Disk,
 }
+
+/// Most snapshots for a disk open at one time: a stored baseline, a scheduled backup, and as many to spare.
+const DISK_OPEN_MAX: usize = 4;
 
 /// What a collected key costs beside its record: its place in a tree, a count and an allocation's rounding.
 const COLLECTED_OVERHEAD_BYTES: usize = 64;
@@ -61,6 +71,7 @@ pub struct Overlays {
     limits: SnapshotLimits,
     readers: Arc<Sums>,
     own: Arc<Sums>,
+    disk: Arc<Sums>,
     opened: Mutex<Opened>,
 }
 
@@ -91,7 +102,7 @@ struct Sums {
 impl Overlays {
     /// Keeps to `limits`.
     pub fn new(limits: SnapshotLimits) -> Self {
-        Self { limits, readers: Arc::default(), own: Arc::default(), opened: Mutex::default() }
+        Self { limits, readers: Arc::default(), own: Arc::default(), disk: Arc::default(), opened: Mutex::default() }
     }
 
     /// Opens an overlay of the present state, which is as of `position`, for the node itself.
@@ -115,7 +126,7 @@ impl Overlays {
         let all = opened.following.iter().chain(&opened.detached).filter_map(Weak::upgrade);
         let is_old = |overlay: &Arc<Overlay>| match overlay.share {
             Share::Reader { opened_mono_ms } => mono_ms.saturating_sub(opened_mono_ms) >= READER_AGE_MS_MAX,
-            Share::Own => false,
+            Share::Own | Share::Disk => false,
         };
         let old: Vec<_> = all.filter(is_old).collect();
         drop(opened);
@@ -123,15 +134,25 @@ impl Overlays {
         self.open_in(Share::Reader { opened_mono_ms: mono_ms }, position)
     }
 
+    /// As [`Self::open`], for a copy that the node writes to a disk: it is not given up, however much is written meanwhile,
+    /// and may come to hold as much as the present state does, and 64 bytes and the key for each entry.
+    ///
+    /// # Errors
+    /// The same, and of these copies alone.
+    pub fn open_for_disk(&self, position: Position) -> Result<Arc<Overlay>, SnapshotError> {
+        self.open_in(Share::Disk, position)
+    }
+
     fn open_in(&self, share: Share, position: Position) -> Result<Arc<Overlay>, SnapshotError> {
         // Under the lock, so that two callers cannot both take the last place.
         let mut opened = lock(&self.opened);
         opened.forget_dropped();
-        let sums = match share {
-            Share::Reader { .. } => &self.readers,
-            Share::Own => &self.own,
+        let (sums, open_max) = match share {
+            Share::Reader { .. } => (&self.readers, self.limits.open_max),
+            Share::Own => (&self.own, self.limits.open_max),
+            Share::Disk => (&self.disk, DISK_OPEN_MAX),
         };
-        if sums.open.load(Ordering::Relaxed) >= self.limits.open_max {
+        if sums.open.load(Ordering::Relaxed) >= open_max {
             return Err(SnapshotError::TooMany);
         }
         sums.open.fetch_add(1, Ordering::Relaxed);
@@ -143,11 +164,11 @@ impl Overlays {
 
     /// Whether a snapshot is open, so that a store may spare itself reading what [`Self::replacing`] would be told.
     pub fn any_open(&self) -> bool {
-        [&self.readers, &self.own].iter().any(|sums| sums.open.load(Ordering::Relaxed) > 0)
+        [&self.readers, &self.own, &self.disk].iter().any(|sums| sums.open.load(Ordering::Relaxed) > 0)
     }
 
     /// Tells that `writes` are about to change entries of `collection`, as its facts are before. Call it before the state
-    /// changes. Costs two atomic loads when no snapshot is open.
+    /// changes. Costs three atomic loads when no snapshot is open.
     ///
     /// A store whose DROP destroys entries that open snapshots show tells of each of them as a deletion first.
     pub fn replacing(&self, collection: &Collection, writes: &[Write<'_>]) {
@@ -185,10 +206,10 @@ pub struct Overlay {
     collected: Mutex<Option<Collected>>,
 }
 
-/// Per collection and key what the key held, `None` for nothing.
+/// Per collection and key what the key held.
 #[derive(Debug, Default)]
 struct Collected {
-    collections: BTreeMap<Arc<str>, BTreeMap<String, Option<Record>>>,
+    collections: BTreeMap<Arc<str>, BTreeMap<String, Record>>,
     bytes: usize,
 }
 
@@ -225,16 +246,18 @@ impl Overlay {
         }
         let keys = collected.collections.get_mut(&*collection.name).expect("inserted above");
         let mut added = 0;
-        for write in writes.iter().filter(|write| write.old.is_some() || write.new.is_some()) {
+        for write in writes {
+            // What came since is left out by its seq and need not be kept.
+            let Some(old) = write.old.as_ref().filter(|old| old.seq() <= self.position.seq) else { continue };
             if !keys.contains_key(write.key) {
-                let record_bytes = write.old.as_ref().map_or(0, Record::memory_bytes);
-                added += COLLECTED_OVERHEAD_BYTES + write.key.len() + record_bytes;
-                keys.insert(write.key.into(), write.old.clone());
+                added += COLLECTED_OVERHEAD_BYTES + write.key.len() + old.memory_bytes();
+                keys.insert(write.key.into(), old.clone());
             }
         }
         collected.bytes += added;
         let total = self.sums.bytes.fetch_add(added, Ordering::Relaxed) + added;
-        if collected.bytes > limits.bytes_max || total > limits.bytes_total_max {
+        let is_too_much = collected.bytes > limits.bytes_max || total > limits.bytes_total_max;
+        if is_too_much && self.share != Share::Disk {
             self.take(&mut guard);
             return false;
         }
@@ -255,14 +278,14 @@ impl Overlay {
     pub fn merge(&self, collection: &str, from: Bound<&str>, live: Page, limit: usize) -> Result<Page, SnapshotError> {
         let guard = lock(&self.collected);
         let collected = guard.as_ref().ok_or(SnapshotError::Gone)?;
-        let Some(keys) = collected.collections.get(collection) else {
-            return Ok(live);
-        };
-        let covered = live.next.as_deref();
-        let range = keys.range::<str, _>((from, Bound::Unbounded));
+        let (covered, count) = (live.next.as_deref(), live.records.len());
+        let keys = collected.collections.get(collection);
+        let range = keys.into_iter().flat_map(|keys| keys.range::<str, _>((from, Bound::Unbounded)));
         let mut changed = range.take_while(|(key, _)| covered.is_none_or(|covered| key.as_str() <= covered)).peekable();
-        let mut present = live.records.into_iter().peekable();
-        let mut records = Vec::with_capacity(present.len());
+        // What a key held then, if anything, is among the changed ones where it holds something newer now.
+        let is_of_then = |record: &Record| record.seq() <= self.position.seq;
+        let mut present = live.records.into_iter().filter(is_of_then).peekable();
+        let mut records = Vec::with_capacity(count);
         loop {
             let order = match (present.peek(), changed.peek()) {
                 (None, None) => break,
@@ -280,7 +303,7 @@ impl Overlay {
                 if order.is_eq() {
                     present.next();
                 }
-                records.extend(changed.next().and_then(|(_, held)| held.clone()));
+                records.extend(changed.next().map(|(_, held)| held.clone()));
             }
         }
         Ok(Page { records, next: live.next })

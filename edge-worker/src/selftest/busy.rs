@@ -62,9 +62,9 @@ impl Store for Busy {
         self.store.snapshot_for_reader(mono_ms)
     }
 
-    fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {
+    fn apply(&self, effect: &Effect<'_>, position: Position, timestamp: u64) -> Result<(), StoreError> {
         self.work()?;
-        self.store.apply(effect, position)
+        self.store.apply(effect, position, timestamp)
     }
 
     fn set_progress(&self, progress: &Progress) -> Result<(), StoreError> {

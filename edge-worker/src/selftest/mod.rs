@@ -289,7 +289,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(store: &'a SqliteStore) -> std::result::Result<Self, String> {
         let facts = Collection::new("c".into(), 1);
-        store.apply(&Effect::Create(facts.clone()), Position { epoch: 1, seq: 1 }).map_err(failed)?;
+        store.apply(&Effect::Create(facts.clone()), Position { epoch: 1, seq: 1 }, 1).map_err(failed)?;
         Ok(Self { store, facts })
     }
 
@@ -300,7 +300,7 @@ impl<'a> Writer<'a> {
         let after = Collection { keys: self.facts.keys + 1, last_seq: seq, ..self.facts.clone() };
         let writes = [Write { key, old, new: Some(record.clone()) }];
         let effect = Effect::Write { before: &self.facts, after: after.clone(), writes: &writes };
-        self.store.apply(&effect, Position { epoch: 1, seq }).map_err(failed)?;
+        self.store.apply(&effect, Position { epoch: 1, seq }, 1).map_err(failed)?;
         self.facts = after;
         Ok(record)
     }

@@ -236,8 +236,8 @@ impl State {
         self.next_part - 1
     }
 
-    fn move_to(&mut self, position: Position) {
-        self.progress.position = position;
+    fn move_to(&mut self, position: Position, timestamp: u64) {
+        (self.progress.position, self.progress.timestamp) = (position, timestamp);
         self.progress_changed = true;
     }
 }
@@ -298,7 +298,7 @@ impl Store for SqliteStore {
         SqliteSnapshot::open(&self.0, |overlays, position| overlays.open_for_reader(position, mono_ms))
     }
 
-    fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {
+    fn apply(&self, effect: &Effect<'_>, position: Position, timestamp: u64) -> Result<(), StoreError> {
         let mut state = self.0.state.borrow_mut();
         match effect {
             Effect::None => {}
@@ -333,7 +333,7 @@ impl Store for SqliteStore {
                 state.known.insert(after.name.clone(), held);
             }
         }
-        state.move_to(position);
+        state.move_to(position, timestamp);
         Ok(())
     }
 

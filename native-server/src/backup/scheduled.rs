@@ -153,7 +153,7 @@ impl Work {
     fn make(&self, cluster: &str, now: u64) -> Result<Made, BackupError> {
         let directory = &self.plan.directory;
         fs::create_dir_all(directory).map_err(BackupError::io("making", directory))?;
-        let snapshot = Arc::new(self.node.store().snapshot()?);
+        let snapshot = Arc::new(self.node.store().snapshot_for_disk()?);
         let position = headwater_core::store::Snapshot::progress(&*snapshot).position;
         let time = rfc3339(now)[..19].replace(['-', ':'], "");
         let name = format!("{NAME}-{cluster}-{time}Z-{position}");

@@ -229,7 +229,7 @@ impl Disk {
         let progress = store.progress();
         let is_new = rebased || !lines.is_empty() || progress != self.noted;
         if is_new {
-            self.note(lines, rebased, progress, || store.snapshot());
+            self.note(lines, rebased, progress, || store.snapshot_for_disk());
         }
         is_new
     }
@@ -312,11 +312,11 @@ impl Disk {
     /// Stores everything, what was left out or failed included, and ends.
     pub(super) async fn finish(mut self, store: &MemoryStore) {
         let version = self.state.show(|_| {});
-        if self.behind && !self.copy(version, || store.snapshot()) {
+        if self.behind && !self.copy(version, || store.snapshot_for_disk()) {
             tracing::warn!("the replica's disk ends behind its state: the next start falls back");
         }
         // Whether its content leads on to what was noted only the thread can tell.
-        let whole = store.snapshot().ok().map(|snapshot| (snapshot, version));
+        let whole = store.snapshot_for_disk().ok().map(|snapshot| (snapshot, version));
         self.end_with(whole).await;
     }
 

@@ -78,6 +78,8 @@ impl<'s> Restore<'s> {
     pub(crate) fn progress(&mut self, text: &str) -> Result<(), ReplayRefused> {
         let progress = Progress::from_json_with(text, self.epochs.as_ref())?;
         self.epochs = Some(Arc::clone(&progress.epochs));
+        // What it was of may have left no entry: a DELETE, a DROP.
+        self.timestamp = self.timestamp.max(progress.timestamp);
         let Some(staging) = self.baseline.take() else { return Ok(self.store.set_progress(&progress)?) };
         let mut collections = staging.end()?;
         for facts in &mut collections {

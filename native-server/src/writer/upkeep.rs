@@ -181,7 +181,7 @@ impl Work {
     fn store(&self, keeper: &dyn Keeper) -> Result<(), NotStored> {
         let started = Instant::now();
         let counted = self.state.lock_bytes().clone();
-        let snapshot = self.node.store().snapshot().map_err(NotStored::Snapshot)?;
+        let snapshot = self.node.store().snapshot_for_disk().map_err(NotStored::Snapshot)?;
         let mut pieces = StatePieces::new(Arc::new(snapshot));
         let facts = pieces.facts();
         let (seq, keys) = (facts.seq, facts.keys);

@@ -123,8 +123,8 @@ fn commands_that_steer_a_stream() {
     );
     let epochs = EpochTable::new(vec![EpochStart { epoch: 5, first: 1 }, EpochStart { epoch: 7, first: 790 }]).unwrap();
     spelled(
-        &Line::Steer(Steer::Ready(Ready { seq: 812, collections: 1, digest, epochs })),
-        r#"{"type":"READY","seq":812,"collections":1,"digest":"xxh3:99aa06d3014798d86001c324468d497f","epochs":[{"epoch":5,"first":1},{"epoch":7,"first":790}]}"#,
+        &Line::Steer(Steer::Ready(Ready { seq: 812, collections: 1, digest, epochs, timestamp: Some(9) })),
+        r#"{"type":"READY","seq":812,"collections":1,"digest":"xxh3:99aa06d3014798d86001c324468d497f","epochs":[{"epoch":5,"first":1},{"epoch":7,"first":790}],"timestamp":9}"#,
     );
     spelled(&Line::Steer(Steer::Ping(None)), r#"{"type":"PING"}"#);
     spelled(

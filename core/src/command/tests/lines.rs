@@ -218,11 +218,13 @@ fn steer() -> impl Strategy<Value = Steer<'static>> {
     let proof = prop_oneof![digest().prop_map(Proof::Digest), lines].boxed();
     let ping = (ordinal(), number(), option::of(number()), proof);
     let ping = ping.prop_map(|(seq, at, clock, proof)| Ping { seq, at, clock, proof });
-    let ready = (ordinal(), number(), digest(), epochs()).prop_map(|(seq, collections, digest, epochs)| Ready {
+    let ready = (ordinal(), number(), digest(), epochs(), option::of(number()));
+    let ready = ready.prop_map(|(seq, collections, digest, epochs, timestamp)| Ready {
         seq,
         collections,
         digest,
         epochs,
+        timestamp,
     });
     let texts = || vec(text().prop_map(Cow::into_owned), 0..3);
     let end = (0..EndReason::WORDS.len(), text(), number(), texts()).prop_map(|(reason, detail, retry_ms, parents)| {

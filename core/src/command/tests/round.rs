@@ -170,6 +170,9 @@ fn put_steer(steer: &Steer<'_>, put: &mut impl FnMut(&str, Value)) {
             put("digest", ready.digest.to_wire().into());
             let starts = ready.epochs.starts().iter();
             put("epochs", starts.map(|start| json!({"epoch": start.epoch, "first": start.first})).collect());
+            if let Some(timestamp) = ready.timestamp {
+                put("timestamp", timestamp.into());
+            }
             "READY"
         }
         Steer::Ping(ping) => {

@@ -59,8 +59,8 @@ impl Store for FailingStore {
         self.inner.snapshot_for_reader(mono_ms)
     }
 
-    fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {
-        self.works()?.apply(effect, position)
+    fn apply(&self, effect: &Effect<'_>, position: Position, timestamp: u64) -> Result<(), StoreError> {
+        self.works()?.apply(effect, position, timestamp)
     }
 
     fn set_progress(&self, progress: &Progress) -> Result<(), StoreError> {

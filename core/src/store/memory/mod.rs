@@ -70,7 +70,7 @@ impl MemoryOptions {
 /// let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::single_threaded(7));
 /// let before = store.snapshot().unwrap();
 /// let flags = Collection::new("flags".into(), 2);
-/// store.apply(&Effect::Create(flags.clone()), Position { epoch: 1, seq: 2 }).unwrap();
+/// store.apply(&Effect::Create(flags.clone()), Position { epoch: 1, seq: 2 }, 1).unwrap();
 /// assert_eq!(store.collections().unwrap(), [flags]);
 /// assert_eq!(before.collections(), []);
 /// ```
@@ -110,6 +110,15 @@ impl MemoryStore {
         let mut step = lock(&self.step);
         reclaim(&mut step, records_max);
         !step.is_empty()
+    }
+
+    /// As [`Store::snapshot`], for a copy that is written to a disk: it is never given up, whatever is written meanwhile, and
+    /// holds up to as much memory as the state itself ([`Overlays::open_for_disk`]).
+    ///
+    /// # Errors
+    /// [`SnapshotError::TooMany`] when several are open already: come back.
+    pub fn snapshot_for_disk(&self) -> Result<MemorySnapshot, SnapshotError> {
+        self.snapshot_by(|position| self.overlays.open_for_disk(position))
     }
 
     fn snapshot_by(
@@ -189,7 +198,7 @@ impl Store for MemoryStore {
         self.snapshot_by(|position| self.overlays.open_for_reader(position, mono_ms))
     }
 
-    fn apply(&self, effect: &Effect<'_>, position: Position) -> Result<(), StoreError> {
+    fn apply(&self, effect: &Effect<'_>, position: Position, timestamp: u64) -> Result<(), StoreError> {
         let mut step = lock(&self.step);
         match effect {
             Effect::None => {}
@@ -215,7 +224,10 @@ impl Store for MemoryStore {
                 table.set_facts(after.clone());
             }
         }
-        write(&self.progress).position = position;
+        {
+            let mut progress = write(&self.progress);
+            (progress.position, progress.timestamp) = (position, timestamp);
+        }
         reclaim(&mut step, RECLAIMED_PER_COMMAND);
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(super) fn record(key: &str, seq: u64) -> Record {
 fn filled(keys: usize) -> (MemoryStore, Collection) {
     let store = store_with(4, SnapshotLimits::default());
     let facts = Collection::new("c".into(), 1);
-    store.apply(&Effect::Create(facts.clone()), at(1)).unwrap();
+    store.apply(&Effect::Create(facts.clone()), at(1), 1).unwrap();
     let names: Vec<String> = (0..keys).map(|n| format!("{n:04}")).collect();
     for name in &names {
         set(&store, &facts, record(name, 2));
@@ -35,7 +35,7 @@ fn filled(keys: usize) -> (MemoryStore, Collection) {
 fn set(store: &MemoryStore, facts: &Collection, new: Record) {
     let old = store.record(&facts.name, new.key()).unwrap();
     let writes = [Write { key: new.key(), old, new: Some(new.clone()) }];
-    store.apply(&Effect::Write { before: facts, after: facts.clone(), writes: &writes }, at(new.seq())).unwrap();
+    store.apply(&Effect::Write { before: facts, after: facts.clone(), writes: &writes }, at(new.seq()), 1).unwrap();
 }
 
 /// Seqs of all entries of `c` that a snapshot shows.
@@ -68,9 +68,9 @@ fn a_snapshot_outlives_the_collection_it_shows() {
     let (store, facts) = filled(3);
     let snapshot = store.snapshot().unwrap();
     set(&store, &facts, record("0001", 3));
-    store.apply(&Effect::Drop(&facts), at(4)).unwrap();
+    store.apply(&Effect::Drop(&facts), at(4), 1).unwrap();
     let recreated = Collection::new("c".into(), 5);
-    store.apply(&Effect::Create(recreated.clone()), at(5)).unwrap();
+    store.apply(&Effect::Create(recreated.clone()), at(5), 1).unwrap();
     set(&store, &recreated, record("0002", 6));
     assert_eq!(seqs(&snapshot), [2, 2, 2]);
     assert_eq!(seqs(&store.snapshot().unwrap()), [6]);
@@ -111,7 +111,7 @@ fn a_deleted_entry_is_freed_at_once() {
     let (store, facts) = filled(1);
     let old = store.record("c", "0000").unwrap();
     let writes = [Write { key: "0000", old, new: None }];
-    store.apply(&Effect::Write { before: &facts, after: facts.clone(), writes: &writes }, at(3)).unwrap();
+    store.apply(&Effect::Write { before: &facts, after: facts.clone(), writes: &writes }, at(3), 1).unwrap();
     assert_eq!(writes[0].old.as_ref().unwrap().holders(), 1);
 }
 
@@ -122,9 +122,9 @@ fn a_dropped_collection_is_freed_a_little_with_each_command() {
     let held = store.snapshot().unwrap().scan("c", Bound::Unbounded, keys).unwrap().records;
     let pointers = || held.iter().map(|record| record.holders() - 1).sum::<usize>();
     assert_eq!(pointers(), 2 * keys);
-    store.apply(&Effect::Drop(&facts), at(3)).unwrap();
+    store.apply(&Effect::Drop(&facts), at(3), 1).unwrap();
     assert_eq!(pointers(), 2 * keys - RECLAIMED_PER_COMMAND);
-    store.apply(&Effect::None, at(4)).unwrap();
+    store.apply(&Effect::None, at(4), 1).unwrap();
     assert_eq!(pointers(), 2 * keys - 2 * RECLAIMED_PER_COMMAND);
     assert!(store.reclaim(10));
     assert!(!store.reclaim(usize::MAX));
@@ -154,7 +154,7 @@ fn refuses_what_has_nothing_to_work_on() {
     let store = store_with(1, SnapshotLimits::default());
     let facts = Collection::new("c".into(), 1);
     let effect = Effect::Write { before: &facts, after: facts.clone(), writes: &[] };
-    assert_eq!(store.apply(&effect, at(1)), Err(missing("c")));
+    assert_eq!(store.apply(&effect, at(1), 1), Err(missing("c")));
     assert_eq!(store.position(), Position::START);
     assert_eq!(store.stage_records("c", &[]), Err(nothing_staged()));
     assert_eq!(store.swap(Vec::new(), &store.progress()), Err(nothing_staged()));

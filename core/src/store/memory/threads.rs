@@ -47,7 +47,7 @@ fn beside(write: impl FnOnce(), read: impl Fn() + Sync) {
 fn filled() -> (MemoryStore, Collection) {
     let store = store_with(4, SnapshotLimits::default());
     let facts = Collection::new("c".into(), 1);
-    store.apply(&Effect::Create(facts.clone()), at(1)).unwrap();
+    store.apply(&Effect::Create(facts.clone()), at(1), 1).unwrap();
     (2..2 + KEYS).for_each(|seq| write_next(&store, &facts, seq));
     (store, facts)
 }
@@ -57,7 +57,7 @@ fn write_next(store: &MemoryStore, facts: &Collection, seq: u64) {
     let key = key(seq % KEYS);
     let old = store.record("c", &key).unwrap();
     let writes = [Write { key: &key, old, new: Some(record(&key, seq)) }];
-    store.apply(&Effect::Write { before: facts, after: facts.clone(), writes: &writes }, at(seq)).unwrap();
+    store.apply(&Effect::Write { before: facts, after: facts.clone(), writes: &writes }, at(seq), 1).unwrap();
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn facts(seq: u64) -> Collection {
 #[test]
 fn a_snapshot_shows_whole_commands_and_whole_baselines_only() {
     let store = store_with(4, SnapshotLimits::default());
-    store.apply(&Effect::Create(facts(1)), at(1)).unwrap();
+    store.apply(&Effect::Create(facts(1)), at(1), 1).unwrap();
     let step = |seq: u64| {
         if seq.is_multiple_of(50) {
             store.stage().unwrap();
@@ -105,7 +105,7 @@ fn a_snapshot_shows_whole_commands_and_whole_baselines_only() {
         });
         let writes: Vec<_> = writes.collect();
         let effect = Effect::Write { before: &facts(seq - 1), after: facts(seq), writes: &writes };
-        store.apply(&effect, at(seq)).unwrap();
+        store.apply(&effect, at(seq), 1).unwrap();
     };
     step(2);
     beside(
@@ -136,9 +136,9 @@ fn collections_come_and_go_under_readers() {
     let write = || {
         for round in 0..2_000 {
             let facts = Collection::new("c".into(), 3 * round + 1);
-            store.apply(&Effect::Create(facts.clone()), at(3 * round + 1)).unwrap();
+            store.apply(&Effect::Create(facts.clone()), at(3 * round + 1), 1).unwrap();
             write_next(&store, &facts, 3 * round + 2);
-            store.apply(&Effect::Drop(&facts), at(3 * round + 3)).unwrap();
+            store.apply(&Effect::Drop(&facts), at(3 * round + 3), 1).unwrap();
         }
     };
     beside(write, || {

@@ -96,8 +96,9 @@ impl<S: Store, R: FnMut(S) -> S> Run<S, R> {
     }
 
     fn apply(&mut self, effect: &Effect<'_>, position: Position) -> Result<(), String> {
-        self.store().apply(effect, position).map_err(failed)?;
-        self.model.progress.position = position;
+        let timestamp = self.model.progress.timestamp + self.random.among(0..3);
+        self.store().apply(effect, position, timestamp).map_err(failed)?;
+        (self.model.progress.position, self.model.progress.timestamp) = (position, timestamp);
         Ok(())
     }
 

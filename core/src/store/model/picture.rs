@@ -62,9 +62,12 @@ impl Picture {
         let seq = *seq;
         altered.progress.complete = true;
         altered.collections.retain(|_, _| !random.once_in(4));
-        for (facts, _) in altered.collections.values_mut() {
+        for (facts, entries) in altered.collections.values_mut() {
             facts.created = facts.created.min(seq);
             facts.last_seq = facts.last_seq.min(seq);
+            // No entry of a state is newer than its position.
+            entries.retain(|_, record| record.seq() <= seq);
+            *facts = summed(facts, entries);
         }
         for name in super::random::NAMES {
             if !random.once_in(3) {

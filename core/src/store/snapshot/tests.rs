@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::record::Parts;
+use alloc::format;
 use alloc::vec;
 
 fn record(key: &str, seq: u64) -> Record {
@@ -22,8 +23,13 @@ fn replace(overlays: &Overlays, key: &str, old: Option<u64>) {
     overlays.replacing(&collection(1), &[Write { key, old, new: Some(record(key, 99)) }]);
 }
 
+/// What the store holds now; a key with `+` was written since, the others were not.
 fn live(keys: &[&str], next: Option<&str>) -> Page {
-    Page { records: keys.iter().map(|key| record(key, 99)).collect(), next: next.map(Into::into) }
+    let records = keys.iter().map(|key| match key.strip_prefix('+') {
+        Some(key) => record(key, 99),
+        None => record(key, 4),
+    });
+    Page { records: records.collect(), next: next.map(Into::into) }
 }
 
 /// Key and seq of each record of a merged page, and where it ends.
@@ -51,8 +57,8 @@ fn shows_what_was_there_and_not_what_came() {
     replace(&overlays, "b", Some(2));
     replace(&overlays, "b", Some(7));
     replace(&overlays, "d", Some(3));
-    let (records, next) = merged(&overlay, Bound::Unbounded, live(&["a", "b", "c"], None), 10);
-    assert_eq!(records, [("b".into(), 2), ("c".into(), 99), ("d".into(), 3)]);
+    let (records, next) = merged(&overlay, Bound::Unbounded, live(&["+a", "+b", "c"], None), 10);
+    assert_eq!(records, [("b".into(), 2), ("c".into(), 4), ("d".into(), 3)]);
     assert_eq!(next, None);
 }
 
@@ -64,9 +70,9 @@ fn a_piece_ends_where_the_live_piece_ends_or_the_limit_cuts() {
         replace(&overlays, key, Some(2));
     }
     let (records, next) = merged(&overlay, Bound::Excluded("b"), live(&["c"], Some("e")), 10);
-    assert_eq!((records, next), (vec![("c".into(), 99), ("d".into(), 2)], Some("e".into())));
+    assert_eq!((records, next), (vec![("c".into(), 4), ("d".into(), 2)], Some("e".into())));
     let (records, next) = merged(&overlay, Bound::Included("b"), live(&["c"], None), 2);
-    assert_eq!((records, next), (vec![("b".into(), 2), ("c".into(), 99)], Some("c".into())));
+    assert_eq!((records, next), (vec![("b".into(), 2), ("c".into(), 4)], Some("c".into())));
     let (records, next) = merged(&overlay, Bound::Excluded("d"), live(&[], None), 1);
     assert_eq!((records, next), (vec![("f".into(), 2)], None));
 }
@@ -76,7 +82,7 @@ fn a_piece_may_be_empty_although_more_follow() {
     let overlays = Overlays::new(SnapshotLimits::default());
     let overlay = overlays.open(at(5)).unwrap();
     replace(&overlays, "a", None);
-    assert_eq!(merged(&overlay, Bound::Unbounded, live(&["a"], Some("a")), 1), (vec![], Some("a".into())));
+    assert_eq!(merged(&overlay, Bound::Unbounded, live(&["+a"], Some("a")), 1), (vec![], Some("a".into())));
 }
 
 #[test]
@@ -87,7 +93,7 @@ fn ignores_a_collection_created_after_it() {
     overlays.replacing(&collection(6), &[write]);
     replace(&overlays, "b", Some(2));
     let (records, _) = merged(&overlay, Bound::Unbounded, live(&["a"], None), 10);
-    assert_eq!(records, [("a".into(), 99), ("b".into(), 2)]);
+    assert_eq!(records, [("a".into(), 4), ("b".into(), 2)]);
 }
 
 #[test]
@@ -111,7 +117,9 @@ fn gives_up_what_outgrows_its_share_and_frees_it() {
     replace(&overlays, "k", Some(7));
     assert!(!is_gone(&overlay));
     assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), COLLECTED_BYTES);
-    replace(&overlays, "l", None);
+    replace(&overlays, "m", None);
+    assert!(!is_gone(&overlay), "what came since takes nothing");
+    replace(&overlays, "l", Some(3));
     assert!(is_gone(&overlay));
     assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), 0);
     assert!(!overlays.any_open());
@@ -136,7 +144,7 @@ fn a_detached_overlay_stays_as_it_is() {
     let overlay = overlays.open(at(5)).unwrap();
     overlays.detach_all();
     replace(&overlays, "a", Some(2));
-    assert_eq!(merged(&overlay, Bound::Unbounded, live(&["a"], None), 10).0, [("a".into(), 99)]);
+    assert_eq!(merged(&overlay, Bound::Unbounded, live(&["a"], None), 10).0, [("a".into(), 4)]);
 }
 
 #[test]
@@ -188,4 +196,29 @@ fn an_old_readers_snapshot_is_given_up_when_another_reader_comes() {
     assert!(is_gone(&detached) && !is_gone(&following) && !is_gone(&own));
     drop(overlays.open_for_reader(at(1), READER_AGE_MS_MAX + 1_000).unwrap());
     assert!(is_gone(&following) && !is_gone(&own) && !is_gone(&next));
+}
+
+#[test]
+fn a_copy_for_a_disk_comes_to_an_end_whatever_is_written_and_never_exceeds_what_was_there() {
+    let overlays = Overlays::new(limits(1, 1, 1));
+    let copy = overlays.open_for_disk(at(5)).unwrap();
+    for round in 0..3 {
+        for key in ["k", "l"] {
+            replace(&overlays, key, Some(if round == 0 { 2 } else { 7 }));
+        }
+        // Keys that came and went since, any number of them.
+        for came in 0..100 {
+            let key = format!("came-{round}-{came}");
+            replace(&overlays, &key, None);
+            replace(&overlays, &key, Some(8));
+        }
+        assert_eq!(overlays.disk.bytes.load(Ordering::Relaxed), 2 * COLLECTED_BYTES);
+    }
+    let shown = merged(&copy, Bound::Unbounded, live(&["+came-0-0", "+k", "u"], None), 10).0;
+    assert_eq!(shown, [("k".into(), 2), ("l".into(), 2), ("u".into(), 4)]);
+    let others: Vec<_> = (1..DISK_OPEN_MAX).map(|_| overlays.open_for_disk(at(5)).unwrap()).collect();
+    assert_eq!(overlays.open_for_disk(at(5)).unwrap_err(), SnapshotError::TooMany);
+    assert!(overlays.open(at(5)).is_ok() && overlays.open_for_reader(at(5), 0).is_ok(), "shares of their own");
+    drop((copy, others));
+    assert_eq!(overlays.disk.bytes.load(Ordering::Relaxed), 0);
 }
