@@ -203,6 +203,11 @@ impl Node {
         self.signal(Signal::CONT);
     }
 
+    /// Asks it to end (SIGTERM), and does not wait for that.
+    pub fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
     fn signal(&self, signal: Signal) {
         let program = self.program.as_ref().expect("the node runs");
         program.signal(signal).expect("a child can be signalled");

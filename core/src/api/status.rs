@@ -56,8 +56,10 @@ pub struct LastBackup<'a> {
 /// Sealed parts of the log, copied elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArchiveStatus<'a> {
-    /// Seq up to which everything sealed is copied; 0 for nothing yet.
+    /// Seq up to which everything sealed is copied, but for what is missing; 0 for nothing yet.
     pub through: u64,
+    /// First and last seq each of records that are in no copy.
+    pub missing: &'a [(u64, u64)],
     /// Why the last copy failed; `None` where it did not.
     pub failure: Option<&'a str>,
 }
@@ -144,8 +146,13 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     }
     text(&mut body, "],\"storage\":");
     write_storage(&mut body, facts.storage);
-    if let Some(ArchiveStatus { through, failure }) = facts.archive {
-        text(&mut body, &format!(",\"archive\":{{\"through\":{through},\"failure\":"));
+    if let Some(ArchiveStatus { through, missing, failure }) = facts.archive {
+        text(&mut body, &format!(",\"archive\":{{\"through\":{through},\"missing\":["));
+        for (index, (first, last)) in missing.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            text(&mut body, &format!("{comma}{{\"first\":{first},\"last\":{last}}}"));
+        }
+        text(&mut body, "],\"failure\":");
         write_text_or_null(&mut body, failure);
         text(&mut body, "}");
     }

@@ -69,11 +69,34 @@ impl Archive {
         Self { directory: directory.join(cluster.to_string()), cluster }
     }
 
+    /// Whether there is a part of that cluster.
+    pub fn exists(&self) -> bool {
+        self.directory.is_dir()
+    }
+
     /// All pieces, in the order of their names. What is not whole yet is left out.
     ///
     /// # Errors
     /// [`BackupError::Io`], [`BackupError::Damaged`] for a note that is none.
     pub fn pieces(&self) -> Result<Vec<Piece>, BackupError> {
+        self.stems()?.iter().map(|stem| self.piece(stem)).collect()
+    }
+
+    /// Which records of the history `epochs` are there: the seq before the first and that of the last of each piece, in
+    /// order. A piece whose note cannot be read is none here.
+    ///
+    /// # Errors
+    /// [`BackupError::Io`] when the directory cannot be read.
+    pub fn reach(&self, epochs: &EpochTable) -> Result<Vec<(u64, u64)>, BackupError> {
+        let pieces = self.stems()?.into_iter().filter_map(|stem| self.piece(&stem).ok());
+        let ranges = pieces.map(|piece| (piece.after.seq, piece.through.seq.min(common(&piece.epochs, epochs))));
+        let mut ranges: Vec<_> = ranges.filter(|(after, through)| after < through).collect();
+        ranges.sort_unstable();
+        Ok(ranges)
+    }
+
+    /// The names of all notes, without their end.
+    fn stems(&self) -> Result<Vec<String>, BackupError> {
         let reading = || BackupError::io("reading", &self.directory);
         let names = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -85,7 +108,7 @@ impl Archive {
             notes.extend(name.to_str().and_then(|name| name.strip_suffix(NOTE_END)).map(String::from));
         }
         notes.sort_unstable();
-        notes.iter().map(|stem| self.piece(stem)).collect()
+        Ok(notes)
     }
 
     fn piece(&self, stem: &str) -> Result<Piece, BackupError> {
@@ -180,6 +203,24 @@ impl Archive {
     }
 }
 
+/// The seq up to which two histories are one; 0 where that cannot be told.
+pub(super) fn common(one: &EpochTable, other: &EpochTable) -> u64 {
+    let (Some(a), Some(b)) = (one.starts().first(), other.starts().first()) else { return 0 };
+    // The tables may have forgotten their oldest openings.
+    let known = a.first.max(b.first);
+    if one.epoch_of(known) != other.epoch_of(known) {
+        return 0;
+    }
+    let alone = |one: &EpochTable, other: &EpochTable| {
+        let at = |first: u64| other.starts().binary_search_by_key(&first, |start| start.first).ok();
+        let is_shared = |start: &EpochStart| at(start.first).is_some_and(|at| other.starts()[at] == *start);
+        let first = one.starts().iter().find(|start| start.first > known && !is_shared(start));
+        first.map(|start| start.first - 1)
+    };
+    let ends = alone(one, other).into_iter().chain(alone(other, one));
+    ends.min().unwrap_or(u64::MAX)
+}
+
 /// The name of a piece without its end.
 fn stem(after: Position, through: Position) -> String {
     format!("{:016}-{:016}.{}", after.seq + 1, through.seq, through.epoch)
@@ -257,5 +298,32 @@ impl Piece {
             return Err(wrong("it does not match its SHA-256".into()));
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(starts: &[(u64, u64)]) -> EpochTable {
+        EpochTable::new(starts.iter().map(|&(epoch, first)| EpochStart { epoch, first }).collect()).unwrap()
+    }
+
+    #[test]
+    fn two_histories_are_one_up_to_the_first_opening_that_is_not_of_both() {
+        for (one, other, expected) in [
+            (&[(10, 1)][..], &[(10, 1)][..], u64::MAX),
+            (&[(10, 1)], &[(10, 1), (20, 51)], 50),
+            (&[(10, 1), (15, 60)], &[(10, 1), (20, 51)], 50),
+            (&[(10, 1), (15, 51)], &[(10, 1), (20, 51)], 50),
+            (&[(10, 1)], &[(11, 1)], 0),
+            (&[], &[(11, 1)], 0),
+            // One has forgotten its oldest openings.
+            (&[(10, 5), (20, 51)], &[(1, 1), (10, 5), (20, 51)], u64::MAX),
+            (&[(10, 5), (20, 51)], &[(1, 1), (9, 5), (20, 51)], 0),
+        ] {
+            let (one, other) = (table(one), table(other));
+            assert_eq!((common(&one, &other), common(&other, &one)), (expected, expected), "{one:?} {other:?}");
+        }
     }
 }

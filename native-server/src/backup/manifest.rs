@@ -3,6 +3,8 @@
 
 use super::error::BackupError;
 use super::hashing::sha256;
+use crate::cli::unix_ms;
+use headwater_core::api::rfc3339;
 use headwater_core::apply::scope_digest;
 use headwater_core::digest::Digest;
 use headwater_core::id::Id;
@@ -42,6 +44,9 @@ pub struct Manifest {
     pub cluster: String,
     /// What it is exact as of, `<epoch>.<seq>`.
     pub position: String,
+    /// Timestamp of the newest record it covers, RFC 3339 by the writer's clock; left out where the source did not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
     /// The highest epoch that is known to have been given out.
     pub epoch_highest: u64,
     /// The openings of the log: epoch and first seq each.
@@ -106,6 +111,7 @@ impl Manifest {
         let (Some(cluster), true, false) = (progress.cluster, progress.complete, progress.baseline_due) else {
             return unfit("the source holds no complete state yet".into());
         };
+        let is_known = progress.timestamp > 0;
         let facts = collections.iter().map(|facts| CollectionFacts {
             collection: facts.name.to_string(),
             created: facts.created,
@@ -120,6 +126,9 @@ impl Manifest {
             source: source.into(),
             cluster: cluster.to_string(),
             position: progress.position.to_string(),
+            // A clock that is millennia ahead makes no time that can be written down.
+            time: Some(rfc3339(progress.timestamp))
+                .filter(|time| is_known && unix_ms(time) == Some(progress.timestamp)),
             epoch_highest: progress.epoch_highest.max(progress.position.epoch),
             epochs: progress.epochs.starts().iter().map(|start| (start.epoch, start.first)).collect(),
             requires: progress.requires.to_vec(),
@@ -140,6 +149,10 @@ impl Manifest {
         let epochs = EpochTable::new(starts).ok_or_else(|| damaged("\"epochs\""))?;
         let position: Position = self.position.parse().map_err(|_| damaged("\"position\""))?;
         let cluster: Id = self.cluster.parse().map_err(|_| damaged("\"cluster\""))?;
+        let timestamp = match &self.time {
+            None => 0,
+            Some(time) => unix_ms(time).ok_or_else(|| damaged("\"time\""))?,
+        };
         if !epochs.holds(position) {
             return Err(BackupError::damaged(path, "the position is not within the epochs"));
         }
@@ -149,9 +162,20 @@ impl Manifest {
             cluster: Some(cluster),
             epochs: Arc::new(epochs),
             epoch_highest: self.epoch_highest,
+            timestamp,
             requires: self.requires.iter().cloned().collect(),
             ..Progress::new(Scope::Everything)
         })
+    }
+
+    /// The time, Unix ms, that nothing it covers is later than: that of its newest record. Backups of sources that did not
+    /// know it, as those of earlier releases, have only the time they were made at.
+    ///
+    /// # Errors
+    /// As [`Manifest::progress`].
+    pub fn newest_ms(&self, path: &Path) -> Result<u64, BackupError> {
+        let time = self.time.as_ref().unwrap_or(&self.created);
+        unix_ms(time).ok_or_else(|| BackupError::damaged(path, format!("{time:?} is no time")))
     }
 
     /// The facts of the collections, as a store keeps them.

@@ -4,7 +4,7 @@ use super::error::BackupError;
 use super::hashing::Hashing;
 use super::manifest::{BASELINE_FILE, MANIFEST_FILE, Manifest};
 use headwater_core::apply::scope_digest;
-use headwater_core::command::{Deframer, Line, Logged, Steer, Trust, decode, lines};
+use headwater_core::command::{Deframer, Line, Logged, Steer, Trust, decode, lines, unknown_feature};
 use headwater_core::record::{Parts, Record};
 use headwater_core::replica::Staging;
 use headwater_core::scope::Scope;
@@ -40,6 +40,10 @@ pub fn load(
     let manifest = Manifest::read(directory)?;
     let manifest_path = directory.join(MANIFEST_FILE);
     let progress = manifest.progress(&manifest_path)?;
+    if let Some(feature) = unknown_feature(progress.requires.iter().map(|name| &**name)) {
+        let detail = format!("the backup needs the feature {feature:?}, which this release does not know");
+        return Err(BackupError::Unfit(detail));
+    }
     let facts = manifest.facts(&manifest_path)?;
     if facts.iter().any(|facts| facts.last_seq > progress.position.seq) {
         return Err(BackupError::damaged(&manifest_path, "a collection is newer than the position"));
@@ -123,6 +127,7 @@ struct Check {
     said: Vec<Collection>,
     seq: u64,
     epochs: headwater_core::position::EpochTable,
+    timestamp: u64,
     /// Collections that have ended.
     done: usize,
     current: Option<(Collection, String)>,
@@ -138,8 +143,8 @@ impl Check {
             return Err(BackupError::damaged(&path, "its digest is not that of its collections"));
         }
         let epochs = (*progress.epochs).clone();
-        let seq = progress.position.seq;
-        Ok(Self { said, seq, epochs, done: 0, current: None, is_ready: false, scratch: Vec::new() })
+        let (seq, timestamp) = (progress.position.seq, progress.timestamp);
+        Ok(Self { said, seq, epochs, timestamp, done: 0, current: None, is_ready: false, scratch: Vec::new() })
     }
 
     fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
@@ -164,6 +169,7 @@ impl Check {
             (Line::Steer(Steer::Ready(ready)), None) => {
                 let is_right = ready.seq == self.seq
                     && ready.epochs == self.epochs
+                    && ready.timestamp.unwrap_or(0) == self.timestamp
                     && ready.collections == self.said.len() as u64
                     && ready.digest == scope_digest(&self.said);
                 self.is_ready = true;

@@ -4,17 +4,18 @@
 //! What is needed is planned before anything is applied: which history leads to the target, that the backup lies on it, and
 //! that no record between them is missing.
 
-use super::archive::{Archive, Piece};
+use super::archive::{Archive, Piece, common};
 use super::error::BackupError;
+use super::manifest::{MANIFEST_FILE as BACKUP_MANIFEST, Manifest};
 use super::source::log_in;
 use crate::wal::MANIFEST_FILE;
 use crate::wal::file::reading::{self, Found, From};
+use headwater_core::api::rfc3339;
 use headwater_core::apply::apply;
 use headwater_core::command::{Line, Trust, decode};
 use headwater_core::position::{EpochTable, Position};
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::store::scan::{Scan, Walk};
-use headwater_core::store::{Progress, Snapshot, Store};
+use headwater_core::store::{Progress, Store};
 use std::path::{Path, PathBuf};
 
 /// Up to where.
@@ -37,6 +38,16 @@ pub struct Sources<'a> {
     pub data: Option<&'a Path>,
 }
 
+/// How far a state was brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Records that were applied.
+    pub applied: u64,
+    /// Whether a record behind the target was seen, so that nothing before it can be missing. Where the target is a time
+    /// and none was, there may have been more before that time that nobody has any more.
+    pub later_seen: bool,
+}
+
 /// Records of one place, in order.
 struct Range {
     after: Position,
@@ -50,22 +61,60 @@ enum Place {
     Log(PathBuf),
 }
 
-/// Applies to `store`, which holds a backup, what lies between that and `target`. `step` hears how many records are applied.
+/// Makes sure that the backup in `directory`, which has this manifest, covers nothing later than `ms`, Unix ms by the writer's
+/// clock.
 ///
 /// # Errors
-/// [`BackupError::Unfit`] when records are missing, named by their seqs, or the target is on no history of the backup. What
-/// the store holds after an error is to be thrown away.
+/// [`BackupError::Unfit`] with what to do; the newest backup beside it that covers nothing later is named.
+pub fn refuse_later(directory: &Path, manifest: &Manifest, ms: u64) -> Result<(), BackupError> {
+    let newest = manifest.newest_ms(&directory.join(BACKUP_MANIFEST))?;
+    if newest <= ms {
+        return Ok(());
+    }
+    let holds = match &manifest.time {
+        Some(time) => format!("the backup holds what was written up to {time}"),
+        None => format!("the backup was made at {}", rfc3339(newest)),
+    };
+    let older = older_beside(directory, &manifest.cluster, ms);
+    let older = older.map_or(String::new(), |path| format!(", {}", path.display()));
+    Err(BackupError::Unfit(format!("{holds}, which is later than {}: take an older one{older}", rfc3339(ms))))
+}
+
+/// The newest backup of the cluster beside `directory` that covers nothing later than `ms`. What cannot be read is none.
+fn older_beside(directory: &Path, cluster: &str, ms: u64) -> Option<PathBuf> {
+    let place = directory.canonicalize().ok()?.parent()?.to_path_buf();
+    let paths = std::fs::read_dir(&place).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let fit = paths.filter_map(|path| {
+        let manifest = Manifest::read(&path).ok().filter(|manifest| manifest.cluster == cluster)?;
+        let newest = manifest.newest_ms(&path).ok().filter(|&newest| newest <= ms)?;
+        Some((newest, path))
+    });
+    fit.max().map(|(_, path)| path)
+}
+
+/// Applies to `store`, which holds a backup, what lies between that and `target`. `step` hears how many records are applied.
+///
+/// The caller has made sure that the backup is not behind a target that is a time ([`refuse_later`]).
+///
+/// # Errors
+/// [`BackupError::Unfit`] when there is nothing of this cluster at a source, when records are missing, named by their seqs,
+/// or the target is on no history of the backup. What the store holds after an error is to be thrown away.
 pub fn replay(
     store: &MemoryStore,
     sources: &Sources<'_>,
     target: Target,
     step: &mut dyn FnMut(u64),
-) -> Result<(), BackupError> {
+) -> Result<Reached, BackupError> {
     let progress = store.progress();
     let cluster = progress.cluster.ok_or_else(|| BackupError::Unfit("a state without a cluster".into()))?;
     let mut ranges: Vec<Range> = Vec::new();
     if let Some(directory) = sources.archive {
-        for piece in Archive::new(directory, cluster).pieces()? {
+        let archive = Archive::new(directory, cluster);
+        if !archive.exists() {
+            let detail = format!("there is no archive of the cluster {cluster} in {}", directory.display());
+            return Err(BackupError::Unfit(detail));
+        }
+        for piece in archive.pieces()? {
             let (after, through, epochs) = (piece.after, piece.through, piece.epochs.clone());
             ranges.push(Range { after, through, epochs, place: Place::Piece(piece) });
         }
@@ -86,40 +135,31 @@ pub fn replay(
             ranges.push(Range { after, through, epochs, place: Place::Log(directory) });
         }
     }
-    if let Target::Time(ms) = target {
-        refuse_newer(store, ms)?;
-    }
     let from = progress.position;
     let (history, end) = choose(&ranges, from, target)?;
-    let plan = plan(&ranges, &history, from, end)?;
+    let Plan { ranges: planned, missing } = plan(&ranges, &history, from, end);
+    let until_ms = match (target, &missing) {
+        // Whether what is missing lies before that time, only the records before it can tell.
+        (Target::Time(ms), _) => ms,
+        (_, None) => u64::MAX,
+        (_, Some(missing)) => return Err(BackupError::Unfit(missing.clone())),
+    };
+    let reached = Reached { applied: 0, later_seen: false };
     let mut applying =
-        Applying { store, seq: from.seq, end, until_ms: u64::MAX, applied: 0, step, scratch: Vec::new() };
-    if let Target::Time(ms) = target {
-        applying.until_ms = ms;
+        Applying { store, seq: from.seq, end, range_end: end, until_ms, reached, step, scratch: Vec::new() };
+    for (range, through) in planned {
+        applying.range(range, through)?;
     }
-    for range in plan {
-        applying.range(range)?;
+    let reached = applying.reached;
+    if let Some(missing) = missing.filter(|_| !reached.later_seen) {
+        return Err(BackupError::Unfit(missing));
     }
     // The next opening takes an epoch above all of them, those of histories that were left behind included.
     let newest = ranges.iter().filter_map(|range| range.epochs.newest()).map(|start| start.epoch).max();
     let progress = store.progress();
     let epoch_highest = progress.epoch_highest.max(newest.unwrap_or(0));
-    Ok(store.set_progress(&Progress { epoch_highest, ..progress })?)
-}
-
-/// A backup that holds an entry written after `ms` cannot be brought back to then.
-fn refuse_newer(store: &MemoryStore, ms: u64) -> Result<(), BackupError> {
-    let snapshot = store.snapshot()?;
-    for facts in snapshot.collections() {
-        let mut walk: Walk = Scan::under("", None).into();
-        while let Some(record) = walk.next_record(&snapshot, &facts.name)? {
-            if record.timestamp() > ms {
-                let detail = "the backup holds entries that were written after that time: take an older one";
-                return Err(BackupError::Unfit(detail.into()));
-            }
-        }
-    }
-    Ok(())
+    store.set_progress(&Progress { epoch_highest, ..progress })?;
+    Ok(reached)
 }
 
 /// The history that leads to the target, and the seq to end at.
@@ -157,31 +197,32 @@ fn choose(ranges: &[Range], from: Position, target: Target) -> Result<(EpochTabl
     Ok((furthest.epochs.clone(), furthest.through.seq))
 }
 
-/// The ranges to apply, in order.
-fn plan<'r>(
-    ranges: &'r [Range],
-    history: &EpochTable,
-    from: Position,
-    end: u64,
-) -> Result<Vec<&'r Range>, BackupError> {
+/// What leads to the end.
+struct Plan<'r> {
+    /// The ranges to apply, in order, and the seq up to which each is.
+    ranges: Vec<(&'r Range, u64)>,
+    /// Which records behind them are nowhere.
+    missing: Option<String>,
+}
+
+fn plan<'r>(ranges: &'r [Range], history: &EpochTable, from: Position, end: u64) -> Plan<'r> {
     let (mut plan, mut seq) = (Vec::new(), from.seq);
-    let fits = |range: &&Range| {
-        let last = range.through.seq.min(end);
-        range.epochs.epoch_of(last) == history.epoch_of(last)
-    };
-    let on_history: Vec<&Range> = ranges.iter().filter(fits).collect();
+    // Of a piece that goes on into another history, what lies before that is as good as any.
+    let on_history = |range: &'r Range| (range, range.through.seq.min(common(&range.epochs, history)));
+    let on_history = ranges.iter().map(on_history).filter(|(range, through)| range.after.seq < *through);
+    let on_history: Vec<(&Range, u64)> = on_history.collect();
     while seq < end {
-        let next = on_history.iter().filter(|range| range.after.seq <= seq && range.through.seq > seq);
-        let Some(next) = next.max_by_key(|range| range.through.seq) else {
-            let later = on_history.iter().map(|range| range.after.seq).filter(|&after| after > seq);
+        let next = on_history.iter().filter(|(range, through)| range.after.seq <= seq && *through > seq);
+        let Some(next) = next.max_by_key(|(_, through)| *through) else {
+            let later = on_history.iter().map(|(range, _)| range.after.seq).filter(|&after| after > seq);
             let until = later.min().unwrap_or(end).min(end);
             let detail = format!("records {} to {until} are neither in the archive nor in the log", seq + 1);
-            return Err(BackupError::Unfit(detail));
+            return Plan { ranges: plan, missing: Some(detail) };
         };
-        seq = next.through.seq;
+        seq = next.1;
         plan.push(*next);
     }
-    Ok(plan)
+    Plan { ranges: plan, missing: None }
 }
 
 struct Applying<'a> {
@@ -189,14 +230,18 @@ struct Applying<'a> {
     /// The record applied last.
     seq: u64,
     end: u64,
+    /// Where what is read now ends or leaves the history.
+    range_end: u64,
     until_ms: u64,
-    applied: u64,
+    reached: Reached,
     step: &'a mut dyn FnMut(u64),
     scratch: Vec<u8>,
 }
 
 impl Applying<'_> {
-    fn range(&mut self, range: &Range) -> Result<(), BackupError> {
+    /// Applies the records of `range` that come next, up to `through`.
+    fn range(&mut self, range: &Range, through: u64) -> Result<(), BackupError> {
+        self.range_end = through;
         match &range.place {
             Place::Piece(piece) => {
                 piece.walk(&mut |line| self.line(line).map_err(|detail| BackupError::damaged(&piece.path, detail)))
@@ -212,7 +257,7 @@ impl Applying<'_> {
 
     /// Applies a line that comes next, and passes over others. Whether more are wanted.
     fn line(&mut self, line: &[u8]) -> Result<bool, String> {
-        if self.seq >= self.end {
+        if self.seq >= self.end.min(self.range_end) {
             return Ok(false);
         }
         let Line::Log(command) = decode(line, Trust::Checked).map_err(|error| error.to_string())? else {
@@ -226,12 +271,13 @@ impl Applying<'_> {
         }
         if command.timestamp > self.until_ms {
             self.end = self.seq;
+            self.reached.later_seen = true;
             return Ok(false);
         }
         apply(self.store, &command, &mut self.scratch).map_err(|error| error.to_string())?;
         self.seq = command.seq;
-        self.applied += 1;
-        (self.step)(self.applied);
+        self.reached.applied += 1;
+        (self.step)(self.reached.applied);
         Ok(true)
     }
 }

@@ -7,17 +7,74 @@ use crate::stored::StatePieces;
 use crate::wal::file::create::{Content, create};
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::store::{Progress, Store};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What a volume of some file systems holds from the beginning.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// What is at the place of a data directory that is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Missing,
+    /// A directory without content, perhaps a mount point, or a link to one.
+    Empty,
+}
+
+/// Makes sure that a data directory can be made at `data`.
+///
+/// # Errors
+/// [`BackupError::Exists`] with what is in the way; [`BackupError::Io`].
+pub fn check_place(data: &Path) -> Result<(), BackupError> {
+    place(data).map(drop)
+}
+
+fn place(data: &Path) -> Result<Place, BackupError> {
+    let reading = || BackupError::io("reading", data);
+    let names = match fs::read_dir(data) {
+        Ok(names) => names,
+        // A link that leads nowhere is something.
+        Err(error) if error.kind() == ErrorKind::NotFound && data.symlink_metadata().is_err() => {
+            return Ok(Place::Missing);
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(BackupError::Exists(data.into()));
+        }
+        Err(error) => return Err(reading()(error)),
+    };
+    for name in names {
+        let name = name.map_err(reading())?.file_name();
+        if name != LOST_AND_FOUND {
+            return Err(BackupError::Exists(data.join(name)));
+        }
+    }
+    Ok(Place::Empty)
+}
+
 /// Makes the data directory `data`, which must be missing or empty, with a log whose stored baseline is what `store`
 /// holds and which has nothing behind it. The next opening takes an epoch above every one of `store`'s progress.
+///
+/// A missing directory is made beside its place; in an empty one, which may be a file system of its own, the log is. Either
+/// way one rename is the last step.
 ///
 /// # Errors
 /// See [`BackupError`]; `data` is as it was then.
 pub fn restore(store: &MemoryStore, data: &Path) -> Result<(), BackupError> {
     let progress = store.progress();
-    let making = InTheMaking::directory(data, true)?;
+    let (making, log) = match place(data)? {
+        Place::Missing => {
+            let making = InTheMaking::directory(data)?;
+            let log = log_directory(&making.path);
+            (making, log)
+        }
+        Place::Empty => {
+            let making = InTheMaking::directory(&log_directory(data))?;
+            let log = making.path.clone();
+            (making, log)
+        }
+    };
     // What was known of freshness is not true any more.
     let fresh = Progress::new(progress.scope.clone());
     let progress = Progress { at: fresh.at, clock_offset: fresh.clock_offset, lag_ms: fresh.lag_ms, ..progress };
@@ -30,7 +87,7 @@ pub fn restore(store: &MemoryStore, data: &Path) -> Result<(), BackupError> {
         facts: pieces.facts(),
     };
     let mut failed = None;
-    create(&log_directory(&making.path), &content, &mut |sink| {
+    create(&log, &content, &mut |sink| {
         loop {
             match pieces.next_piece() {
                 Ok(Some(piece)) => sink(piece.as_baseline())?,

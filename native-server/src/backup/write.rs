@@ -30,15 +30,14 @@ pub(super) struct InTheMaking {
 }
 
 impl InTheMaking {
-    /// Makes an empty directory beside `target`, which must not be there yet, or be empty if `may_be_empty`.
-    pub(super) fn directory(target: &Path, may_be_empty: bool) -> Result<Self, BackupError> {
-        let free = match fs::read_dir(target) {
-            Ok(mut names) => may_be_empty && names.next().is_none(),
+    /// Makes an empty directory beside `target`, which must not be there yet.
+    pub(super) fn directory(target: &Path) -> Result<Self, BackupError> {
+        let is_free = match target.symlink_metadata() {
+            Ok(_) => false,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => false,
             Err(error) => return Err(BackupError::io("reading", target)(error)),
         };
-        let Some(name) = target.file_name().filter(|_| free) else {
+        let Some(name) = target.file_name().filter(|_| is_free) else {
             return Err(BackupError::Exists(target.into()));
         };
         let path = target.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
@@ -81,7 +80,7 @@ pub fn write<P: Snapshot>(
     let (progress, collections) = (snapshot.progress(), snapshot.collections());
     let mut manifest = Manifest::of(progress, collections, source, rfc3339(wall_ms()))?;
     manifest.epoch_highest = manifest.epoch_highest.max(epoch_highest);
-    let making = InTheMaking::directory(target, false)?;
+    let making = InTheMaking::directory(target)?;
 
     let path = making.path.join(BASELINE_FILE);
     let failed = || BackupError::io("writing", &path);
@@ -96,7 +95,8 @@ pub fn write<P: Snapshot>(
         if piece.is_last {
             let (seq, count) = (progress.position.seq, collections.len() as u64);
             let epochs = (*progress.epochs).clone();
-            let ready = Ready { seq, collections: count, digest: scope_digest(collections), epochs };
+            let timestamp = manifest.time.is_some().then_some(progress.timestamp);
+            let ready = Ready { seq, collections: count, digest: scope_digest(collections), epochs, timestamp };
             Steer::Ready(ready).write_line(&mut text);
             text.push(b'\n');
         }

@@ -9,6 +9,7 @@ use super::progress::Progress;
 use super::state;
 use super::value::shell_quoted;
 use crate::backup::manifest::FileFacts;
+use crate::backup::replay::Reached;
 use crate::backup::{BackupError, Manifest, read, source, write};
 use crate::wal::OpenError;
 use clap::{Args, Subcommand};
@@ -27,7 +28,7 @@ Examples:
 A running node is asked for all it holds, which takes a pair with the role node; it goes on meanwhile. The backup is exact \
 as of one position. It is checked and synced before it gets its name.
 
-JSON: {\"backup\",\"cluster\",\"position\",\"created\",\"collections\",\"keys\",\"digest\",\"bytes\",\"plainBytes\"}";
+JSON: {\"backup\",\"cluster\",\"position\",\"time\",\"created\",\"collections\",\"keys\",\"digest\",\"bytes\",\"plainBytes\"}";
 
 /// `headwater backup`.
 #[derive(Debug, Args)]
@@ -73,7 +74,7 @@ impl Backup {
                 Ok(())
             })?;
             progress.clear();
-            return report("whole", backup, &manifest, begun, output);
+            return report("whole", backup, &manifest, None, begun, output);
         }
         let out = self.out.as_deref().expect("clap requires it without a subcommand");
         // Before a state is fetched that has nowhere to go.
@@ -99,7 +100,7 @@ impl Backup {
             Ok(())
         })?;
         progress.clear();
-        report("backed up", out, &manifest, begun, output)
+        report("backed up", out, &manifest, None, begun, output)
     }
 }
 
@@ -114,27 +115,38 @@ fn in_use(error: BackupError, data: &Path) -> Failure {
         .next(format!("headwater backup --url URL OUT, and not --data {}.", shell_quoted(&data.display().to_string())))
 }
 
+/// Says what was done with a backup; `reached` is for a state that was brought forward behind it.
 pub(super) fn report(
     did: &str,
     path: &Path,
     manifest: &Manifest,
+    reached: Option<Reached>,
     begun: Instant,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let Manifest { cluster, position, created, keys, digest, collections, files, .. } = manifest;
+    let Manifest { cluster, position, time, created, keys, digest, collections, files, .. } = manifest;
     let sum = |of: fn(&FileFacts) -> u64| files.iter().map(of).sum::<u64>();
     let (bytes, plain_bytes) = (sum(|file| file.bytes), sum(|file| file.plain_bytes));
     let count = collections.len();
     if !output.human {
         let path = json_string(&path.display().to_string());
+        let time = time.as_deref().map_or("null".into(), json_string);
+        let reached = reached.map_or(String::new(), |Reached { applied, later_seen }| {
+            format!(",\"applied\":{applied},\"laterSeen\":{later_seen}")
+        });
         return output.line(format!(
-            "{{\"backup\":{path},\"cluster\":\"{cluster}\",\"position\":\"{position}\",\"created\":\"{created}\",\
-             \"collections\":{count},\"keys\":{keys},\"digest\":\"{digest}\",\"bytes\":{bytes},\"plainBytes\":{plain_bytes}}}"
+            "{{\"backup\":{path},\"cluster\":\"{cluster}\",\"position\":\"{position}\",\"time\":{time},\
+             \"created\":\"{created}\",\"collections\":{count},\"keys\":{keys},\"digest\":\"{digest}\",\"bytes\":{bytes},\
+             \"plainBytes\":{plain_bytes}{reached}}}"
         ));
     }
     let took = span(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
     output.line(format!("{did}: {}", path.display()))?;
     output.line(format!("{keys} entries of {count} collections as of {position}, cluster {cluster}"))?;
+    if let Some(Reached { applied, .. }) = reached {
+        let time = time.as_ref().map_or(String::new(), |time| format!(" of {time}"));
+        output.line(format!("{applied} records applied behind the backup: it reaches {position}{time}"))?;
+    }
     let facts = format!("{bytes} bytes, {plain_bytes} unpacked · {digest} · made {created} · took {took}");
     output.line(output.paint.dim(&facts).to_string())
 }

@@ -6,14 +6,13 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
 use super::value::shell_quoted;
-use crate::backup::replay::{self, Sources, Target};
+use crate::backup::replay::{self, Reached, Sources, Target};
 use crate::backup::{BackupError, Manifest, read, restore};
 use crate::random;
 use clap::Args;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{self, Snapshot, Store};
-use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -25,10 +24,11 @@ Examples:
   headwater restore /backups/monday --data /var/lib/headwater --archive /archive --log /var/lib/headwater.old
   headwater serve --data /var/lib/headwater
 
-The directory must be missing or empty. Everything in the backup is checked before it is made. The next start takes a new \
+The directory must be missing or empty; it may be a mount point. Everything in the backup is checked before it is made. The next start takes a new \
 epoch: nodes that follow go on where what they have is in the backup, and get a baseline where it is not.
 
-JSON: {\"backup\",\"cluster\",\"position\",\"created\",\"collections\",\"keys\",\"digest\",\"bytes\",\"plainBytes\"}";
+JSON: {\"backup\",\"cluster\",\"position\",\"time\",\"created\",\"collections\",\"keys\",\"digest\",\"bytes\",\"plainBytes\"}, and with \
+--archive or --log \"applied\" and \"laterSeen\"";
 
 /// `headwater restore`.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub struct Restore {
     log: Option<PathBuf>,
     /// Up to this position (EPOCH.SEQ) or time (2026-11-21T15:00:00Z, by the writer's clock); otherwise as far as they reach
     #[arg(long, value_name = "POSITION|TIME", value_parser = target, help_heading = "Point in time")]
-    to: Option<Target>,
+    to: Option<To>,
     /// Write JSON on a terminal too
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -59,10 +59,13 @@ impl Restore {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), Failure> {
         let begun = Instant::now();
         // Before much is read that has nowhere to go.
-        if fs::read_dir(&self.data).is_ok_and(|mut names| names.next().is_some()) {
-            return Err(Failure::from(BackupError::Exists(self.data.clone()))
-                .next("A restore makes a new directory: name another one, or move this one away."));
-        }
+        restore::check_place(&self.data).map_err(|error| {
+            let is_taken = matches!(error, BackupError::Exists(_));
+            let failure = Failure::from(error);
+            let next =
+                "A restore makes a new directory or fills an empty one: name another one, or move this one away.";
+            if is_taken { failure.next(next) } else { failure }
+        })?;
         let mut progress = Progress::new();
         let empty = store::Progress::new(Scope::Everything);
         let store = MemoryStore::new(empty, MemoryOptions::single_threaded(random::bits()));
@@ -71,14 +74,19 @@ impl Restore {
             let failure = Failure::usage("--to needs records behind the backup");
             return Err(failure.next("Say where they are: --archive DIR, --log DIR, or both."));
         }
+        if let Some(To { target: Target::Time(ms), .. }) = self.to {
+            replay::refuse_later(&self.backup, &Manifest::read(&self.backup)?, ms)?;
+        }
         let mut manifest = read::load(&self.backup, &store, &mut |bytes| {
             progress.show(|| format!("{:.1} MB read", bytes as f64 / 1e6));
             Ok(())
         })?;
+        let mut reached = None;
         if sources.archive.is_some() || sources.data.is_some() {
-            replay::replay(&store, &sources, self.to.unwrap_or(Target::Newest), &mut |records| {
+            let target = self.to.as_ref().map_or(Target::Newest, |to| to.target);
+            reached = Some(replay::replay(&store, &sources, target, &mut |records| {
                 progress.show(|| format!("{records} records applied"));
-            })?;
+            })?);
             let snapshot = store.snapshot().map_err(BackupError::from)?;
             let (created, files) = (manifest.created.clone(), manifest.files.clone());
             manifest = Manifest::of(snapshot.progress(), snapshot.collections(), &manifest.source, created)?;
@@ -94,8 +102,14 @@ impl Restore {
         progress.show(|| "writing the log".into());
         restore::restore(&store, &self.data)?;
         progress.clear();
-        report("restored", &self.backup, &manifest, begun, output)?;
+        report("restored", &self.backup, &manifest, reached, begun, output)?;
         if output.human {
+            if let (Some(Reached { later_seen: false, .. }), Some(To { target: Target::Time(_), text })) =
+                (reached, &self.to)
+            {
+                output
+                    .line(format!("nothing later was found: whether more was written before {text} cannot be known"))?;
+            }
             output
                 .line(format!("start it: headwater serve --data {}", shell_quoted(&self.data.display().to_string())))?;
         }
@@ -103,13 +117,21 @@ impl Restore {
     }
 }
 
+/// Up to where, and how it was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct To {
+    target: Target,
+    text: String,
+}
+
 /// A position, or a time with or without parts of a second.
-fn target(text: &str) -> Result<Target, String> {
+fn target(text: &str) -> Result<To, String> {
+    let to = |target| To { target, text: text.into() };
     if let Ok(position) = text.parse() {
-        return Ok(Target::Position(position));
+        return Ok(to(Target::Position(position)));
     }
     let whole = text.strip_suffix('Z').filter(|text| text.len() == 19).map(|text| format!("{text}.000Z"));
-    let time = unix_ms(whole.as_deref().unwrap_or(text)).map(Target::Time);
+    let time = unix_ms(whole.as_deref().unwrap_or(text)).map(|ms| to(Target::Time(ms)));
     time.ok_or_else(|| "expected a position, EPOCH.SEQ, or a time in UTC, 2026-11-21T15:00:00Z".into())
 }
 
@@ -119,9 +141,10 @@ mod tests {
 
     #[test]
     fn a_target_is_a_position_or_a_time() {
-        assert_eq!(target("7.12"), Ok(Target::Position("7.12".parse().unwrap())));
+        let position_or_time = |text| target(text).map(|to| to.target);
+        assert_eq!(position_or_time("7.12"), Ok(Target::Position("7.12".parse().unwrap())));
         for text in ["2025-11-20T14:46:40Z", "2025-11-20T14:46:40.000Z"] {
-            assert_eq!(target(text), Ok(Target::Time(1_763_650_000_000)), "{text}");
+            assert_eq!(position_or_time(text), Ok(Target::Time(1_763_650_000_000)), "{text}");
         }
         for text in ["", "7", "yesterday", "2025-11-20", "2025-11-20T14:46:40"] {
             assert!(target(text).is_err(), "{text}");

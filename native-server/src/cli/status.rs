@@ -72,7 +72,15 @@ struct Baseline {
 
 #[derive(Deserialize)]
 struct Archive {
+    #[serde(default)]
+    missing: Vec<Hole>,
     failure: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Hole {
+    first: u64,
+    last: u64,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +166,9 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     lines.extend(facts.storage.iter().flat_map(on_disk));
     if let Some(failure) = facts.archive.as_ref().and_then(|archive| archive.failure.as_ref()) {
         lines.push(("trouble", format!("the log is not archived: {failure}")));
+    }
+    if let Some(Hole { first, last }) = facts.archive.as_ref().and_then(|archive| archive.missing.last()) {
+        lines.push(("trouble", format!("the archive misses the records {first} to {last}: make a backup behind them")));
     }
     if let Some(Backup { last, failure }) = &facts.backup {
         let last = last.as_ref().map(|LastBackup { created, position, bytes }| {

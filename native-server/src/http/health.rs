@@ -5,6 +5,7 @@ use crate::backup::scheduled::{Made, Standing};
 use crate::clock;
 use crate::server::{Server, Work};
 use crate::wal::{StoredBaseline, Usage};
+use crate::writer::Archived;
 use axum::http::request::Parts;
 use axum::response::Response;
 use headwater_core::api::{
@@ -61,9 +62,12 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
         Work::Writer { log, .. } => {
             let storage = log.usage().map(|usage| storage_status(usage, log.upkeep_failures()));
             let archived = log.archived();
-            let archive = archived
-                .as_ref()
-                .map(|archived| ArchiveStatus { through: archived.through, failure: archived.failure.as_deref() });
+            let failure = archived.as_ref().and_then(Archived::failure);
+            let archive = archived.as_ref().map(|Archived { through, missing, .. }| ArchiveStatus {
+                through: *through,
+                missing,
+                failure: failure.as_deref(),
+            });
             let wal_bytes = &|collection: &str| log.bytes(collection);
             let facts = StatusFacts { uptime_s, wal_bytes, storage, archive, backup, parent: None };
             api::status(&server.node, &facts, clock::now())

@@ -1,6 +1,7 @@
 //! The beginning of a writer: the log is opened and replayed, an epoch begins, and where there are no credentials yet,
 //! the first pair is made.
 
+use super::archiving::Archiving;
 use super::commit::{Commit, Committer};
 use super::deciding::note_found;
 use super::queue::Writes;
@@ -111,8 +112,12 @@ impl Opening {
         let upkeep = match &keeper {
             Some(_) => {
                 let state = Arc::clone(&around.state);
-                Some(Upkeep::start(Arc::clone(&node), state, settings.storage, runtime.clone())?)
+                Some(Upkeep::start(Arc::clone(&node), state, settings.storage.clone(), runtime.clone())?)
             }
+            None => None,
+        };
+        let archiving = match settings.storage.archive.clone().filter(|_| keeper.is_some()) {
+            Some(directory) => Some(Archiving::start(Arc::clone(&around.state), directory, runtime.clone())?),
             None => None,
         };
         around.state.set_keeper(keeper);
@@ -123,7 +128,7 @@ impl Opening {
         let has_another_core = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         let committer = has_another_core.then(|| Committer::start(commit.clone())).transpose()?;
         let (wal, scratch) = (self.wal, Vec::new());
-        let mut writer = Writer { commit, committer, wal, appender, sequencer, options, upkeep, scratch };
+        let mut writer = Writer { commit, committer, wal, appender, sequencer, options, upkeep, archiving, scratch };
         let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();

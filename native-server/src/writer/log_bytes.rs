@@ -72,6 +72,11 @@ impl LogBytes {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn count_for_tests(&mut self, bytes: u64) {
+        self.total += bytes;
+    }
+
     /// Bytes of all lines counted.
     pub(super) fn total(&self) -> u64 {
         self.total

@@ -5,6 +5,7 @@
 //! a refusal was decided on may be in the same group. While a group is being synced ([`commit`]) the next is decided on
 //! it; if the first fails, both do.
 
+mod archiving;
 mod begin;
 mod commit;
 mod deciding;
@@ -16,6 +17,7 @@ mod recover;
 mod tests;
 mod upkeep;
 
+pub(crate) use archiving::Archived;
 pub(crate) use begin::{WriterSettings, open};
 pub(crate) use origin::Origin;
 pub(crate) use queue::{BatchEntry, RequestAction, WriteRequest, Writes, Written};
@@ -24,6 +26,7 @@ use crate::bell::Bell;
 use crate::clock::wall_ms;
 use crate::log_view::LogView;
 use crate::wal::{Appender, GroupBuilder, Keeper, OpenOptions, Usage, Wal};
+use archiving::Archiving;
 use commit::{Commit, Committer, Decided, Job};
 use headwater_core::api::{ApiError, Code, Counts};
 use headwater_core::repeats::{Bounds, Repeats};
@@ -42,6 +45,9 @@ const GROUP_WRITES_MAX: usize = 4_096;
 /// Bytes of writes after which a group takes no further one.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
+/// How long the close waits for a piece of the archive that is being written.
+const ARCHIVING_ENDS_WITHIN: Duration = Duration::from_secs(2);
+
 /// Shortest and longest time between two looks for writes while a group is under way; doubled while none come.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(40), Duration::from_millis(1));
 
@@ -58,15 +64,6 @@ pub(crate) struct LogState {
     upkeep_failures: AtomicU64,
     archived: Mutex<Option<Archived>>,
     ended: Notify,
-}
-
-/// How far the log is archived.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Archived {
-    /// Seq up to which everything that was sealed is.
-    pub(crate) through: u64,
-    /// Why the last attempt failed; `None` where it did not.
-    pub(crate) failure: Option<String>,
 }
 
 impl LogState {
@@ -108,8 +105,8 @@ impl LogState {
         self.archived.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_archived(&self, archived: Archived) {
-        *self.archived.lock().unwrap_or_else(PoisonError::into_inner) = Some(archived);
+    fn change_archived(&self, change: impl FnOnce(&mut Archived)) {
+        change(self.archived.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default());
     }
 
     fn upkeep_failed(&self) {
@@ -166,6 +163,8 @@ pub(crate) struct Writer {
     options: OpenOptions,
     /// `None` where the log bounds itself.
     upkeep: Option<Upkeep>,
+    /// `None` where nothing is to be archived.
+    archiving: Option<Archiving>,
     scratch: Vec<u8>,
 }
 
@@ -286,14 +285,18 @@ impl Writer {
     fn close(mut self, receiver: &Receiver<Message>, mut closers: Vec<oneshot::Sender<()>>) {
         let state = Arc::clone(&self.commit.around.state);
         state.set_writable(false);
-        if let Some(upkeep) = self.upkeep.take() {
-            upkeep.end();
-        }
-        state.set_keeper(None);
+        // First of all: whatever else hangs, the log is in good order.
         if let Some(appender) = self.appender.take()
             && let Err(error) = self.commit.runtime.block_on(appender.close())
         {
             tracing::warn!(%error, "the log could not be marked as closed in good order; nothing acknowledged is lost");
+        }
+        if let Some(upkeep) = self.upkeep.take() {
+            upkeep.end();
+        }
+        state.set_keeper(None);
+        if let Some(archiving) = self.archiving.take() {
+            archiving.end(ARCHIVING_ENDS_WITHIN);
         }
         // Whoever is told may open the log at once.
         drop(self);

@@ -1,25 +1,20 @@
 //! Bounds the log, on a thread beside the writer's: stores the state as a whole once enough was appended, and lets go of
 //! what need not be kept. The writer waits for neither.
 
-use super::{Archived, LogState};
-use crate::backup::BackupError;
-use crate::backup::archive::Archive;
+use super::LogState;
 use crate::settings::Storage;
 use crate::stored::{StatePiece, StatePieces, repeats_piece};
 use crate::wal::{BaselinePiece, BaselineSink, Keeper, OpenError};
 use headwater_core::node::Node;
+use headwater_core::store::SnapshotError;
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::store::{SnapshotError, Store};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// Bytes of lines that are read at once to be archived.
-const ARCHIVE_READ_BYTES: usize = 1 << 20;
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(500);
 /// First and longest wait after a failure; doubled with each further one.
@@ -66,6 +61,10 @@ struct Work {
     ended: Receiver<()>,
 }
 
+/// The node ends.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended;
+
 /// Why no baseline was stored.
 enum NotStored {
     Log(OpenError),
@@ -74,46 +73,83 @@ enum NotStored {
     Ended,
 }
 
+/// After a failure, when the next attempt may be.
+#[derive(Default)]
+struct Attempts {
+    length: Duration,
+    until: Option<Instant>,
+}
+
+impl Attempts {
+    fn may_begin(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    fn failed(&mut self) -> Duration {
+        self.length = (self.length * 2).clamp(PAUSE.0, PAUSE.1);
+        self.until = Some(Instant::now() + self.length);
+        self.length
+    }
+}
+
+/// How the two things that are done go, each by itself: neither keeps the other from being tried.
+#[derive(Default)]
+struct Attempted {
+    trimming: Attempts,
+    storing: Attempts,
+}
+
 impl Work {
     fn run(self) {
-        let mut wait = LOOK;
-        let mut pause = Duration::ZERO;
-        while self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-            wait = LOOK;
+        let mut attempted = Attempted::default();
+        while self.ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             let Some(keeper) = self.state.keeper() else { continue };
-            let error = match self.look(&*keeper) {
-                Ok(()) => {
-                    pause = Duration::ZERO;
-                    continue;
-                }
-                Err(NotStored::Ended) => return,
-                // Lists and streams have all the snapshots there may be: with the next look.
-                Err(NotStored::Snapshot(SnapshotError::TooMany)) => continue,
-                Err(NotStored::Snapshot(SnapshotError::Gone)) => {
-                    "the state changed more than a snapshot may hold".into()
-                }
-                Err(NotStored::Snapshot(SnapshotError::Store(error))) => error.to_string(),
-                Err(NotStored::Log(error)) => error.to_string(),
-            };
-            pause = (pause * 2).clamp(PAUSE.0, PAUSE.1);
-            wait = pause;
-            self.state.upkeep_failed();
-            tracing::error!(error, ?pause, "the log could not be shortened; writing goes on");
+            if self.look(&*keeper, &mut attempted) == Err(Ended) {
+                return;
+            }
         }
     }
 
-    fn look(&self, keeper: &dyn Keeper) -> Result<(), NotStored> {
-        let stored_bytes = keeper.usage().baseline.map_or(0, |baseline| baseline.bytes);
-        if self.state.lock_bytes().total() > self.storage.baseline_after_bytes.max(stored_bytes) {
-            self.store(keeper)?;
+    /// Does what is to be done. Trimming comes first: on a full disk it makes the room that a baseline needs.
+    fn look(&self, keeper: &dyn Keeper, attempted: &mut Attempted) -> Result<(), Ended> {
+        let Attempted { trimming, storing } = attempted;
+        if trimming.may_begin() {
+            match self.trim(keeper) {
+                Ok(()) => *trimming = Attempts::default(),
+                Err(error) => self.failed(trimming, &error.to_string(), "the log could not be shortened"),
+            }
         }
+        let stored_bytes = keeper.usage().baseline.map_or(0, |baseline| baseline.bytes);
+        let is_due = self.state.lock_bytes().total() > self.storage.baseline_after_bytes.max(stored_bytes);
+        if is_due && storing.may_begin() {
+            let what = "no baseline could be stored";
+            match self.store(keeper) {
+                Ok(()) => *storing = Attempts::default(),
+                Err(NotStored::Ended) => return Err(Ended),
+                // The disk has all the snapshots there may be: with the next look.
+                Err(NotStored::Snapshot(SnapshotError::TooMany)) => {}
+                Err(NotStored::Snapshot(error)) => self.failed(storing, &error.to_string(), what),
+                Err(NotStored::Log(error)) => self.failed(storing, &error.to_string(), what),
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, attempts: &mut Attempts, error: &str, what: &str) {
+        let pause = attempts.failed();
+        self.state.upkeep_failed();
+        tracing::error!(error, ?pause, "{what}; writing goes on");
+    }
+
+    fn trim(&self, keeper: &dyn Keeper) -> Result<(), OpenError> {
         let children = self.node.children();
         let wanted_by_children =
             children.iter().filter(|child| !child.in_baseline).map(|child| child.sent_seq + 1).min();
-        // Like a child that has yet to read it: up to the hard cap.
-        let wanted_from = wanted_by_children.into_iter().chain(self.archive(keeper)).min();
-        let freed = self.runtime.block_on(keeper.trim(&self.storage.retention, wanted_from));
-        match freed.map_err(NotStored::Log)? {
+        // The archive is like a child that has yet to read it: up to the hard cap.
+        let wanted_by_archive =
+            self.storage.archive.as_ref().map(|_| self.state.archived().map_or(1, |archived| archived.through + 1));
+        let wanted_from = wanted_by_children.into_iter().chain(wanted_by_archive).min();
+        match self.runtime.block_on(keeper.trim(&self.storage.retention, wanted_from))? {
             0 => {}
             bytes => tracing::info!(bytes, "let go of log that a stored baseline covers"),
         }
@@ -129,53 +165,6 @@ impl Work {
             self.runtime.block_on(sink.push(BaselinePiece::Beside(&text))).map_err(NotStored::Log)?;
             after = last;
         }
-    }
-
-    /// Archives what was sealed. Returns from which seq on the log is not archived; `None` where it is not to be.
-    fn archive(&self, keeper: &dyn Keeper) -> Option<u64> {
-        let directory = self.storage.archive.as_deref()?;
-        let before = self.state.archived().unwrap_or_default();
-        let mut archived = Archived { through: before.through, failure: None };
-        let outcome = self.archive_sealed(keeper, directory, &mut archived.through);
-        if let Err(error) = outcome {
-            let failure = error.to_string();
-            if before.failure.as_ref() != Some(&failure) {
-                self.state.upkeep_failed();
-                let through = archived.through;
-                tracing::error!(
-                    error = failure,
-                    through,
-                    "the log could not be archived; it is kept up to its hard cap"
-                );
-            }
-            archived.failure = Some(failure);
-        } else if before.failure.is_some() {
-            tracing::info!(through = archived.through, "the log is archived again");
-        }
-        let from = archived.through + 1;
-        self.state.set_archived(archived);
-        Some(from)
-    }
-
-    fn archive_sealed(&self, keeper: &dyn Keeper, directory: &Path, through: &mut u64) -> Result<(), BackupError> {
-        let (Some(cluster), epochs) = keeper.history() else { return Ok(()) };
-        let (archive, reader) = (Archive::new(directory, cluster), keeper.reader());
-        for (after, last) in keeper.sealed() {
-            if last <= *through || self.ended.try_recv() == Err(TryRecvError::Disconnected) {
-                continue;
-            }
-            let written = archive.add((after, last), &epochs, &mut |from| {
-                let chunk = self.runtime.block_on(reader.read(from, ARCHIVE_READ_BYTES));
-                let chunk = chunk.map_err(|error| BackupError::State(format!("the log cannot be read: {error}")))?;
-                let chunk = chunk.ok_or_else(|| BackupError::State(format!("the log has no record {from}")))?;
-                Ok((chunk.lines, chunk.through))
-            })?;
-            if written {
-                tracing::info!(first = after + 1, last, "archived a part of the log");
-            }
-            *through = last;
-        }
-        Ok(())
     }
 
     fn store(&self, keeper: &dyn Keeper) -> Result<(), NotStored> {
@@ -204,3 +193,6 @@ impl Work {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

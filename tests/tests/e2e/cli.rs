@@ -8,6 +8,7 @@ mod log;
 mod promote;
 mod refusals;
 mod terminal;
+mod times;
 mod transfer;
 mod watch;
 

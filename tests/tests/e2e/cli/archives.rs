@@ -2,20 +2,24 @@
 
 use super::Cli;
 use super::backups::{names, path, seq, state, told};
-use headwater_tests::{Node, NodeBuilder, State, eventually};
+use headwater_local::program::Stopped;
+use headwater_tests::machine::Need;
+use headwater_tests::medium::Medium;
+use headwater_tests::{Client, Node, NodeBuilder, State, eventually};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A writer of short segments that keeps nothing it need not, and archives.
-async fn writer(directory: &Path, archive: &Path) -> Node {
+pub(super) async fn writer(directory: &Path, archive: &Path) -> Node {
     let builder = NodeBuilder::writer("writer", directory).option("--archive", path(archive));
     let builder = builder.option("--segment-bytes", "4096").option("--baseline-after-bytes", "8192");
     builder.option("--retain-bytes", "0").start().await
 }
 
 /// Waits until everything up to `least` but the last segment is archived, and the log has been trimmed.
-async fn archived(node: &Node, archive: &Path, least: u64) {
+pub(super) async fn archived(node: &Node, archive: &Path, least: u64) {
     eventually("the log is archived and trimmed", async || {
         let status = node.client().status().await;
         let through = status["archive"]["through"].as_u64().unwrap_or(0);
@@ -27,8 +31,15 @@ async fn archived(node: &Node, archive: &Path, least: u64) {
     .await;
 }
 
+/// Writes the same few entries so many times: the state stays short, and with it what a baseline has to outgrow.
+async fn again(client: &Client, times: u32) {
+    for _ in 0..times {
+        client.fill("c", 0..50).await;
+    }
+}
+
 /// The pieces of the archive, in order.
-fn pieces(archive: &Path) -> Vec<PathBuf> {
+pub(super) fn pieces(archive: &Path) -> Vec<PathBuf> {
     let [cluster] = &*names(archive) else { panic!("one cluster") };
     let directory = archive.join(cluster);
     let pieces = names(&directory).into_iter().filter(|name| name.ends_with(".zst"));
@@ -36,7 +47,7 @@ fn pieces(archive: &Path) -> Vec<PathBuf> {
 }
 
 /// What a node shows that starts with `data`.
-async fn started(directory: &Path, data: &Path) -> State {
+pub(super) async fn started(directory: &Path, data: &Path) -> State {
     let place = directory.join("started");
     fs::create_dir_all(&place).expect("the temporary directory can be changed");
     fs::rename(data, place.join("state")).expect("the temporary directory can be changed");
@@ -194,4 +205,141 @@ async fn of_two_histories_in_one_archive_the_one_that_leads_to_the_target_is_tak
         let has = |key: &str| entries.contains(&format!("\"{key}\""));
         assert!(has(there) && !has(other), "{to}: {there}");
     }
+}
+
+#[tokio::test]
+async fn what_the_hard_cap_lets_go_of_before_it_is_archived_is_missing_and_told_for_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let (archive, aside) = (directory.path().join("archive"), directory.path().join("aside"));
+    let mut node = writer(directory.path(), &archive).await;
+    let (cli, client) = (Cli::of(&node), node.client());
+    client.create("c").await;
+    again(&client, 5).await;
+    archived(&node, &archive, seq(&json!(client.position().await))).await;
+    node.stop().await;
+    node.set_option("--retain-bytes-max", "8192");
+    fs::rename(&archive, &aside).unwrap();
+    fs::write(&archive, "a file where a directory should be").unwrap();
+    node.start_again().await;
+    // Nobody looks at the archive before it fails, and what it was is known all the same once it is back.
+    again(&client, 12).await;
+    let failing = eventually("the hard cap wins", async || {
+        let status = client.status().await;
+        let is_so = status["archive"]["failure"].is_string() && status["storage"]["logBytes"].as_u64() < Some(30_000);
+        if is_so { Ok(status) } else { Err(status) }
+    })
+    .await;
+    assert_eq!(failing["archive"]["missing"], json!([]), "{failing}");
+    fs::remove_file(&archive).unwrap();
+    fs::rename(&aside, &archive).unwrap();
+    let through = |piece: &Path| piece.file_name().unwrap().to_str().unwrap()[17..33].parse::<u64>().unwrap();
+    let last = through(pieces(&archive).last().unwrap());
+    let status = eventually("it is archived again", async || {
+        let status = client.status().await;
+        let is_so = status["archive"]["failure"].is_null() && status["archive"]["through"].as_u64() > Some(last);
+        if is_so { Ok(status) } else { Err(status) }
+    })
+    .await;
+    let missing = status["archive"]["missing"].clone();
+    let [hole] = missing.as_array().map(Vec::as_slice).unwrap() else { panic!("{status}") };
+    assert!(hole["first"] == json!(last + 1) && hole["last"].as_u64() > Some(last + 50), "{status}");
+    node.says("the archive misses records").await;
+    let words = cli.run(&["status"]).await;
+    assert!(words.stdout.contains("\"missing\""), "{words:?}");
+
+    node.stop().await;
+    node.start_again().await;
+    eventually("it is remembered over a start", async || {
+        let found = node.client().status().await["archive"]["missing"].clone();
+        if found == missing { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_archive_that_hangs_keeps_nothing_else_from_going_on() {
+    if !Need::Mount.is_met("an_archive_that_hangs_keeps_nothing_else_from_going_on") {
+        return;
+    }
+    let (directory, medium) = (tempfile::tempdir().unwrap(), Medium::ext4());
+    let archive = medium.path().join("archive");
+    let mut node = writer(directory.path(), &archive).await;
+    let client = node.client();
+    client.create("c").await;
+    again(&client, 5).await;
+    archived(&node, &archive, seq(&json!(client.position().await))).await;
+    node.stop().await;
+    node.set_option("--retain-bytes-max", "16384");
+    node.start_again().await;
+    let frozen = Frozen::new(&medium);
+    again(&client, 16).await;
+    let status = eventually("the log is bounded, its baseline follows, and what hangs is told", async || {
+        let status = client.status().await;
+        let seq = seq(&json!(client.position().await));
+        let is_bounded = status["storage"]["logBytes"].as_u64() < Some(45_000);
+        let is_stored = status["storage"]["baseline"]["seq"].as_u64().is_some_and(|stored| stored + 300 > seq);
+        let is_told = status["archive"]["failure"].as_str().is_some_and(|text| text.contains("no progress for"));
+        if is_bounded && is_stored && is_told { Ok(status) } else { Err(status) }
+    })
+    .await;
+    assert!(status["archive"]["through"].as_u64() > Some(0), "{status}");
+    node.ask_to_end();
+    node.says("the archive does not answer: what").await;
+    node.says(" ended").await;
+    // A process whose thread hangs in the system is not gone before that: what it had to do, it has done.
+    drop(frozen);
+    let stopped = node.stop().await;
+    assert!(matches!(stopped, Some(Stopped::Ended(status)) if status.success()), "{stopped:?}");
+    assert!(!node.log().contains("not finished by the deadline"), "{}", node.log());
+    node.start_again().await;
+    assert_eq!(client.entry("c", "key-49").await.status, 200);
+}
+
+/// A file system on which nothing that writes comes to an end, as long as this lives.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(medium: &Medium) -> Self {
+        Need::Mount.run("fsfreeze", [OsStr::new("-f"), medium.path().as_os_str()]);
+        Self(medium.path())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        Need::Mount.run("fsfreeze", [OsStr::new("-u"), self.0.as_os_str()]);
+    }
+}
+
+#[tokio::test]
+async fn a_piece_that_goes_on_into_another_history_leads_up_to_where_they_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let (archive, first) = (directory.path().join("archive"), directory.path().join("first"));
+    let mut node = writer(directory.path(), &archive).await;
+    let (cli, client) = (Cli::of(&node), node.client());
+    client.create("c").await;
+    told(&cli.run(&["backup", path(&first)]).await);
+    client.fill("c", 0..105).await;
+    let second = directory.path().join("second");
+    let made = told(&cli.run(&["backup", path(&second)]).await);
+    client.fill("c", 105..300).await;
+    archived(&node, &archive, seq(&json!(client.position().await))).await;
+    let state = node.data().join("state");
+    node.stop().await;
+    fs::remove_dir_all(&state).unwrap();
+    told(&cli.run(&["restore", path(&second), "--data", path(&state)]).await);
+    node.start_again().await;
+    client.fill("c", 1_000..1_200).await;
+    archived(&node, &archive, seq(&json!(client.position().await))).await;
+    let status = client.status().await;
+    let epoch = client.position().await.split_once('.').unwrap().0.to_owned();
+    node.stop().await;
+    assert_eq!(status["archive"]["missing"], json!([]), "the old history's pieces reach to {}", made["position"]);
+    let to = format!("{epoch}.{}", status["archive"]["through"]);
+    let data = directory.path().join("data");
+    let restore = ["restore", path(&first), "--data", path(&data), "--archive", path(&archive), "--to", &to];
+    told(&cli.run(&restore).await);
+    let entries = started(directory.path(), &data).await.collections["c"].1.join("\n");
+    let has = |key: &str| entries.contains(&format!("\"{key}\""));
+    assert!(has("key-1") && has("key-104") && !has("key-105") && has("key-1001"));
 }

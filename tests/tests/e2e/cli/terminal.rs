@@ -82,7 +82,7 @@ async fn writer(directory: &std::path::Path) -> (Node, Cli) {
 }
 
 /// Runs a command on a terminal; what is shown must end with `last` once it has ended.
-async fn shown(command: Command, last: &str) -> String {
+pub(super) async fn shown(command: Command, last: &str) -> String {
     let mut terminal = Terminal::start(command);
     terminal.until(last).await;
     assert_eq!(terminal.status().await, 0);
