@@ -28,7 +28,7 @@ impl Need {
 
     fn words(self) -> &'static str {
         match self {
-            Self::Mount => "to mount file systems (root on Linux, loop devices, mount, mkfs.ext4 and perl)",
+            Self::Mount => "to mount file systems (root on Linux, loop devices, mount, fsfreeze, mkfs.ext4 and perl)",
             Self::Strace => "strace (Linux, and the right to trace its own children)",
         }
     }

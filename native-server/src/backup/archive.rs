@@ -7,7 +7,7 @@
 
 use super::error::BackupError;
 use super::hashing::Hashing;
-use super::write::{LEVEL, new_file, sync_directory};
+use super::write::{LEVEL, new_file, parent, sync_directory};
 use headwater_core::command::{Deframer, lines};
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable, Position};
@@ -74,12 +74,20 @@ impl Archive {
         self.directory.is_dir()
     }
 
-    /// All pieces, in the order of their names. What is not whole yet is left out.
+    /// All pieces, in the order of their names, and why there are no more where a note is not what one is. What is not
+    /// whole yet is left out.
     ///
     /// # Errors
-    /// [`BackupError::Io`], [`BackupError::Damaged`] for a note that is none.
-    pub fn pieces(&self) -> Result<Vec<Piece>, BackupError> {
-        self.stems()?.iter().map(|stem| self.piece(stem)).collect()
+    /// [`BackupError::Io`] when the directory cannot be read.
+    pub fn pieces(&self) -> Result<(Vec<Piece>, Option<BackupError>), BackupError> {
+        let (mut pieces, mut wrong) = (Vec::new(), None);
+        for stem in self.stems()? {
+            match self.piece(&stem) {
+                Ok(piece) => pieces.push(piece),
+                Err(error) => wrong = Some(error),
+            }
+        }
+        Ok((pieces, wrong))
     }
 
     /// Which records of the history `epochs` are there: the seq before the first and that of the last of each piece, in
@@ -88,14 +96,15 @@ impl Archive {
     /// # Errors
     /// [`BackupError::Io`] when the directory cannot be read.
     pub fn reach(&self, epochs: &EpochTable) -> Result<Vec<(u64, u64)>, BackupError> {
-        let pieces = self.stems()?.into_iter().filter_map(|stem| self.piece(&stem).ok());
-        let ranges = pieces.map(|piece| (piece.after.seq, piece.through.seq.min(common(&piece.epochs, epochs))));
+        let (pieces, _) = self.pieces()?;
+        let ranges =
+            pieces.into_iter().map(|piece| (piece.after.seq, piece.through.seq.min(common(&piece.epochs, epochs))));
         let mut ranges: Vec<_> = ranges.filter(|(after, through)| after < through).collect();
         ranges.sort_unstable();
         Ok(ranges)
     }
 
-    /// The names of all notes, without their end.
+    /// The names of all notes, without their end. What is not named like one is somebody else's.
     fn stems(&self) -> Result<Vec<String>, BackupError> {
         let reading = || BackupError::io("reading", &self.directory);
         let names = match fs::read_dir(&self.directory) {
@@ -105,7 +114,8 @@ impl Archive {
         let mut notes = Vec::new();
         for name in names {
             let name = name.map_err(reading())?.file_name();
-            notes.extend(name.to_str().and_then(|name| name.strip_suffix(NOTE_END)).map(String::from));
+            let stem = name.to_str().and_then(|name| name.strip_suffix(NOTE_END)).filter(|stem| is_stem(stem));
+            notes.extend(stem.map(String::from));
         }
         notes.sort_unstable();
         Ok(notes)
@@ -152,11 +162,19 @@ impl Archive {
         let (after, through) = (Position { epoch: after_epoch, seq: after }, Position { epoch, seq: through });
         let stem = stem(after, through);
         let note_path = self.directory.join(format!("{stem}{NOTE_END}"));
-        if note_path.exists() {
+        // A note whose piece is gone, or another one, is worth nothing.
+        let is_there = |piece: Piece| piece.path.metadata().is_ok_and(|facts| facts.len() == piece.bytes);
+        if note_path.exists() && self.piece(&stem).is_ok_and(is_there) {
             return Ok(false);
         }
+        // Its name must last as well: the log lets go of what is here.
+        let missing: Vec<_> = self.directory.ancestors().take_while(|path| !path.exists()).collect();
         let making = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         making.map_err(BackupError::io("making", &self.directory))?;
+        missing
+            .into_iter()
+            .filter(|path| !path.as_os_str().is_empty())
+            .try_for_each(|path| sync_directory(parent(path)))?;
         let path = self.directory.join(format!("{stem}{PIECE_END}"));
         let (bytes, sha256, plain_bytes) = place(&path, |file| {
             let writing = || BackupError::io("writing", &path);
@@ -219,6 +237,13 @@ pub(super) fn common(one: &EpochTable, other: &EpochTable) -> u64 {
     };
     let ends = alone(one, other).into_iter().chain(alone(other, one));
     ends.min().unwrap_or(u64::MAX)
+}
+
+/// Whether a name could be one of [`stem`].
+fn is_stem(name: &str) -> bool {
+    let parts = name.split_once('-').and_then(|(first, rest)| Some((first, rest.split_once('.')?)));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    parts.is_some_and(|(first, (last, epoch))| [first, last, epoch].into_iter().all(is_number))
 }
 
 /// The name of a piece without its end.

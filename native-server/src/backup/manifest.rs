@@ -8,6 +8,7 @@ use headwater_core::api::rfc3339;
 use headwater_core::apply::scope_digest;
 use headwater_core::digest::Digest;
 use headwater_core::id::Id;
+use headwater_core::limits::INTEGER_MAX;
 use headwater_core::position::{EpochStart, EpochTable, Position};
 use headwater_core::scope::Scope;
 use headwater_core::store::{Collection, Progress};
@@ -153,6 +154,9 @@ impl Manifest {
             None => 0,
             Some(time) => unix_ms(time).ok_or_else(|| damaged("\"time\""))?,
         };
+        if self.epoch_highest >= INTEGER_MAX {
+            return Err(damaged("\"epochHighest\""));
+        }
         if !epochs.holds(position) {
             return Err(BackupError::damaged(path, "the position is not within the epochs"));
         }

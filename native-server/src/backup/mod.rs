@@ -22,6 +22,7 @@ pub mod restore;
 pub mod schedule;
 pub mod scheduled;
 pub mod source;
+mod timer;
 pub mod write;
 
 pub use error::BackupError;

@@ -144,6 +144,9 @@ impl Check {
         }
         let epochs = (*progress.epochs).clone();
         let (seq, timestamp) = (progress.position.seq, progress.timestamp);
+        if manifest.keys != said.iter().map(|facts| facts.keys).sum::<u64>() {
+            return Err(BackupError::damaged(&path, "its number of entries is not that of its collections"));
+        }
         Ok(Self { said, seq, epochs, timestamp, done: 0, current: None, is_ready: false, scratch: Vec::new() })
     }
 

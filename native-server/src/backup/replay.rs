@@ -108,13 +108,16 @@ pub fn replay(
     let progress = store.progress();
     let cluster = progress.cluster.ok_or_else(|| BackupError::Unfit("a state without a cluster".into()))?;
     let mut ranges: Vec<Range> = Vec::new();
+    let mut wrong = None;
     if let Some(directory) = sources.archive {
         let archive = Archive::new(directory, cluster);
         if !archive.exists() {
             let detail = format!("there is no archive of the cluster {cluster} in {}", directory.display());
             return Err(BackupError::Unfit(detail));
         }
-        for piece in archive.pieces()? {
+        let (pieces, unreadable) = archive.pieces()?;
+        wrong = unreadable;
+        for piece in pieces {
             let (after, through, epochs) = (piece.after, piece.through, piece.epochs.clone());
             ranges.push(Range { after, through, epochs, place: Place::Piece(piece) });
         }
@@ -136,23 +139,28 @@ pub fn replay(
         }
     }
     let from = progress.position;
-    let (history, end) = choose(&ranges, from, target)?;
+    let Chosen { history, end, parting } = choose(&ranges, from, target)?;
     let Plan { ranges: planned, missing } = plan(&ranges, &history, from, end);
-    let until_ms = match (target, &missing) {
-        // Whether what is missing lies before that time, only the records before it can tell.
-        (Target::Time(ms), _) => ms,
-        (_, None) => u64::MAX,
-        (_, Some(missing)) => return Err(BackupError::Unfit(missing.clone())),
+    // What stands in the way comes after all that is planned. A note that cannot be read may be why something is missing.
+    let missing = missing.map(|missing| wrong.unwrap_or(BackupError::Unfit(missing)));
+    let obstacle = missing.or(parting.map(BackupError::Unfit));
+    let (until_ms, obstacle) = match (target, obstacle) {
+        // Whether it lies before that time, only the records before it can tell.
+        (Target::Time(ms), obstacle) => (ms, obstacle),
+        (_, None) => (u64::MAX, None),
+        (_, Some(obstacle)) => return Err(obstacle),
     };
     let reached = Reached { applied: 0, later_seen: false };
     let mut applying =
         Applying { store, seq: from.seq, end, range_end: end, until_ms, reached, step, scratch: Vec::new() };
     for (range, through) in planned {
-        applying.range(range, through)?;
+        if !applying.reached.later_seen {
+            applying.range(range, through)?;
+        }
     }
     let reached = applying.reached;
-    if let Some(missing) = missing.filter(|_| !reached.later_seen) {
-        return Err(BackupError::Unfit(missing));
+    if let Some(obstacle) = obstacle.filter(|_| !reached.later_seen) {
+        return Err(obstacle);
     }
     // The next opening takes an epoch above all of them, those of histories that were left behind included.
     let newest = ranges.iter().filter_map(|range| range.epochs.newest()).map(|start| start.epoch).max();
@@ -162,12 +170,21 @@ pub fn replay(
     Ok(reached)
 }
 
-/// The history that leads to the target, and the seq to end at.
-fn choose(ranges: &[Range], from: Position, target: Target) -> Result<(EpochTable, u64), BackupError> {
+/// Which way leads to the target.
+struct Chosen {
+    history: EpochTable,
+    /// The seq to end at.
+    end: u64,
+    /// Why it ends there though there is more: two histories lead on.
+    parting: Option<String>,
+}
+
+fn choose(ranges: &[Range], from: Position, target: Target) -> Result<Chosen, BackupError> {
+    let chosen = |history: &EpochTable, end| Ok(Chosen { history: history.clone(), end, parting: None });
     let unfit = |detail: String| Err(BackupError::Unfit(detail));
     if let Target::Position(wanted) = target {
         if wanted == from {
-            return Ok((EpochTable::default(), from.seq));
+            return chosen(&EpochTable::default(), from.seq);
         }
         let held = |range: &&Range| {
             let (after, through) = (range.after.seq, range.through.seq);
@@ -179,22 +196,25 @@ fn choose(ranges: &[Range], from: Position, target: Target) -> Result<(EpochTabl
         if wanted.seq < from.seq || range.epochs.epoch_of(from.seq) != Some(from.epoch) {
             return unfit(format!("the backup's position {from} is not on the way to {wanted}: take an older backup"));
         }
-        return Ok((range.epochs.clone(), wanted.seq));
+        return chosen(&range.epochs, wanted.seq);
     }
     let leads_on = |range: &&Range| range.through.seq > from.seq && range.epochs.epoch_of(from.seq) == Some(from.epoch);
     let onward: Vec<&Range> = ranges.iter().filter(leads_on).collect();
     let Some(furthest) = onward.iter().max_by_key(|range| range.through.seq) else {
-        return Ok((EpochTable::default(), from.seq));
+        return chosen(&EpochTable::default(), from.seq);
     };
+    let mut chosen = Chosen { history: furthest.epochs.clone(), end: furthest.through.seq, parting: None };
     for range in &onward {
-        if furthest.epochs.epoch_of(range.through.seq) != Some(range.through.epoch) {
+        let end = common(&furthest.epochs, &range.epochs);
+        if range.through.seq > end && chosen.end > end {
             let (one, other) = (furthest.through, range.through);
-            return unfit(format!(
+            let detail = format!(
                 "two histories lead on from the backup, to {one} and to {other}: say which with --to EPOCH.SEQ"
-            ));
+            );
+            (chosen.end, chosen.parting) = (end, Some(detail));
         }
     }
-    Ok((furthest.epochs.clone(), furthest.through.seq))
+    Ok(chosen)
 }
 
 /// What leads to the end.

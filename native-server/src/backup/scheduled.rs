@@ -1,13 +1,19 @@
 //! Backups that a node makes of itself, on a thread of its own: from a snapshot, so that nothing waits for them. One that was
 //! missed while the node was away is made at its start. Older ones go only once a new one is whole.
+//!
+//! The clock may be wrong for a while and be set right, either way. So nothing that lies in the future is relied on, and which
+//! backup is older is told by position first.
 
 use super::error::BackupError;
 use super::manifest::Manifest;
 use super::schedule::Schedule;
+use super::timer::Timer;
 use super::write::write;
+use crate::cli::unix_ms;
 use crate::clock::wall_ms;
 use headwater_core::api::rfc3339;
 use headwater_core::node::Node;
+use headwater_core::position::Position;
 use headwater_core::store::Store;
 use headwater_core::store::memory::MemoryStore;
 use std::fs;
@@ -20,8 +26,6 @@ use std::time::Duration;
 
 /// Longest time between two looks at the clock, which may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(5);
-/// First and longest wait after a failure; doubled with each further one.
-const PAUSE_MS: (u64, u64) = (60_000, 3_600_000);
 /// What the names of these backups begin with.
 const NAME: &str = "headwater";
 
@@ -100,8 +104,7 @@ struct Work {
 impl Work {
     fn run(self) {
         let due = |after| self.plan.schedule.next_after(after).unwrap_or(u64::MAX);
-        let mut next: Option<u64> = None;
-        let mut pause_ms = 0;
+        let mut timer = Timer::default();
         let mut wait = Duration::ZERO;
         while self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
             let now = wall_ms();
@@ -111,13 +114,13 @@ impl Work {
                 continue;
             };
             let cluster = cluster.to_string();
-            let at = *next.get_or_insert_with(|| {
+            if timer.next.is_none() {
                 self.clear(&cluster);
-                let last = self.newest(&cluster);
-                let at = last.as_ref().map_or(now, |(ms, _)| due(*ms));
-                self.tell(|standing| standing.last = last.map(|(_, made)| made));
-                at
-            });
+                let found = self.found(&cluster, now);
+                self.tell(|standing| standing.last = found.newest);
+                timer.next = Some(found.last_ms.map_or(now, due));
+            }
+            let at = timer.at(now, &due);
             self.tell(|standing| standing.next = Some(rfc3339(at)));
             if now < at {
                 wait = LOOK.min(Duration::from_millis(at - now));
@@ -127,8 +130,7 @@ impl Work {
                 Ok(made) => {
                     let Made { name, position, bytes, .. } = &made;
                     tracing::info!(name, position, bytes, "made a backup");
-                    pause_ms = 0;
-                    next = Some(due(now));
+                    timer.made(now, &due);
                     self.tell(|standing| {
                         *standing = Standing { last: Some(made), next: Some(rfc3339(due(now))), failure: None };
                     });
@@ -136,8 +138,7 @@ impl Work {
                 }
                 Err(_) if self.ended.try_recv() == Err(TryRecvError::Disconnected) => return,
                 Err(error) => {
-                    pause_ms = (pause_ms * 2).clamp(PAUSE_MS.0, PAUSE_MS.1);
-                    next = Some(due(now).min(now + pause_ms));
+                    timer.failed(now, &due);
                     tracing::error!(%error, "the backup failed; those before it are kept");
                     self.tell(|standing| standing.failure = Some(error.to_string()));
                 }
@@ -158,10 +159,11 @@ impl Work {
         let time = rfc3339(now)[..19].replace(['-', ':'], "");
         let name = format!("{NAME}-{cluster}-{time}Z-{position}");
         let source = &self.node.options().label;
-        let manifest = write(&snapshot, &directory.join(&name), source, 0, &mut |_| match self.ended.try_recv() {
-            Err(TryRecvError::Disconnected) => Err(BackupError::State("the node ends".into())),
-            _ => Ok(()),
-        })?;
+        let manifest =
+            write(&snapshot, &directory.join(&name), source, (now, 0), &mut |_| match self.ended.try_recv() {
+                Err(TryRecvError::Disconnected) => Err(BackupError::State("the node ends".into())),
+                _ => Ok(()),
+            })?;
         Ok(made(name, &manifest))
     }
 
@@ -170,23 +172,33 @@ impl Work {
         let mut own = Vec::new();
         for entry in fs::read_dir(&self.plan.directory)? {
             let Ok(name) = entry?.file_name().into_string() else { continue };
-            if name.starts_with(&format!("{NAME}-{cluster}-"))
+            if is_own(&name, cluster)
                 && let Ok(manifest) = Manifest::read(&self.plan.directory.join(&name))
                 && manifest.cluster == cluster
             {
                 own.push((name, manifest));
             }
         }
-        // The time is the first thing in which the names differ.
-        own.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // By what they hold; the clock may have been wrong when one was made.
+        own.sort_by_cached_key(|(name, manifest)| {
+            (manifest.position.parse::<Position>().ok(), manifest.created.clone(), name.clone())
+        });
         Ok(own)
     }
 
-    fn newest(&self, cluster: &str) -> Option<(u64, Made)> {
+    /// What is there already at this time.
+    fn found(&self, cluster: &str, now: u64) -> Found {
         // One that cannot be read now is none to rely on.
-        let (name, manifest) = self.own(cluster).ok()?.pop()?;
-        let ms = crate::cli::unix_ms(&manifest.created)?;
-        Some((ms, made(name, &manifest)))
+        let own = self.own(cluster).unwrap_or_default();
+        let times = || own.iter().filter_map(|(name, manifest)| Some((name, unix_ms(&manifest.created)?)));
+        for (name, _) in times().filter(|&(_, ms)| ms > now) {
+            tracing::warn!(
+                name,
+                "a backup is of a time to come: the clock was or is wrong; it is kept as the others are"
+            );
+        }
+        let last_ms = times().map(|(_, ms)| ms).filter(|&ms| ms <= now).max();
+        Found { newest: own.last().map(|(name, manifest)| made(name.clone(), manifest)), last_ms }
     }
 
     /// Removes what backups left that were cut short by the end of the process.
@@ -214,6 +226,22 @@ impl Work {
     }
 }
 
+/// What is there when the node starts.
+struct Found {
+    /// The one that holds most.
+    newest: Option<Made>,
+    /// When the last one was made, of those that were made before now.
+    last_ms: Option<u64>,
+}
+
+/// Whether a name is one that is given here, and all of it. One that somebody added to is that person's.
+fn is_own(name: &str, cluster: &str) -> bool {
+    let rest =
+        name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('-')?.strip_prefix(cluster)?.strip_prefix('-'));
+    let Some((time, position)) = rest.and_then(|rest| rest.split_once("Z-")) else { return false };
+    time.bytes().all(|byte| byte.is_ascii_digit() || byte == b'T') && position.parse::<Position>().is_ok()
+}
+
 fn made(name: String, manifest: &Manifest) -> Made {
     let bytes = manifest.files.iter().map(|file| file.bytes).sum();
     Made { name, created: manifest.created.clone(), position: manifest.position.clone(), bytes }
@@ -229,74 +257,4 @@ fn remove(directory: &Path, name: &str) -> Result<(), BackupError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use headwater_core::command::{Line, decode};
-    use headwater_core::id::Id;
-    use headwater_core::node::{NodeOptions, Role};
-    use headwater_core::scope::Scope;
-    use headwater_core::store::Progress;
-    use headwater_core::store::memory::MemoryOptions;
-
-    fn work(directory: &Path, keep: usize) -> (Work, Sender<()>) {
-        let progress = Progress { complete: true, ..Progress::new(Scope::Everything) };
-        let store = MemoryStore::new(progress, MemoryOptions::single_threaded(7));
-        let cluster = Id::from_bytes([7; 16]);
-        for line in [
-            format!(
-                r#"{{"type":"EPOCH","seq":1,"timestamp":5,"epoch":5,"cluster":"{cluster}","node":"n","requires":[]}}"#
-            ),
-            r#"{"type":"CREATE","collection":"c","seq":2,"timestamp":6}"#.into(),
-            r#"{"type":"SET","collection":"c","seq":3,"prev":2,"key":"a","version":1,"timestamp":7,"value":1}"#.into(),
-        ] {
-            let Ok(Line::Log(command)) = decode(line.as_bytes(), headwater_core::command::Trust::Checked) else {
-                panic!()
-            };
-            headwater_core::apply::apply(&store, &command, &mut Vec::new()).unwrap();
-        }
-        let node = Arc::new(Node::new(store, NodeOptions::new("n", Id::from_bytes([1; 16]), Role::Primary)));
-        let plan = Plan { directory: directory.into(), schedule: "0 3 * * *".parse().unwrap(), keep };
-        let (running, ended) = channel();
-        (Work { node, plan, standing: Arc::default(), ended }, running)
-    }
-
-    fn names(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn the_oldest_of_its_own_go_and_nothing_else() {
-        let place = tempfile::tempdir().unwrap();
-        let (work, _running) = work(place.path(), 2);
-        let cluster = Id::from_bytes([7; 16]).to_string();
-        let others = ["mine.txt".into(), format!("headwater-{cluster}-20200101T000000Z-1.1")];
-        fs::write(place.path().join(&others[0]), "x").unwrap();
-        fs::create_dir(place.path().join(&others[1])).unwrap();
-        fs::create_dir(place.path().join(format!(".headwater-{cluster}-20200101T000000Z-1.1.77.part"))).unwrap();
-        work.clear(&cluster);
-        let mut made = Vec::new();
-        for hour in 0..4 {
-            made.push(work.make(&cluster, 1_763_650_000_000 + hour * 3_600_000).unwrap().name);
-            work.let_go(&cluster);
-        }
-        let mut expected = [&others[..], &made[2..]].concat();
-        expected.sort();
-        assert_eq!(names(place.path()), expected);
-        assert_eq!(made[3], format!("headwater-{cluster}-20251120T174640Z-5.3"));
-        assert_eq!(work.newest(&cluster).unwrap().1.name, made[3]);
-    }
-
-    #[test]
-    fn a_backup_that_fails_leaves_those_before_it() {
-        let place = tempfile::tempdir().unwrap();
-        let (work, running) = work(place.path(), 1);
-        let cluster = Id::from_bytes([7; 16]).to_string();
-        let made = work.make(&cluster, 1_763_650_000_000).unwrap();
-        drop(running);
-        assert!(work.make(&cluster, 1_763_660_000_000).is_err(), "the node ends");
-        assert_eq!(names(place.path()), [made.name]);
-    }
-}
+mod tests;

@@ -4,7 +4,6 @@ use super::error::BackupError;
 use super::hashing::Hashing;
 use super::manifest::{BASELINE_FILE, FileFacts, MANIFEST_FILE, Manifest, SUMS_FILE};
 use super::read;
-use crate::clock::wall_ms;
 use headwater_core::api::rfc3339;
 use headwater_core::apply::scope_digest;
 use headwater_core::baseline::{Baseline, PIECE_BYTES};
@@ -65,8 +64,8 @@ impl Drop for InTheMaking {
 }
 
 /// Writes what `snapshot` holds to the directory `target`, which must not be there yet. `source` says to people where
-/// it comes from; `epoch_highest` is the highest epoch known to have been given out beside those of the snapshot; `step`
-/// hears how many bytes of lines are written.
+/// it comes from; `created_ms` is the time now, Unix ms; `epoch_highest` is the highest epoch known to have been given out beside those of the snapshot; `step`
+/// hears how many bytes of lines are written, and how many of them are read back then.
 ///
 /// # Errors
 /// See [`BackupError`]; there is nothing at `target` then.
@@ -74,11 +73,11 @@ pub fn write<P: Snapshot>(
     snapshot: &Arc<P>,
     target: &Path,
     source: &str,
-    epoch_highest: u64,
+    (created_ms, epoch_highest): (u64, u64),
     step: &mut dyn FnMut(u64) -> Result<(), BackupError>,
 ) -> Result<Manifest, BackupError> {
     let (progress, collections) = (snapshot.progress(), snapshot.collections());
-    let mut manifest = Manifest::of(progress, collections, source, rfc3339(wall_ms()))?;
+    let mut manifest = Manifest::of(progress, collections, source, rfc3339(created_ms))?;
     manifest.epoch_highest = manifest.epoch_highest.max(epoch_highest);
     let making = InTheMaking::directory(target)?;
 
@@ -117,7 +116,7 @@ pub fn write<P: Snapshot>(
         let mut file = new_file(&path)?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(BackupError::io("writing", &path))?;
     }
-    read::verify(&making.path, &mut |_| Ok(()))?;
+    read::verify(&making.path, step)?;
     making.finish()?;
     Ok(manifest)
 }
@@ -127,7 +126,8 @@ pub(super) fn new_file(path: &Path) -> Result<File, BackupError> {
     file.map_err(BackupError::io("making", path))
 }
 
-fn parent(path: &Path) -> &Path {
+/// The directory that holds `path`'s name.
+pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

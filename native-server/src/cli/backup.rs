@@ -11,6 +11,7 @@ use super::value::shell_quoted;
 use crate::backup::manifest::FileFacts;
 use crate::backup::replay::Reached;
 use crate::backup::{BackupError, Manifest, read, source, write};
+use crate::clock::wall_ms;
 use crate::wal::OpenError;
 use clap::{Args, Subcommand};
 use headwater_core::scope::Scope;
@@ -95,7 +96,7 @@ impl Backup {
                 (Arc::new(snapshot), client.base().to_string(), 0)
             }
         };
-        let manifest = write::write(&snapshot, out, &source, epoch_highest, &mut |bytes| {
+        let manifest = write::write(&snapshot, out, &source, (wall_ms(), epoch_highest), &mut |bytes| {
             progress.show(|| format!("{:.1} MB written", bytes as f64 / 1e6));
             Ok(())
         })?;

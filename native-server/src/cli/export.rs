@@ -13,7 +13,7 @@ use headwater_core::scope::Scope;
 use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::store::scan::{Scan, Walk};
 use headwater_core::store::{Collection, Snapshot};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -94,9 +94,16 @@ fn missing(name: &str) -> Failure {
     Failure { code: Some("missing_collection".into()), ..failure }.next("headwater collections shows which there are")
 }
 
-/// Writes `path` through a temporary file beside it, so that there is a whole file or the one before.
+/// Writes `path` through a temporary file beside it, so that there is a whole file or the one before. A link stays, and what
+/// it leads to is written so; what is no file, as a pipe or a terminal, is written to as it is.
 fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Failure>) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::unable(format!("cannot write {}: {error}", path.display()));
+    if path.metadata().is_ok_and(|facts| !facts.is_file()) {
+        let mut file = BufWriter::new(OpenOptions::new().write(true).open(path).map_err(failed)?);
+        write(&mut file)?;
+        return file.flush().map_err(failed);
+    }
+    let path = &path.canonicalize().unwrap_or_else(|_| path.into());
     let name = path.file_name().ok_or_else(|| Failure::usage(format!("{} names no file", path.display())))?;
     let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
     let written = (|| {
@@ -169,5 +176,34 @@ impl Written<'_> {
             write!(out, "{}}}", if comma.is_empty() { "" } else { "\n" })?;
         }
         Ok(writeln!(out, "\n}}}}")?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_and_what_is_no_file_stay_what_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        std::fs::write(&file, "before").unwrap();
+        symlink(&file, &link).unwrap();
+        let write = |out: &mut BufWriter<File>| Ok(out.write_all(b"after")?);
+        replace(&link, write).unwrap();
+        assert_eq!((std::fs::read_to_string(&file).unwrap(), link.is_symlink()), ("after".into(), true));
+
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let (came, comes) = std::sync::mpsc::channel();
+        std::thread::spawn({
+            let pipe = pipe.clone();
+            move || came.send(std::fs::read_to_string(pipe).unwrap())
+        });
+        replace(&pipe, write).unwrap();
+        let read = comes.recv_timeout(std::time::Duration::from_secs(20));
+        assert_eq!(read.as_deref(), Ok("after"));
+        assert!(!pipe.metadata().unwrap().is_file());
     }
 }

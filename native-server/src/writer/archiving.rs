@@ -3,6 +3,7 @@
 //! has not moved, is published; the log's upkeep goes by that, and lets go of what the hard cap does not keep.
 
 use super::LogState;
+use super::upkeep::TellsOfPanic;
 use crate::backup::BackupError;
 use crate::backup::archive::Archive;
 use crate::wal::LogReader;
@@ -71,6 +72,7 @@ impl Archiving {
         state.change_archived(|_| {});
         let work = Work { state, directory, runtime, ended, log_after: None, has_begun: false };
         std::thread::Builder::new().name("log-archive".into()).spawn(move || {
+            let _told = TellsOfPanic { state: Arc::clone(&work.state), what: "nothing is archived any more" };
             work.run();
             drop::<Sender<()>>(finishes);
         })?;
@@ -146,12 +148,10 @@ impl Work {
 
     /// Archives what is not yet. What was done is noted after each piece.
     fn archive(&mut self, sealed: &Sealed) -> Result<(), BackupError> {
-        let Some(&(first_after, _)) = sealed.segments.first() else { return Ok(()) };
         self.step();
-        let log_after = *self.log_after.get_or_insert(first_after);
+        self.log_after = self.log_after.or(sealed.segments.first().map(|(after, _)| *after));
         if !self.has_begun {
-            self.begin(sealed, log_after)?;
-            self.has_begun = true;
+            self.has_begun = self.begin(sealed)?;
         }
         for &(after, last) in &sealed.segments {
             let through = self.through();
@@ -180,8 +180,9 @@ impl Work {
         Ok(())
     }
 
-    /// Finds out how far the archive is, and which records it misses. What was before its first piece is not missed.
-    fn begin(&self, sealed: &Sealed, log_after: u64) -> Result<(), BackupError> {
+    /// Finds out how far the archive is, and which records it misses; an empty one begins where the log does, once a part
+    /// of that is sealed. What was before that, or before the first piece, is not missed. Returns whether it is known.
+    fn begin(&self, sealed: &Sealed) -> Result<bool, BackupError> {
         let mut reach: Option<u64> = None;
         for (after, through) in sealed.archive.reach(&sealed.epochs)? {
             if let Some(reach) = reach.filter(|&reach| after > reach) {
@@ -189,8 +190,9 @@ impl Work {
             }
             reach = reach.max(Some(through));
         }
-        self.state.change_archived(|archived| archived.through = reach.unwrap_or(log_after));
-        Ok(())
+        let Some(through) = reach.or(self.log_after) else { return Ok(false) };
+        self.state.change_archived(|archived| archived.through = through);
+        Ok(true)
     }
 
     fn miss(&self, first: u64, last: u64) {

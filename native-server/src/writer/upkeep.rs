@@ -40,7 +40,10 @@ impl Upkeep {
     ) -> io::Result<Self> {
         let (running, ended) = channel();
         let work = Work { node, state, storage, runtime, ended };
-        let thread = std::thread::Builder::new().name("log-upkeep".into()).spawn(move || work.run())?;
+        let thread = std::thread::Builder::new().name("log-upkeep".into()).spawn(move || {
+            let _told = TellsOfPanic { state: Arc::clone(&work.state), what: "nothing bounds the log any more" };
+            work.run();
+        })?;
         Ok(Self { running, thread })
     }
 
@@ -49,6 +52,22 @@ impl Upkeep {
         drop(self.running);
         if self.thread.join().is_err() {
             tracing::error!("the log's upkeep failed: a fault of this program");
+        }
+    }
+}
+
+/// Tells at once when the thread that holds it ends by a fault of this program.
+pub(super) struct TellsOfPanic {
+    pub(super) state: Arc<LogState>,
+    /// What that means.
+    pub(super) what: &'static str,
+}
+
+impl Drop for TellsOfPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.state.upkeep_failed();
+            tracing::error!("a fault of this program: {}; start the node again", self.what);
         }
     }
 }
@@ -110,29 +129,39 @@ impl Work {
         }
     }
 
-    /// Does what is to be done. Trimming comes first: on a full disk it makes the room that a baseline needs.
+    /// Does what is to be done. Trimming comes first, since on a full disk it makes the room that a baseline needs, and once
+    /// more behind a new baseline, for what that covers.
     fn look(&self, keeper: &dyn Keeper, attempted: &mut Attempted) -> Result<(), Ended> {
-        let Attempted { trimming, storing } = attempted;
-        if trimming.may_begin() {
-            match self.trim(keeper) {
-                Ok(()) => *trimming = Attempts::default(),
-                Err(error) => self.failed(trimming, &error.to_string(), "the log could not be shortened"),
-            }
-        }
+        self.attempt_trimming(keeper, &mut attempted.trimming);
         let stored_bytes = keeper.usage().baseline.map_or(0, |baseline| baseline.bytes);
         let is_due = self.state.lock_bytes().total() > self.storage.baseline_after_bytes.max(stored_bytes);
-        if is_due && storing.may_begin() {
-            let what = "no baseline could be stored";
-            match self.store(keeper) {
-                Ok(()) => *storing = Attempts::default(),
-                Err(NotStored::Ended) => return Err(Ended),
-                // The disk has all the snapshots there may be: with the next look.
-                Err(NotStored::Snapshot(SnapshotError::TooMany)) => {}
-                Err(NotStored::Snapshot(error)) => self.failed(storing, &error.to_string(), what),
-                Err(NotStored::Log(error)) => self.failed(storing, &error.to_string(), what),
+        let storing = &mut attempted.storing;
+        if !is_due || !storing.may_begin() {
+            return Ok(());
+        }
+        let what = "the log could not be shortened, as no baseline could be stored";
+        match self.store(keeper) {
+            Ok(()) => {
+                *storing = Attempts::default();
+                self.attempt_trimming(keeper, &mut attempted.trimming);
             }
+            Err(NotStored::Ended) => return Err(Ended),
+            // The disk has all the snapshots there may be: with the next look.
+            Err(NotStored::Snapshot(SnapshotError::TooMany)) => {}
+            Err(NotStored::Snapshot(error)) => self.failed(storing, &error.to_string(), what),
+            Err(NotStored::Log(error)) => self.failed(storing, &error.to_string(), what),
         }
         Ok(())
+    }
+
+    fn attempt_trimming(&self, keeper: &dyn Keeper, attempts: &mut Attempts) {
+        if !attempts.may_begin() {
+            return;
+        }
+        match self.trim(keeper) {
+            Ok(()) => *attempts = Attempts::default(),
+            Err(error) => self.failed(attempts, &error.to_string(), "the log could not be shortened"),
+        }
     }
 
     fn failed(&self, attempts: &mut Attempts, error: &str, what: &str) {

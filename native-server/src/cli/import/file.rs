@@ -59,7 +59,8 @@ fn read_lines(text: &str) -> Result<Wish<'_>, Failure> {
         }
         let members = json::members(line).map_err(|error| wrong(index, error))?;
         if let Some(listed) = field(&members, "collections") {
-            counts = head(index, &members, listed, &mut wish)?;
+            // Of exports put together each has its own, and all of them must be right.
+            counts.extend(head(index, &members, listed, &mut wish)?);
             continue;
         }
         let text = |name| field(&members, name).and_then(json::string);
@@ -302,5 +303,9 @@ mod tests {
         let head = "{\"collections\":[{\"collection\":\"c\",\"keys\":2}]}\n";
         let cut = format!("{head}{{\"collection\":\"c\",\"key\":\"a\",\"value\":1}}\n");
         assert_eq!(read(cut.as_bytes(), None).unwrap().miscounted, Some(("c".into(), 2, 1)));
+        let other = "{\"collections\":[{\"collection\":\"d\",\"keys\":0}]}\n";
+        for joined in [format!("{cut}{other}"), format!("{other}{cut}")] {
+            assert_eq!(read(joined.as_bytes(), None).unwrap().miscounted, Some(("c".into(), 2, 1)), "{joined}");
+        }
     }
 }

@@ -320,6 +320,7 @@ async fn a_piece_that_goes_on_into_another_history_leads_up_to_where_they_part()
     client.create("c").await;
     told(&cli.run(&["backup", path(&first)]).await);
     client.fill("c", 0..105).await;
+    let early = client.entry("c", "key-50").await.json()["updatedAt"].as_str().unwrap().to_owned();
     let second = directory.path().join("second");
     let made = told(&cli.run(&["backup", path(&second)]).await);
     client.fill("c", 105..300).await;
@@ -337,9 +338,18 @@ async fn a_piece_that_goes_on_into_another_history_leads_up_to_where_they_part()
     assert_eq!(status["archive"]["missing"], json!([]), "the old history's pieces reach to {}", made["position"]);
     let to = format!("{epoch}.{}", status["archive"]["through"]);
     let data = directory.path().join("data");
-    let restore = ["restore", path(&first), "--data", path(&data), "--archive", path(&archive), "--to", &to];
-    told(&cli.run(&restore).await);
+    let base = ["restore", path(&first), "--data", path(&data), "--archive", path(&archive)];
+    told(&cli.run(&[&base[..], &["--to", &to]].concat()).await);
     let entries = started(directory.path(), &data).await.collections["c"].1.join("\n");
     let has = |key: &str| entries.contains(&format!("\"{key}\""));
     assert!(has("key-1") && has("key-104") && !has("key-105") && has("key-1001"));
+
+    // A time before they part needs nobody to say which.
+    told(&cli.run(&[&base[..], &["--to", &early]].concat()).await);
+    let entries = started(directory.path(), &data).await.collections["c"].1.join("\n");
+    let has = |key: &str| entries.contains(&format!("\"{key}\""));
+    assert!(has("key-50") && !has("key-104") && !has("key-1001"));
+    let refused = cli.run(&[&base[..], &["--to", "2100-01-01T00:00:00Z"]].concat()).await;
+    assert!(refused.status == 2 && refused.stderr.contains("two histories"), "{refused:?}");
+    assert!(!data.exists());
 }

@@ -17,12 +17,17 @@ async fn entries(directory: &Path, data: &Path) -> usize {
     started(directory, data).await.collections["c"].1.len()
 }
 
+async fn updated(node: &Node, key: &str) -> String {
+    let entry = node.client().entry("c", key).await.json();
+    entry["updatedAt"].as_str().expect("an entry has the time of its last write").to_owned()
+}
+
 /// Goes on once the clock shows a later millisecond than an entry that was just written has.
 async fn pass(node: &Node, key: &str) -> String {
-    let time = node.client().entry("c", key).await.json()["updatedAt"].as_str().unwrap().to_owned();
+    let time = updated(node, key).await;
     eventually("the clock goes on", async || {
         node.client().set("c", "clock", "1").await;
-        let now = node.client().entry("c", "clock").await.json()["updatedAt"].as_str().unwrap().to_owned();
+        let now = updated(node, "clock").await;
         if now > time { Ok(()) } else { Err(now) }
     })
     .await;
@@ -134,7 +139,8 @@ async fn records_that_are_missing_behind_the_time_are_not_missed() {
     let last: Value = client.entry("c", "key-150").await.json()["updatedAt"].clone();
     node.stop().await;
     let pieces = super::archives::pieces(&archive);
-    fs::remove_file(pieces[2].with_extension("").with_extension("json")).unwrap();
+    let note = |index: usize| pieces[index].with_extension("").with_extension("json");
+    fs::remove_file(note(2)).unwrap();
     let data = directory.path().join("data");
     let base = ["restore", path(&out), "--data", path(&data), "--archive", path(&archive)];
     let refused = cli.run(&[&base[..], &["--to", last.as_str().unwrap()]].concat()).await;
@@ -142,6 +148,15 @@ async fn records_that_are_missing_behind_the_time_are_not_missed() {
     assert!(!data.exists());
     told(&cli.run(&[&base[..], &["--to", &time]].concat()).await);
     assert_eq!(entries(directory.path(), &data).await, 20);
+
+    // Nor is what is damaged there, while a damaged note is named where its piece is needed. Other files are nobody's.
+    fs::write(pieces[0].with_file_name("._a.json"), "not ours").unwrap();
+    fs::write(&pieces[3], "damaged").unwrap();
+    fs::write(note(4), "damaged").unwrap();
+    told(&cli.run(&[&base[..], &["--to", &time]].concat()).await);
+    assert_eq!(entries(directory.path(), &data).await, 20);
+    let refused = cli.run(&[&base[..], &["--to", last.as_str().unwrap()]].concat()).await;
+    assert!(refused.status == 1 && refused.stderr.contains(path(&note(4))), "{refused:?}");
 }
 
 #[tokio::test]
