@@ -12,7 +12,8 @@
 //! Copies that the node writes to a disk, for itself or as a backup, are a third kind ([`Overlays::open_for_disk`]). There
 //! are few, and each must come to an end under any load, or the log behind it could never be let go of; so they are not
 //! given up for their size. They are bounded all the same: an overlay keeps only what was there when it was opened, each
-//! key once, so it never exceeds that state.
+//! key once, so it never exceeds that state. The same holds for the oldest of those that the node copies for children:
+//! under a load that outgrows every other one, children get their copies one after the other, and not never.
 //!
 //! Which collections a snapshot shows, and facts about them, are the store's business: it copies them when it opens one.
 
@@ -175,9 +176,22 @@ impl Overlays {
         if !self.any_open() {
             return;
         }
-        lock(&self.opened).following.retain(|overlay| match overlay.upgrade() {
-            Some(overlay) => overlay.collect(collection, writes, &self.limits),
-            None => false,
+        let SnapshotLimits { bytes_max, bytes_total_max, .. } = self.limits;
+        // What the oldest of the node's own holds, which is not counted against the others.
+        let mut spared = None;
+        lock(&self.opened).following.retain(|overlay| {
+            let Some(overlay) = overlay.upgrade() else { return false };
+            let is_spared = overlay.share == Share::Own && spared.is_none();
+            let bounds = match overlay.share {
+                Share::Disk => None,
+                Share::Own => spared.map(|spared| (bytes_max, bytes_total_max.saturating_add(spared))),
+                Share::Reader { .. } => Some((bytes_max, bytes_total_max)),
+            };
+            let bytes = overlay.collect(collection, writes, bounds);
+            if is_spared {
+                spared = bytes;
+            }
+            bytes.is_some()
         });
     }
 
@@ -231,15 +245,14 @@ impl Overlay {
         }
     }
 
-    /// Keeps what the written keys held, unless kept before. Returns whether the snapshot is still open.
-    fn collect(&self, collection: &Collection, writes: &[Write<'_>], limits: &SnapshotLimits) -> bool {
+    /// Keeps what the written keys held, unless kept before; `bounds` are the most bytes of this snapshot and of its
+    /// share. Returns the bytes it holds; `None` where it is not open any more.
+    fn collect(&self, collection: &Collection, writes: &[Write<'_>], bounds: Option<(usize, usize)>) -> Option<usize> {
         let mut guard = lock(&self.collected);
-        let Some(collected) = guard.as_mut() else {
-            return false;
-        };
+        let collected = guard.as_mut()?;
         // Created after the snapshot was taken: nothing in it belongs to the picture.
         if collection.created > self.position.seq {
-            return true;
+            return Some(collected.bytes);
         }
         if !collected.collections.contains_key(&*collection.name) {
             collected.collections.insert(collection.name.clone(), BTreeMap::new());
@@ -256,12 +269,12 @@ impl Overlay {
         }
         collected.bytes += added;
         let total = self.sums.bytes.fetch_add(added, Ordering::Relaxed) + added;
-        let is_too_much = collected.bytes > limits.bytes_max || total > limits.bytes_total_max;
-        if is_too_much && self.share != Share::Disk {
+        let bytes = collected.bytes;
+        if bounds.is_some_and(|(most, most_of_all)| bytes > most || total > most_of_all) {
             self.take(&mut guard);
-            return false;
+            return None;
         }
-        true
+        Some(bytes)
     }
 
     /// Turns a piece of the present state into the same piece as of [`Self::position`].

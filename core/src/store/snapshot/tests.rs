@@ -112,30 +112,45 @@ fn refuses_more_than_may_be_open_until_one_is_dropped_or_closed() {
 #[test]
 fn gives_up_what_outgrows_its_share_and_frees_it() {
     let overlays = Overlays::new(limits(9, COLLECTED_BYTES, 1000));
-    let overlay = overlays.open(at(5)).unwrap();
+    let overlay = overlays.open_for_reader(at(5), 0).unwrap();
     replace(&overlays, "k", Some(2));
     replace(&overlays, "k", Some(7));
     assert!(!is_gone(&overlay));
-    assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), COLLECTED_BYTES);
+    assert_eq!(overlays.readers.bytes.load(Ordering::Relaxed), COLLECTED_BYTES);
     replace(&overlays, "m", None);
     assert!(!is_gone(&overlay), "what came since takes nothing");
     replace(&overlays, "l", Some(3));
     assert!(is_gone(&overlay));
-    assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(overlays.readers.bytes.load(Ordering::Relaxed), 0);
     assert!(!overlays.any_open());
 }
 
 #[test]
 fn gives_up_the_oldest_when_all_together_outgrow_the_total() {
     let overlays = Overlays::new(limits(9, 10_000, 3 * COLLECTED_BYTES));
-    let oldest = overlays.open(at(5)).unwrap();
+    let oldest = overlays.open_for_reader(at(5), 0).unwrap();
     replace(&overlays, "k", Some(2));
-    let newer = overlays.open(at(6)).unwrap();
+    let newer = overlays.open_for_reader(at(6), 0).unwrap();
     replace(&overlays, "l", Some(2));
     assert!(!is_gone(&oldest) && !is_gone(&newer));
     replace(&overlays, "m", Some(2));
     assert!(is_gone(&oldest) && !is_gone(&newer));
-    assert_eq!(overlays.own.bytes.load(Ordering::Relaxed), 2 * COLLECTED_BYTES);
+    assert_eq!(overlays.readers.bytes.load(Ordering::Relaxed), 2 * COLLECTED_BYTES);
+}
+
+#[test]
+fn the_oldest_of_the_nodes_own_comes_to_an_end_whatever_is_written_and_then_the_next() {
+    let overlays = Overlays::new(limits(9, COLLECTED_BYTES, 2 * COLLECTED_BYTES));
+    let oldest = overlays.open(at(5)).unwrap();
+    for key in ["a", "b", "c", "d"] {
+        replace(&overlays, key, Some(2));
+    }
+    let (second, third) = (overlays.open(at(6)).unwrap(), overlays.open(at(6)).unwrap());
+    replace(&overlays, "e", Some(2));
+    assert!(!is_gone(&oldest) && !is_gone(&second) && !is_gone(&third), "what the oldest holds is not theirs");
+    drop(oldest);
+    replace(&overlays, "f", Some(2));
+    assert!(!is_gone(&second) && is_gone(&third), "now the second is the oldest");
 }
 
 #[test]
