@@ -33,7 +33,8 @@ impl Follower {
         let body = Request {
             node: format!("bench-{number}"),
             instance: Some(Id::from_bytes((INSTANCES | u128::from(number)).to_be_bytes())),
-            cursor: cursor.map(|position| Cursor { position, scope: Scope::Everything }),
+            cursor: cursor.map(|position| Cursor { position, takeover: None, scope: Scope::Everything }),
+            takeover: None,
             scope: Scope::Everything,
         }
         .to_body();

@@ -2,7 +2,7 @@
 
 use crate::command::{Action, Logged};
 use crate::digest::Digest;
-use crate::position::{EpochStart, Position};
+use crate::position::{EpochStart, Position, Term};
 use crate::record::{Parts, Record};
 use crate::store::{Collection, Effect, Store, StoreError, Write};
 use alloc::string::String;
@@ -52,7 +52,7 @@ pub fn apply<S: Store>(store: &S, command: &Logged<'_>, scratch: &mut Vec<u8>) -
     let position = Position { epoch: store.position().epoch, seq: command.seq };
     let name = command.collection.as_deref();
     match &command.action {
-        Action::Epoch { epoch, cluster, requires, .. } => {
+        Action::Epoch { epoch, cluster, requires, takeover, .. } => {
             let mut progress = store.progress();
             let start = EpochStart { epoch: *epoch, first: command.seq };
             if !Arc::make_mut(&mut progress.epochs).push(start) {
@@ -60,8 +60,10 @@ pub fn apply<S: Store>(store: &S, command: &Logged<'_>, scratch: &mut Vec<u8>) -
             }
             progress.position = Position { epoch: *epoch, seq: command.seq };
             progress.cluster = Some(*cluster);
-            progress.epoch_highest = progress.epoch_highest.max(*epoch);
             progress.timestamp = command.timestamp;
+            // A release that knows of no takeover leaves it out: what was taken over once stays so.
+            progress.takeover = progress.takeover.max(*takeover);
+            progress.accept(Term { takeover: progress.takeover, epoch: *epoch });
             progress.requires = requires.iter().map(|name| String::from(&**name)).collect();
             Ok(store.set_progress(&progress)?)
         }

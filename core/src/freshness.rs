@@ -6,12 +6,13 @@
 //! `at` is older than that is lag. A difference belongs to one epoch: the next writer may have another clock.
 
 use crate::clock::Now;
+use crate::position::Term;
 
 /// The difference between this node's clock and that of the writer of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockOffset {
     /// Whose clock.
-    pub epoch: u64,
+    pub term: Term,
     /// Own clock less the writer's, in ms, as far as is known: too large by the way of the quickest message at most.
     pub ms: i64,
 }
@@ -24,8 +25,8 @@ pub struct Freshness {
     seen_mono_ms: Option<u64>,
     /// How old it was then at least.
     seen_age_ms: u64,
-    /// The newest epoch that the state has reached.
-    entered: u64,
+    /// The newest writer that the state has reached.
+    entered: Term,
     offset: Option<ClockOffset>,
     /// That of a writer whose epoch the state has not reached, so that the proof held is by the clock of another one.
     next: Option<ClockOffset>,
@@ -37,7 +38,7 @@ pub struct Freshness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// Whose clock.
-    pub epoch: u64,
+    pub term: Term,
     /// What it showed when the message was sent, in Unix ms.
     pub clock: u64,
     /// The message cannot have been on its way for long, so it replaces what was known: own clock may have been set.
@@ -45,10 +46,10 @@ pub struct Heard {
 }
 
 impl Freshness {
-    /// Goes on from what was stored with a cursor of this epoch, when the lag was `lag_ms`.
-    pub fn restored(at: u64, offset: Option<ClockOffset>, epoch: u64, lag_ms: u64) -> Self {
+    /// Goes on from what was stored with a cursor of this term, when the lag was `lag_ms`.
+    pub fn restored(at: u64, offset: Option<ClockOffset>, term: Term, lag_ms: u64) -> Self {
         let (next, former_ms) = (None, None);
-        Self { at, seen_mono_ms: None, seen_age_ms: lag_ms, entered: epoch, offset, next, former_ms }
+        Self { at, seen_mono_ms: None, seen_age_ms: lag_ms, entered: term, offset, next, former_ms }
     }
 
     /// Time goes on from here after a restart: however wrong the wall clock, nothing gets younger.
@@ -91,29 +92,29 @@ impl Freshness {
 
     /// Takes in what a parent says of the writer's clock.
     pub fn hear(&mut self, heard: Heard, arrival: Now) {
-        let Heard { epoch, clock, is_prompt } = heard;
-        let said = ClockOffset { epoch, ms: difference(clock, arrival) };
+        let Heard { term, clock, is_prompt } = heard;
+        let said = ClockOffset { term, ms: difference(clock, arrival) };
         let better =
-            |known: ClockOffset| if is_prompt { said } else { ClockOffset { epoch, ms: known.ms.min(said.ms) } };
+            |known: ClockOffset| if is_prompt { said } else { ClockOffset { term, ms: known.ms.min(said.ms) } };
         match (&mut self.offset, self.next) {
-            (Some(offset), _) if offset.epoch > epoch => {}
-            (Some(offset), _) if offset.epoch == epoch => *offset = better(*offset),
-            (_, Some(next)) if next.epoch > epoch => {}
-            (_, Some(next)) if next.epoch == epoch => self.next = Some(better(next)),
+            (Some(offset), _) if offset.term > term => {}
+            (Some(offset), _) if offset.term == term => *offset = better(*offset),
+            (_, Some(next)) if next.term > term => {}
+            (_, Some(next)) if next.term == term => self.next = Some(better(next)),
             _ => self.next = Some(said),
         }
         self.settle();
     }
 
-    /// The state has reached this epoch: proofs are by its writer's clock from here on.
-    pub fn enter(&mut self, epoch: u64) {
-        self.entered = self.entered.max(epoch);
+    /// The state has reached this writer: proofs are by its writer's clock from here on.
+    pub fn enter(&mut self, term: Term) {
+        self.entered = self.entered.max(term);
         self.settle();
     }
 
     /// A difference counts once the state has reached its epoch, and where there is no other.
     fn settle(&mut self) {
-        if self.next.is_some_and(|next| next.epoch <= self.entered || self.offset.is_none()) {
+        if self.next.is_some_and(|next| next.term <= self.entered || self.offset.is_none()) {
             self.former_ms = self.smallest_ms().filter(|_| self.at > 0 && self.offset.is_some());
             self.offset = self.next.take();
         }
@@ -168,9 +169,14 @@ mod tests {
         Now { wall_ms: 1_000_000 + ms, mono_ms: ms }
     }
 
+    /// An opening of a log that nobody ever took over.
+    fn first(epoch: u64) -> Term {
+        Term { takeover: 0, epoch }
+    }
+
     /// A message from the writer of `epoch` itself, whose `at` is its clock.
     fn from_writer(freshness: &mut Freshness, epoch: u64, at: u64, arrival: Now) {
-        freshness.hear(Heard { epoch, clock: at, is_prompt: false }, arrival);
+        freshness.hear(Heard { term: first(epoch), clock: at, is_prompt: false }, arrival);
         freshness.prove(at, arrival);
     }
 
@@ -206,10 +212,10 @@ mod tests {
         from_writer(&mut freshness, 1, 1_000_000, now(0));
         let back = now(60_000);
         // The writer has opened its log again; the tail begins with what was written a minute ago.
-        freshness.hear(Heard { epoch: 2, clock: 1_060_000, is_prompt: true }, back);
+        freshness.hear(Heard { term: first(2), clock: 1_060_000, is_prompt: true }, back);
         freshness.note(1_001_000, back);
         assert_eq!(freshness.lag_ms(back), Some(59_000));
-        freshness.enter(2);
+        freshness.enter(first(2));
         freshness.note(1_030_000, back);
         assert_eq!(freshness.lag_ms(back), Some(30_000));
         from_writer(&mut freshness, 2, 1_060_500, now(60_500));
@@ -236,31 +242,48 @@ mod tests {
         freshness.note(1_010_500, now(5_500));
         assert_eq!(freshness.lag_ms(now(5_500)), Some(5_000));
         // The new one's clock is right. Its word counts at once, the difference to it when the state is that far.
-        freshness.hear(Heard { epoch: 2, clock: 1_006_500, is_prompt: true }, now(6_500));
+        freshness.hear(Heard { term: first(2), clock: 1_006_500, is_prompt: true }, now(6_500));
         freshness.note(1_010_500, now(6_500));
         assert_eq!(freshness.lag_ms(now(6_500)), Some(6_000));
-        freshness.enter(2);
+        freshness.enter(first(2));
         assert_eq!(freshness.lag_ms(now(6_600)), Some(6_100), "the proof is still the old one, by the old clock");
         assert_eq!(freshness.writer_clock(now(6_600)), Some(1_016_600), "who asks is told no less");
         from_writer(&mut freshness, 2, 1_006_700, now(6_700));
         assert_eq!(freshness.lag_ms(now(6_900)), Some(200), "an older number, but a newer proof");
-        assert_eq!(freshness.offset(), Some(ClockOffset { epoch: 2, ms: 0 }));
+        assert_eq!(freshness.offset(), Some(ClockOffset { term: first(2), ms: 0 }));
         // Nothing of an epoch before counts any longer.
-        freshness.hear(Heard { epoch: 1, clock: 1_999_000, is_prompt: true }, now(11_300));
-        assert_eq!(freshness.offset(), Some(ClockOffset { epoch: 2, ms: 0 }));
+        freshness.hear(Heard { term: first(1), clock: 1_999_000, is_prompt: true }, now(11_300));
+        assert_eq!(freshness.offset(), Some(ClockOffset { term: first(2), ms: 0 }));
+    }
+
+    #[test]
+    fn the_clock_of_one_who_took_over_counts_though_its_epoch_is_lower() {
+        // The own clock is 10 s behind the old writer's.
+        let mut freshness = Freshness::default();
+        from_writer(&mut freshness, 9, 1_010_000, now(0));
+        let new = Term { takeover: 5, epoch: 6 };
+        freshness.hear(Heard { term: new, clock: 1_000_100, is_prompt: true }, now(100));
+        freshness.enter(new);
+        freshness.prove(1_000_100, now(100));
+        assert_eq!(freshness.offset(), Some(ClockOffset { term: new, ms: 0 }));
+        assert_eq!(freshness.lag_ms(now(2_100)), Some(2_000));
+        // The old one started again has no say, and the state does not get back to it.
+        freshness.hear(Heard { term: first(10), clock: 1_999_000, is_prompt: true }, now(2_200));
+        freshness.enter(first(10));
+        assert_eq!(freshness.offset(), Some(ClockOffset { term: new, ms: 0 }));
     }
 
     #[test]
     fn an_epoch_without_a_word_of_its_clock_keeps_the_difference_until_there_is_one() {
         let mut freshness = Freshness::default();
         from_writer(&mut freshness, 1, 1_000_000, now(0));
-        freshness.enter(2);
+        freshness.enter(first(2));
         freshness.note(990_000, now(100));
         assert_eq!(freshness.lag_ms(now(100)), Some(100));
         // 10 s behind the former writer's clock.
         from_writer(&mut freshness, 2, 990_200, now(200));
         assert_eq!(freshness.lag_ms(now(200)), Some(0));
-        assert_eq!(freshness.offset(), Some(ClockOffset { epoch: 2, ms: 10_000 }));
+        assert_eq!(freshness.offset(), Some(ClockOffset { term: first(2), ms: 10_000 }));
     }
 
     #[test]
@@ -268,7 +291,7 @@ mod tests {
         let mut freshness = Freshness::default();
         from_writer(&mut freshness, 1, 1_000_000, now(7));
         freshness.rebase(999_000, now(60_000));
-        assert_eq!((freshness.at(), freshness.offset()), (999_000, Some(ClockOffset { epoch: 1, ms: 7 })));
+        assert_eq!((freshness.at(), freshness.offset()), (999_000, Some(ClockOffset { term: first(1), ms: 7 })));
         assert_eq!(freshness.lag_ms(now(60_000)), Some(60_993), "its parent is a minute behind");
     }
 
@@ -279,7 +302,7 @@ mod tests {
         let hello = now(3_600_000);
         let mut newcomer = Freshness::default();
         let clock = relay.writer_clock(hello).unwrap();
-        newcomer.hear(Heard { epoch: 1, clock, is_prompt: true }, hello);
+        newcomer.hear(Heard { term: first(1), clock, is_prompt: true }, hello);
         newcomer.rebase(999_000, hello);
         assert_eq!(newcomer.lag_ms(hello), Some(3_600_000));
     }
@@ -292,15 +315,15 @@ mod tests {
         let later = |ms: u64| Now { wall_ms: 4_600_000 + ms, mono_ms: ms };
         from_writer(&mut freshness, 1, 1_001_000, later(1_000));
         assert_eq!(freshness.lag_ms(later(1_000)), Some(3_600_000));
-        freshness.hear(Heard { epoch: 1, clock: 1_002_000, is_prompt: true }, later(2_000));
+        freshness.hear(Heard { term: first(1), clock: 1_002_000, is_prompt: true }, later(2_000));
         freshness.note(1_002_000, later(2_000));
         assert_eq!(freshness.lag_ms(later(2_000)), Some(0));
     }
 
     #[test]
     fn a_restart_does_not_look_fresh() {
-        let offset = Some(ClockOffset { epoch: 1, ms: 20 });
-        let mut freshness = Freshness::restored(1_000_000, offset, 1, 5_000);
+        let offset = Some(ClockOffset { term: first(1), ms: 20 });
+        let mut freshness = Freshness::restored(1_000_000, offset, first(1), 5_000);
         assert_eq!(freshness.lag_ms(now(86_400_000)), Some(86_399_980));
         // Nor does one whose wall clock is slow.
         let slow = |ms: u64| Now { wall_ms: 1_000, mono_ms: ms };

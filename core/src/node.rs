@@ -23,13 +23,14 @@ use crate::feed::{Feed, FeedLimits, Totals};
 use crate::freshness::Freshness;
 use crate::id::Id;
 use crate::name;
+use crate::position::Term;
 use crate::store::{Collection, Progress, Store, StoreError};
+use crate::stream::Cursor;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Weak;
 use alloc::vec::Vec;
 use children::retry;
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steady::SteadyClock;
 
@@ -91,10 +92,16 @@ pub struct Node<S: Store> {
     store: S,
     options: NodeOptions,
     shared: Mutex<Shared<S>>,
-    /// On a primary, the highest epoch beyond its own that a node came with; 0 for none.
-    met_epoch: AtomicU64,
+    met: Mutex<Met>,
+}
+
+/// What a primary heard of other writers.
+#[derive(Clone, Copy, Default)]
+struct Met {
+    /// The highest that a node came with. An epoch of 0: only the takeover is known.
+    highest: Term,
     /// The highest of those that was told of.
-    told_epoch: AtomicU64,
+    told: Term,
 }
 
 struct Shared<S: Store> {
@@ -167,12 +174,7 @@ impl<S: Store> Node<S> {
         let progress = store.progress();
         let shared = Shared {
             feed: Feed::new(progress.position, options.feed),
-            freshness: Freshness::restored(
-                progress.at,
-                progress.clock_offset,
-                progress.position.epoch,
-                progress.lag_ms,
-            ),
+            freshness: Freshness::restored(progress.at, progress.clock_offset, progress.term(), progress.lag_ms),
             clock: SteadyClock::default(),
             lease_end: None,
             instance: options.instance,
@@ -186,7 +188,7 @@ impl<S: Store> Node<S> {
             scratch: Vec::new(),
         };
         let shared = Mutex::new(shared);
-        Self { store, options, shared, met_epoch: AtomicU64::new(0), told_epoch: AtomicU64::new(0) }
+        Self { store, options, shared, met: Mutex::default() }
     }
 
     /// What the node holds.
@@ -355,22 +357,37 @@ impl<S: Store> Node<S> {
         self.lock().closing.clone()
     }
 
-    /// On a primary: a node that follows has accepted this epoch, which another writer opened after this one.
-    pub(crate) fn meet_epoch(&self, epoch: u64) {
-        self.met_epoch.fetch_max(epoch, Ordering::Relaxed);
+    /// On a primary: a node that follows has this cursor, and has accepted this takeover.
+    pub(crate) fn meet(&self, cursor: Option<&Cursor>, takeover: Option<u64>) {
+        let own = self.store.progress().takeover;
+        // Who does not say of which takeover its epoch is does not know of any.
+        let held = cursor.map(|cursor| Term { takeover: cursor.takeover.unwrap_or(own), epoch: cursor.position.epoch });
+        let accepted = takeover.map(|takeover| Term { takeover, epoch: 0 });
+        if let Some(term) = held.max(accepted) {
+            let mut met = self.met();
+            met.highest = met.highest.max(term);
+        }
     }
 
-    /// The epoch of a writer that took over from this one, as far as nodes that follow tell; `None` while this one's own
-    /// epoch is the newest.
-    pub fn deposed_by(&self) -> Option<u64> {
-        let met = self.met_epoch.load(Ordering::Relaxed);
-        (met > self.store.position().epoch).then_some(met)
+    fn met(&self) -> MutexGuard<'_, Met> {
+        // Two numbers are copied under it, and nothing there panics.
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Node::deposed_by`], once for each such epoch: for the shell to tell of.
-    pub fn deposed_news(&self) -> Option<u64> {
-        let epoch = self.deposed_by()?;
-        (self.told_epoch.fetch_max(epoch, Ordering::Relaxed) < epoch).then_some(epoch)
+    /// The writer that took over from this one, as far as nodes that follow tell; `None` while this one is the newest. Its
+    /// epoch is 0 where only its takeover is known.
+    pub fn deposed_by(&self) -> Option<Term> {
+        let met = self.met().highest;
+        (met > self.store.progress().term()).then_some(met)
+    }
+
+    /// As [`Node::deposed_by`], once for each such writer: for the shell to tell of.
+    pub fn deposed_news(&self) -> Option<Term> {
+        let by = self.deposed_by()?;
+        let mut met = self.met();
+        let told = met.told;
+        met.told = told.max(by);
+        (told < by).then_some(by)
     }
 
     /// How many follow this node.

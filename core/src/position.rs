@@ -61,6 +61,25 @@ impl FromStr for Position {
     }
 }
 
+/// Whose word counts: of two writers that of the later takeover, and of two openings within one takeover the later one.
+///
+/// An opening takes its epoch from the clock, so an old writer that is started again after another one took over has the
+/// higher epoch. What it does not have is the takeover.
+///
+/// # Examples
+/// ```
+/// use headwater_core::position::Term;
+/// let (old, new) = (Term { takeover: 0, epoch: 9_000 }, Term { takeover: 7_000, epoch: 7_100 });
+/// assert!(new > old);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term {
+    /// Number of the last time that a log was put in the place of another one: Unix ms as a rule, 0 for never.
+    pub takeover: u64,
+    /// Number of the opening.
+    pub epoch: u64,
+}
+
 /// One opening of the log: its number and the seq of its EPOCH command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochStart {

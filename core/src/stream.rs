@@ -145,23 +145,26 @@ impl<S: Store> Stream<S> {
             skipped_since: None,
             spoke_mono_ms: now.mono_ms,
         };
-        // Only nodes hold everything, and a node takes its cursor from a writer it accepted.
-        if let (Role::Primary, Scope::Everything, Some(cursor)) = (node.options().role, granted, &request.cursor) {
-            node.meet_epoch(cursor.position.epoch);
+        // Only nodes hold everything, and a node has what it says from a writer it accepted.
+        if let (Role::Primary, Scope::Everything) = (node.options().role, granted) {
+            node.meet(request.cursor.as_ref(), request.takeover);
         }
         let floor = log_floor.unwrap_or(u64::MAX).min(node.feed_floor());
-        stream.start(request.cursor, floor, now)?;
+        stream.start(request.cursor, request.takeover, floor, now)?;
         Ok(stream)
     }
 
     /// Decides how the stream starts and prepares HELLO.
-    fn start(&mut self, cursor: Option<Cursor>, floor: u64, now: Now) -> Result<(), OpenError> {
+    fn start(&mut self, cursor: Option<Cursor>, takeover: Option<u64>, floor: u64, now: Now) -> Result<(), OpenError> {
         // Before the position, so that what is published in between makes the proof older and not wrong.
         let mut at = self.node.hello_at(now);
         let progress = self.node.store().progress();
         let scope = &*self.joined.scope;
         let start = if !progress.scope.contains(scope) {
             Start::Elsewhere("scope")
+        } else if takeover.is_some_and(|takeover| takeover > progress.takeover) {
+            // It has accepted one who took over from whom this state is.
+            Start::Elsewhere("behind")
         } else {
             decide(&progress, self.node.options().role, cursor, scope, floor)
         };
@@ -200,6 +203,7 @@ impl<S: Store> Stream<S> {
             requires: progress.requires.iter().map(|name| Cow::Borrowed(name.as_str())).collect(),
             timestamp: now.wall_ms,
             clock: node.writer_clock(now).filter(|&clock| clock != at),
+            takeover: progress.takeover,
         };
         let mut lines = line(&Steer::Hello(hello));
         if let Start::Elsewhere(detail) = start {
@@ -367,12 +371,14 @@ enum Start {
 }
 
 fn decide(progress: &Progress, role: Role, cursor: Option<Cursor>, granted: &Scope, floor: u64) -> Start {
-    let Some(Cursor { position, scope }) = cursor else {
+    let Some(Cursor { position, takeover, scope }) = cursor else {
         return Start::Baseline(BaselineReason::New);
     };
     let head = progress.position;
     let beyond = position.epoch == head.epoch && position.seq > head.seq;
-    if position.epoch > head.epoch || (beyond && role == Role::Replica) {
+    // Of an earlier takeover the epoch says nothing: an old writer that was started again has a higher one.
+    let is_later = position.epoch > head.epoch && takeover.is_none_or(|takeover| takeover >= progress.takeover);
+    if is_later || (beyond && role == Role::Replica) {
         return Start::Elsewhere("behind");
     }
     if scope != *granted {

@@ -9,10 +9,11 @@ use crate::command::{Action, Logged, Op};
 use crate::id::Id;
 use crate::limits::{INTEGER_MAX, LINE_BYTES_MAX, Limits};
 use crate::name;
-use crate::position::Position;
+use crate::position::{Position, Term};
 use crate::store::{Store, StoreError};
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use hashbrown::{HashMap, HashSet};
@@ -200,6 +201,10 @@ pub struct Sequencer {
     entries: HashMap<String, HashMap<String, PendingEntry>>,
     /// Collections there are once everything pending is state.
     collection_count: usize,
+    /// The last takeover of the log.
+    takeover: u64,
+    /// What a reader of the log must know.
+    requires: Arc<[String]>,
 }
 
 /// A collection changed by lines that are not state yet.
@@ -233,13 +238,16 @@ impl Sequencer {
     /// # Errors
     /// When the store fails.
     pub fn new<S: Store>(store: &S, limits: Limits, timestamp: u64) -> Result<Self, StoreError> {
+        let progress = store.progress();
         Ok(Self {
             limits,
-            position: store.position(),
+            position: progress.position,
             timestamp,
             collections: HashMap::new(),
             entries: HashMap::new(),
             collection_count: store.collections()?.len(),
+            takeover: progress.takeover,
+            requires: progress.requires,
         })
     }
 
@@ -253,9 +261,19 @@ impl Sequencer {
         self.timestamp
     }
 
-    /// Begins a new epoch: the first line of an opening of the log. The line, with its newline, goes to `out`.
-    pub fn open(&mut self, epoch: u64, cluster: Id, node: &str, now_ms: u64, out: &mut Vec<u8>) -> u64 {
-        let action = Action::Epoch { epoch, cluster, node: Cow::Borrowed(node), requires: Vec::new() };
+    /// Begins a new epoch: the first line of an opening of the log. The line, with its newline, goes to `out`. It carries
+    /// on what the log requires, and its last takeover, which is that of `term` or one that what the log holds tells of.
+    pub fn open(&mut self, term: Term, cluster: Id, node: &str, now_ms: u64, out: &mut Vec<u8>) -> u64 {
+        let epoch = term.epoch;
+        self.takeover = self.takeover.max(term.takeover);
+        let requires = Arc::clone(&self.requires);
+        let action = Action::Epoch {
+            epoch,
+            cluster,
+            node: Cow::Borrowed(node),
+            requires: requires.iter().map(|name| Cow::Borrowed(name.as_str())).collect(),
+            takeover: self.takeover,
+        };
         let seq = self.position.seq + 1;
         self.timestamp = self.timestamp.max(now_ms);
         self.emit(

@@ -27,7 +27,16 @@ pub(super) async fn fill(directory: &Path, keys: u64) -> anyhow::Result<()> {
     let record = |seq: u64| {
         let collection = Some(Cow::Borrowed(COLLECTION));
         let (prev, action) = match seq {
-            1 => (None, Action::Epoch { epoch, cluster: opened.cluster, node: "fill".into(), requires: Vec::new() }),
+            1 => (
+                None,
+                Action::Epoch {
+                    epoch,
+                    cluster: opened.cluster,
+                    node: "fill".into(),
+                    requires: Vec::new(),
+                    takeover: 0,
+                },
+            ),
             2 => (None, Action::Create),
             _ => (Some(seq - 1), Action::Set { key: format!("k{seq:08}").into(), version: 1, value: &value }),
         };

@@ -6,7 +6,7 @@ use crate::clock::Now;
 use crate::json::write_string;
 use crate::name;
 use crate::node::{Child, Node, Role};
-use crate::position::Position;
+use crate::position::{Position, Term};
 use crate::replica::Stats;
 use crate::store::Store;
 use alloc::format;
@@ -167,8 +167,13 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     text(
         &mut body,
         &format!(
-            ",\"replication\":{{\"enabled\":{enabled},\"parent_connected\":{connected},\"complete\":{},\"position\":\"{}\",\"epoch\":{},\"seq\":{},\"scope\":{},\"lagMs\":",
-            progress.complete, progress.position, progress.position.epoch, progress.position.seq, progress.scope
+            ",\"replication\":{{\"enabled\":{enabled},\"parent_connected\":{connected},\"complete\":{},\"position\":\"{}\",\"epoch\":{},\"takeover\":{},\"seq\":{},\"scope\":{},\"lagMs\":",
+            progress.complete,
+            progress.position,
+            progress.position.epoch,
+            progress.takeover,
+            progress.position.seq,
+            progress.scope
         ),
     );
     match lag_ms {
@@ -180,10 +185,15 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     }
     text(&mut body, "}");
     if node.options().role == Role::Primary {
-        let epoch = node.deposed_by();
-        text(&mut body, &format!(",\"deposed\":{}", epoch.is_some()));
-        if let Some(epoch) = epoch {
-            text(&mut body, &format!(",\"deposedBy\":{epoch}"));
+        let by = node.deposed_by();
+        text(&mut body, &format!(",\"deposed\":{}", by.is_some()));
+        if let Some(Term { takeover, epoch }) = by {
+            // The epoch may not be known yet.
+            for (name, number) in [("deposedBy", epoch), ("deposedByTakeover", takeover)] {
+                if number > 0 {
+                    text(&mut body, &format!(",\"{name}\":{number}"));
+                }
+            }
         }
     }
     text(&mut body, "}");

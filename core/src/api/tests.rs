@@ -7,7 +7,7 @@ use crate::command::{Line, Trust, decode};
 use crate::credentials::Grant;
 use crate::id::Id;
 use crate::node::{Node, NodeOptions, Role};
-use crate::position::{EpochStart, EpochTable, Position};
+use crate::position::{EpochStart, EpochTable, Position, Term};
 use crate::replica::Stats;
 use crate::scope::Scope;
 use crate::store::memory::{MemoryOptions, MemorySnapshot, MemoryStore};
@@ -177,8 +177,13 @@ fn every_node_answers_the_same_names_of_numbers() {
 
 /// A child comes to a primary with a cursor of this epoch.
 fn comes(node: &Arc<Node<MemoryStore>>, epoch: u64, granted: &Scope) {
-    let cursor = Cursor { position: Position { epoch, seq: 3 }, scope: granted.clone() };
-    let request = Request { node: "child".into(), instance: None, cursor: Some(cursor), scope: granted.clone() };
+    let cursor = Cursor { position: Position { epoch, seq: 3 }, takeover: None, scope: granted.clone() };
+    comes_with(node, Some(cursor), None, granted);
+}
+
+/// A child comes with this cursor, having accepted this takeover.
+fn comes_with(node: &Arc<Node<MemoryStore>>, cursor: Option<Cursor>, takeover: Option<u64>, granted: &Scope) {
+    let request = Request { node: "child".into(), instance: None, cursor, takeover, scope: granted.clone() };
     Stream::open(node, request, "key", granted, None, NOW).unwrap();
 }
 
@@ -189,11 +194,34 @@ fn a_writer_learns_from_nodes_alone_that_it_is_deposed() {
     comes(&writer, EPOCH + 9, &Scope::Public);
     assert_eq!((writer.deposed_by(), writer.deposed_news()), (None, None), "anybody may claim an epoch");
     comes(&writer, EPOCH + 1, &Scope::Everything);
-    assert_eq!((writer.deposed_by(), writer.deposed_news()), (Some(EPOCH + 1), Some(EPOCH + 1)));
+    let by = |takeover, epoch| Some(Term { takeover, epoch });
+    assert_eq!((writer.deposed_by(), writer.deposed_news()), (by(0, EPOCH + 1), by(0, EPOCH + 1)));
     assert_eq!(writer.deposed_news(), None, "told once");
     comes(&writer, EPOCH + 2, &Scope::Everything);
-    assert_eq!(writer.deposed_news(), Some(EPOCH + 2));
+    assert_eq!(writer.deposed_news(), by(0, EPOCH + 2));
     let relay = node(Role::Replica, "\"**\"");
     comes(&relay, EPOCH + 1, &Scope::Everything);
     assert_eq!(relay.deposed_by(), None, "a replica writes nothing");
+}
+
+#[test]
+fn a_writer_is_deposed_by_a_later_takeover_and_by_no_epoch_of_an_earlier_one() {
+    let everything = Scope::Everything;
+    let cursor = |takeover, epoch| {
+        Some(Cursor { position: Position { epoch, seq: 3 }, takeover: Some(takeover), scope: Scope::Everything })
+    };
+    let old = node(Role::Primary, "\"**\"");
+    comes_with(&old, None, Some(7), &Scope::Public);
+    assert_eq!(old.deposed_by(), None, "anybody may claim a takeover");
+    comes_with(&old, None, Some(7), &everything);
+    assert_eq!(old.deposed_by(), Some(Term { takeover: 7, epoch: 0 }), "what it held may not do as a cursor");
+    comes_with(&old, cursor(7, EPOCH - 1), Some(7), &everything);
+    assert_eq!(old.deposed_by(), Some(Term { takeover: 7, epoch: EPOCH - 1 }), "the epoch may be a lower one");
+
+    let new = node(Role::Primary, "\"**\"");
+    new.store().set_progress(&Progress { takeover: 7, ..new.store().progress() }).unwrap();
+    comes_with(&new, cursor(0, EPOCH + 9), Some(7), &everything);
+    assert_eq!(new.deposed_by(), None, "the old one was started again, and followed for a while");
+    comes_with(&new, cursor(7, EPOCH + 1), Some(7), &everything);
+    assert_eq!(new.deposed_by(), Some(Term { takeover: 7, epoch: EPOCH + 1 }));
 }

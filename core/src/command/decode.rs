@@ -257,7 +257,7 @@ impl<'a> General<'a> {
         };
         let (known, has_collection, needs_prev): (&[&str], _, _) = match action {
             Action::Epoch { .. } => {
-                (&["type", "seq", "timestamp", "epoch", "cluster", "node", "requires"], false, false)
+                (&["type", "seq", "timestamp", "epoch", "cluster", "node", "requires", "takeover"], false, false)
             }
             Action::Create => (&["type", "collection", "seq", "timestamp"], true, false),
             Action::Set { .. } => {
@@ -291,6 +291,7 @@ impl<'a> General<'a> {
             cluster: self.field("cluster", |raw| json::string(raw)?.parse().ok())?,
             node: self.string("node")?,
             requires: self.field("requires", strings)?,
+            takeover: self.takeover()?,
         })
     }
 
@@ -380,7 +381,12 @@ impl<'a> General<'a> {
             requires: self.field("requires", strings)?,
             timestamp: self.number("timestamp")?,
             clock: self.optional("clock", json::unsigned)?,
+            takeover: self.takeover()?,
         })
+    }
+
+    fn takeover(&self) -> Result<u64, DecodeError> {
+        Ok(self.optional("takeover", json::unsigned)?.unwrap_or(0))
     }
 
     fn ping(&self) -> Result<Option<Ping>, DecodeError> {

@@ -53,11 +53,12 @@ impl Logged<'_> {
             number(out, ",\"version\":", *version);
         }
         number(out, ",\"timestamp\":", self.timestamp);
-        if let Action::Epoch { epoch, cluster, node, requires } = &self.action {
+        if let Action::Epoch { epoch, cluster, node, requires, takeover } = &self.action {
             number(out, ",\"epoch\":", *epoch);
             text(out, ",\"cluster\":", &alloc::format!("{cluster}"));
             text(out, ",\"node\":", node);
             list(out, ",\"requires\":", requires, |out, name| write_string(out, name));
+            write_takeover(out, *takeover);
         }
         out.extend_from_slice(self.extra.as_bytes());
         match &self.action {
@@ -132,6 +133,14 @@ fn write_hello(out: &mut Vec<u8>, hello: &Hello<'_>) {
     number(out, ",\"timestamp\":", hello.timestamp);
     if let Some(clock) = hello.clock {
         number(out, ",\"clock\":", clock);
+    }
+    write_takeover(out, hello.takeover);
+}
+
+/// Left out where nobody ever took over, so that such lines are those of releases that knew of no takeover.
+fn write_takeover(out: &mut Vec<u8>, takeover: u64) {
+    if takeover > 0 {
+        number(out, ",\"takeover\":", takeover);
     }
 }
 

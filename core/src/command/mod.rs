@@ -15,7 +15,7 @@ pub use deframe::{Deframer, LineTooLong, lines};
 
 use crate::digest::Digest;
 use crate::id::Id;
-use crate::position::EpochTable;
+use crate::position::{EpochTable, Term};
 use crate::scope::Scope;
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -75,6 +75,8 @@ pub enum Action<'a> {
         node: Cow<'a, str>,
         /// Features a reader must know to follow from here.
         requires: Vec<Cow<'a, str>>,
+        /// The last takeover of the log, 0 for none.
+        takeover: u64,
     },
     /// A collection comes to be.
     Create,
@@ -197,6 +199,15 @@ pub struct Hello<'a> {
     pub timestamp: u64,
     /// What the writer's clock shows at this moment, in Unix ms, as far as the parent can tell; `None` for `at` itself.
     pub clock: Option<u64>,
+    /// The takeover in which the parent's state was written last, 0 for none.
+    pub takeover: u64,
+}
+
+impl Hello<'_> {
+    /// The writer up to whom the parent's state is.
+    pub fn term(&self) -> Term {
+        Term { takeover: self.takeover, epoch: self.epoch }
+    }
 }
 
 /// How a stream starts.

@@ -67,7 +67,7 @@ fn every_reader_is_handed_every_line_of_its_scope_once() {
     let narrow = Scope::from_json(r#"{"c":["eu:"]}"#).unwrap();
     let scopes = [narrow.clone(), narrow.clone(), narrow, Scope::Public];
     let mut streams = scopes.map(|scope| {
-        let request = Request { node: String::new(), instance: None, cursor: None, scope };
+        let request = Request { node: String::new(), instance: None, cursor: None, takeover: None, scope };
         Stream::open(&node, request, "c", &Scope::Everything, None, NOW).unwrap()
     });
     streams.iter_mut().for_each(|stream| read(stream, &mut vec![]));

@@ -19,7 +19,7 @@ use crate::clock::Now;
 use crate::command::{BaselineReason, Deframer, End, EndReason};
 use crate::id::Id;
 use crate::node::Node;
-use crate::position::Position;
+use crate::position::{Position, Term};
 use crate::scope::Scope;
 use crate::store::Store;
 use crate::stream::{Cursor, Request};
@@ -225,7 +225,7 @@ impl Connection {
 
 /// What HELLO said that is needed later.
 struct Greeting {
-    epoch: u64,
+    term: Term,
     seq: u64,
     at: u64,
     arrival: Now,
@@ -327,7 +327,8 @@ impl<S: Store> Replica<S> {
         let progress = self.node.store().progress();
         self.node.update_freshness(|freshness| freshness.awake(now));
         let usable = progress.position.seq > 0 && !progress.baseline_due && !self.without_cursor;
-        let cursor = usable.then_some(Cursor { position: progress.position, scope: progress.scope });
+        let takeover = Some(progress.takeover);
+        let cursor = usable.then_some(Cursor { position: progress.position, takeover, scope: progress.scope });
         self.connection = Some(Connection {
             deframer: Deframer::new(),
             phase: Phase::Greeting,
@@ -349,6 +350,7 @@ impl<S: Store> Replica<S> {
             node: self.node.options().label.clone(),
             instance: Some(self.node.instance()),
             cursor,
+            takeover: Some(progress.takeover_highest),
             scope: self.options.scope.clone(),
         }
     }

@@ -3,7 +3,7 @@
 use crate::apply::ApplyError;
 use crate::command::{DecodeError, LineTooLong};
 use crate::id::Id;
-use crate::position::Position;
+use crate::position::{Position, Term};
 use crate::store::StoreError;
 use alloc::string::String;
 use core::fmt;
@@ -31,12 +31,12 @@ pub enum Offence {
         /// The one it met.
         met: Id,
     },
-    /// HELLO's epoch is below the highest accepted before: a deposed or rewound parent.
+    /// HELLO's takeover or, within that, its epoch is below the highest accepted before: a deposed or rewound parent.
     StaleParent {
         /// The highest accepted.
-        highest: u64,
+        highest: Term,
         /// The parent's.
-        met: u64,
+        met: Term,
     },
     /// The parent's baseline is older than what is held: taking it in would be going back.
     ParentBehind {
@@ -126,7 +126,12 @@ impl fmt::Display for Offence {
             Self::OtherCluster { followed, met } => {
                 write!(f, "the parent belongs to cluster {met}, this replica follows {followed}")
             }
+            Self::StaleParent { highest, met } if highest.takeover > met.takeover => {
+                let (highest, met) = (highest.takeover, met.takeover);
+                write!(f, "the parent's takeover {met} is below {highest}, which was accepted before")
+            }
             Self::StaleParent { highest, met } => {
+                let (highest, met) = (highest.epoch, met.epoch);
                 write!(f, "the parent's epoch {met} is below {highest}, which was accepted before")
             }
             Self::ParentBehind { held, met } => {

@@ -170,8 +170,9 @@ impl<S: Store> Replica<S> {
         if let Some(feature) = unknown_feature(hello.requires.iter().map(|name| &**name)) {
             return Err(Offence::UnsupportedFeature(feature.into()));
         }
-        if hello.epoch < progress.epoch_highest {
-            return Err(Offence::StaleParent { highest: progress.epoch_highest, met: hello.epoch });
+        let (highest, met) = (progress.highest(), hello.term());
+        if met < highest {
+            return Err(Offence::StaleParent { highest, met });
         }
         if !self.options.scope.contains(&hello.scope) {
             return Err(Offence::WrongResume("the scope granted exceeds the one asked for"));
@@ -188,7 +189,8 @@ impl<S: Store> Replica<S> {
             return Err(Offence::WrongResume("a tail without a cursor"));
         }
         let met = Position { epoch: hello.epoch, seq: hello.seq };
-        if matches!(hello.resume, Resume::Baseline(_)) && progress.complete && met < progress.position {
+        let is_behind = (hello.takeover, met) < (progress.takeover, progress.position);
+        if matches!(hello.resume, Resume::Baseline(_)) && progress.complete && is_behind {
             // A relay that is behind, met without a cursor by which it could have seen that. It will catch up.
             return Err(Offence::ParentBehind { held: progress.position, met });
         }
@@ -196,9 +198,14 @@ impl<S: Store> Replica<S> {
             connection.phase = Phase::AwaitEnd;
             return Ok(());
         }
-        // The parent is accepted: from here on no lower epoch and no other cluster will be.
+        // The parent is accepted: from here on no lower takeover or epoch and no other cluster will be.
         progress.requires = hello.requires.iter().map(|name| String::from(&**name)).collect();
-        progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
+        progress.accept(hello.term());
+        if hello.resume == Resume::Tail && hello.epoch == progress.position.epoch {
+            // An opening is of one takeover, and what is held reaches into this one: so it is known even where its EPOCH
+            // was taken in by a release that knew of none.
+            progress.takeover = hello.takeover;
+        }
         progress.cluster = Some(hello.cluster);
         let baseline = match hello.resume {
             Resume::Baseline(reason) => Some(reason),
@@ -216,11 +223,11 @@ impl<S: Store> Replica<S> {
         self.renewed_for_parent = false;
         self.stats.connections += 1;
         let position = Position { epoch: hello.epoch, seq: hello.seq };
-        let node = String::from(&*hello.node);
+        let (node, term) = (String::from(&*hello.node), hello.term());
         events.push(Event::Connected { node: node.clone(), position, baseline });
         connection.ping_ms = Some(hello.ping_ms);
         connection.hello = Some(Greeting {
-            epoch: hello.epoch,
+            term,
             seq: hello.seq,
             at: hello.at,
             arrival: now,
@@ -231,7 +238,7 @@ impl<S: Store> Replica<S> {
             node,
         });
         let is_prompt = now.mono_ms.saturating_sub(connection.requested_mono_ms) <= PROMPT_MS;
-        let heard = Heard { epoch: hello.epoch, clock: hello.clock.unwrap_or(hello.at), is_prompt };
+        let heard = Heard { term, clock: hello.clock.unwrap_or(hello.at), is_prompt };
         self.node.update_freshness(|freshness| freshness.hear(heard, now));
         Ok(())
     }
@@ -261,8 +268,8 @@ impl<S: Store> Replica<S> {
         let (Phase::Staging(staging, reason), Some(hello)) = (phase, &mut connection.hello) else {
             return Err(unexpected("READY", connection));
         };
-        let position = Position { epoch: hello.epoch, seq: ready.seq };
-        if ready.epochs.newest().is_none_or(|newest| newest.epoch != hello.epoch) || !ready.epochs.holds(position) {
+        let position = Position { epoch: hello.term.epoch, seq: ready.seq };
+        if ready.epochs.newest().is_none_or(|newest| newest.epoch != position.epoch) || !ready.epochs.holds(position) {
             return Err(Offence::Baseline("READY's epochs do not hold its own position"));
         }
         let collections = staging.finish(ready)?;
@@ -270,7 +277,7 @@ impl<S: Store> Replica<S> {
         let before = progress.position;
         let mut freshness = self.node.freshness();
         freshness.rebase(hello.at, hello.arrival);
-        freshness.enter(hello.epoch);
+        freshness.enter(hello.term);
         hello.noted = true;
         progress.position = position;
         progress.scope = hello.scope.clone();
@@ -279,7 +286,8 @@ impl<S: Store> Replica<S> {
         progress.cluster = Some(hello.cluster);
         progress.epochs = Arc::new(ready.epochs.clone());
         progress.timestamp = ready.timestamp.unwrap_or(0);
-        progress.epoch_highest = progress.epoch_highest.max(hello.epoch);
+        progress.takeover = hello.term.takeover;
+        progress.accept(hello.term);
         store_freshness(&freshness, &mut progress, now);
         self.node.rebase(collections, &progress, freshness)?;
         self.node.set_path(&hello.path);
@@ -380,8 +388,8 @@ impl<S: Store> Replica<S> {
         if core::mem::replace(&mut connection.proven, true) {
             self.follow.succeeded();
         }
-        let epoch = connection.hello.as_ref().map_or(0, |hello| hello.epoch).max(held.epoch);
-        let heard = Heard { epoch, clock: ping.clock.unwrap_or(ping.at), is_prompt: false };
+        let term = connection.hello.as_ref().map_or(progress.term(), |hello| hello.term.max(progress.term()));
+        let heard = Heard { term, clock: ping.clock.unwrap_or(ping.at), is_prompt: false };
         if ping.at > self.node.freshness().at() {
             self.stale_ms = STALE_MS;
         }
@@ -454,13 +462,13 @@ struct Run<'n, S: Store> {
     /// Stretches of the block that were applied; a repeated command in between begins a new one.
     applied: Vec<Range<usize>>,
     newest: u64,
-    /// The newest opening among them.
-    epoch: u64,
+    /// There was an opening among them.
+    is_opened: bool,
 }
 
 impl<'n, S: Store> Run<'n, S> {
     fn new(node: &'n Node<S>, block: &'n Bytes) -> Self {
-        Self { node, publication: None, block, applied: Vec::new(), newest: 0, epoch: 0 }
+        Self { node, publication: None, block, applied: Vec::new(), newest: 0, is_opened: false }
     }
 
     fn apply(&mut self, command: &Logged<'_>, range: Range<usize>) -> Result<(), ApplyError> {
@@ -471,9 +479,7 @@ impl<'n, S: Store> Run<'n, S> {
             _ => self.applied.push(range),
         }
         self.newest = self.newest.max(command.timestamp);
-        if let Action::Epoch { epoch, .. } = command.action {
-            self.epoch = epoch;
-        }
+        self.is_opened |= matches!(command.action, Action::Epoch { .. });
         Ok(())
     }
 
@@ -484,13 +490,16 @@ impl<'n, S: Store> Run<'n, S> {
         if self.applied.is_empty() {
             return;
         }
-        let (newest, epoch) = (self.newest, self.epoch);
+        let newest = self.newest;
+        let entered = self.is_opened.then(|| self.node.store().progress().term());
         self.node.update_freshness(|freshness| {
-            freshness.enter(epoch);
+            if let Some(term) = entered {
+                freshness.enter(term);
+            }
             freshness.note(newest, now);
         });
         events.extend(self.applied.drain(..).map(|range| Event::Applied(self.block.slice(range))));
         self.newest = 0;
-        self.epoch = 0;
+        self.is_opened = false;
     }
 }

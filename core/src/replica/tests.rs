@@ -206,7 +206,7 @@ fn stays_with_a_parent_that_only_lost_a_line_and_leaves_one_that_it_cannot_follo
     assert_eq!(replica.parent(), 0);
     for offence in [
         Offence::OtherCluster { followed: INSTANCE, met: INSTANCE },
-        Offence::StaleParent { highest: 2, met: 1 },
+        Offence::StaleParent { highest: Term { takeover: 1, epoch: 1 }, met: Term { takeover: 0, epoch: 2 } },
         Offence::ParentBehind { held: Position::START, met: Position::START },
         Offence::Loop,
         Offence::Protocol(2),

@@ -12,7 +12,7 @@ mod progress;
 pub mod scan;
 pub mod snapshot;
 
-pub use progress::{InvalidProgress, Progress};
+pub use progress::{InvalidProgress, Progress, UnknownFeature, check_features};
 
 use crate::digest::Digest;
 use crate::position::Position;

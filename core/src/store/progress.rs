@@ -1,9 +1,10 @@
 //! Progress: how far a state is along which history, and its text form beside the state.
 
+use crate::command::unknown_feature;
 use crate::freshness::ClockOffset;
 use crate::id::Id;
 use crate::json;
-use crate::position::{EpochTable, Position};
+use crate::position::{EpochTable, Position, Term};
 use crate::scope::Scope;
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -26,7 +27,12 @@ pub struct Progress {
     pub cluster: Option<Id>,
     /// The openings of the log as far as they are known.
     pub epochs: Arc<EpochTable>,
-    /// Highest epoch ever accepted from a parent; lower ones are refused.
+    /// The takeover in which what is held was written last; 0 where nobody ever took over.
+    pub takeover: u64,
+    /// Highest takeover ever accepted from a parent; lower ones are refused. Above [`Progress::takeover`] while what was
+    /// written in it is still on its way.
+    pub takeover_highest: u64,
+    /// Highest epoch accepted of that takeover; lower ones are refused.
     pub epoch_highest: u64,
     /// Timestamp of the newest command that the position covers, Unix ms by the writer's clock, which never runs back in a
     /// log; 0 where it is not known.
@@ -51,6 +57,8 @@ impl Progress {
             baseline_due: false,
             cluster: None,
             epochs: Arc::default(),
+            takeover: 0,
+            takeover_highest: 0,
             epoch_highest: 0,
             timestamp: 0,
             requires: Arc::default(),
@@ -58,6 +66,31 @@ impl Progress {
             clock_offset: None,
             lag_ms: 0,
         }
+    }
+
+    /// The writer up to whom the state is.
+    pub fn term(&self) -> Term {
+        Term { takeover: self.takeover, epoch: self.position.epoch }
+    }
+
+    /// The highest that was ever accepted; what is below is refused.
+    pub fn highest(&self) -> Term {
+        Term { takeover: self.takeover_highest, epoch: self.epoch_highest }
+    }
+
+    /// From here on nothing below `term` is accepted.
+    pub fn accept(&mut self, term: Term) {
+        if term > self.highest() {
+            (self.takeover_highest, self.epoch_highest) = (term.takeover, term.epoch);
+        }
+    }
+
+    /// Whether this release knows all that the state needs to be read and written on.
+    ///
+    /// # Errors
+    /// Names the first feature that it does not know.
+    pub fn check_features(&self) -> Result<(), UnknownFeature> {
+        check_features(self.requires.iter().map(|name| &**name))
     }
 
     /// The text form, one JSON object, for the medium that keeps the state.
@@ -91,8 +124,17 @@ impl Progress {
         if let Some(cluster) = self.cluster {
             out.extend_from_slice(alloc::format!(",\"cluster\":\"{cluster}\"").as_bytes());
         }
-        if let Some(ClockOffset { epoch, ms }) = self.clock_offset {
-            out.extend_from_slice(alloc::format!(",\"clockEpoch\":{epoch},\"clockOffset\":{ms}").as_bytes());
+        // Left out where nobody ever took over, as in the text of releases that knew of no takeover.
+        let clock_takeover = self.clock_offset.map_or(0, |offset| offset.term.takeover);
+        for (name, takeover) in
+            [("takeover", self.takeover), ("takeoverHighest", self.takeover_highest), ("clockTakeover", clock_takeover)]
+        {
+            if takeover > 0 {
+                out.extend_from_slice(alloc::format!(",\"{name}\":{takeover}").as_bytes());
+            }
+        }
+        if let Some(ClockOffset { term, ms }) = self.clock_offset {
+            out.extend_from_slice(alloc::format!(",\"clockEpoch\":{},\"clockOffset\":{ms}", term.epoch).as_bytes());
         }
         out.extend_from_slice(b",\"requires\":[");
         for (index, name) in self.requires.iter().enumerate() {
@@ -121,6 +163,7 @@ impl Progress {
         let fields = json::members(text).map_err(|_| InvalidProgress("text"))?;
         let raw = |name| fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw);
         let number = |name| raw(name).and_then(json::unsigned).ok_or(InvalidProgress(name));
+        let takeover = |name| raw(name).map_or(Ok(0), |raw| json::unsigned(raw).ok_or(InvalidProgress(name)));
         let truth = |name| raw(name).and_then(json::boolean).ok_or(InvalidProgress(name));
         let requires = raw("requires").and_then(|list| {
             json::elements(list).ok()?.into_iter().map(|item| json::string(item).map(Cow::into_owned)).collect()
@@ -129,7 +172,8 @@ impl Progress {
             None => None,
             Some(raw) => {
                 let ms = raw.parse().map_err(|_| InvalidProgress("clockOffset"))?;
-                Some(ClockOffset { epoch: number("clockEpoch")?, ms })
+                let term = Term { takeover: takeover("clockTakeover")?, epoch: number("clockEpoch")? };
+                Some(ClockOffset { term, ms })
             }
         };
         let epochs = match raw("epochs") {
@@ -150,6 +194,8 @@ impl Progress {
             baseline_due: truth("baselineDue")?,
             cluster,
             epochs: epochs.ok_or(InvalidProgress("epochs"))?,
+            takeover: takeover("takeover")?,
+            takeover_highest: takeover("takeoverHighest")?,
             epoch_highest: number("epochHighest")?,
             // Releases before it was kept left it out.
             timestamp: if raw("timestamp").is_some() { number("timestamp")? } else { 0 },
@@ -160,6 +206,26 @@ impl Progress {
         })
     }
 }
+
+/// Whether this release knows every feature of `requires`.
+///
+/// # Errors
+/// Names the first that it does not.
+pub fn check_features<'a>(requires: impl IntoIterator<Item = &'a str>) -> Result<(), UnknownFeature> {
+    unknown_feature(requires).map_or(Ok(()), |name| Err(UnknownFeature(name.into())))
+}
+
+/// A log or state needs a feature that this release does not know; names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownFeature(pub String);
+
+impl fmt::Display for UnknownFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the log needs the feature {:?}, which this release does not know: upgrade this node", self.0)
+    }
+}
+
+impl core::error::Error for UnknownFeature {}
 
 /// A stored progress cannot be read; names the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +256,8 @@ mod tests {
         progress.epochs = Arc::new(EpochTable::new([EpochStart { epoch: 20, first: 1 }].into()).unwrap());
         progress.requires = [String::from("expiry")].into();
         progress.lag_ms = 12;
-        progress.clock_offset = Some(ClockOffset { epoch: 20, ms: -3 });
+        progress.clock_offset = Some(ClockOffset { term: Term { takeover: 8, epoch: 20 }, ms: -3 });
+        (progress.takeover, progress.takeover_highest, progress.epoch_highest) = (8, 9, 10);
         assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress.clone()));
         let without = progress.to_json_without_epochs();
         assert_eq!(Progress::from_json_with(&without, Some(&progress.epochs)), Ok(progress.clone()));

@@ -14,6 +14,8 @@ use core::fmt;
 pub struct Cursor {
     /// Up to where it has everything.
     pub position: Position,
+    /// The takeover in which that was written last; `None` where the child does not say.
+    pub takeover: Option<u64>,
     /// Of what.
     pub scope: Scope,
 }
@@ -27,6 +29,9 @@ pub struct Request {
     pub instance: Option<Id>,
     /// What it has, `None` for nothing.
     pub cursor: Option<Cursor>,
+    /// The highest takeover it ever accepted: it takes nothing from before. `None` where it does not say, as a release
+    /// that knows of none.
+    pub takeover: Option<u64>,
     /// What it asks for.
     pub scope: Scope,
 }
@@ -59,7 +64,8 @@ impl Request {
     /// # Errors
     /// Names the field that is wrong: answer 400.
     pub fn from_body(body: &[u8]) -> Result<Self, InvalidRequest> {
-        let mut request = Self { node: String::new(), instance: None, cursor: None, scope: Scope::Public };
+        let mut request =
+            Self { node: String::new(), instance: None, cursor: None, takeover: None, scope: Scope::Public };
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(request);
         }
@@ -83,14 +89,21 @@ impl Request {
                     request.instance = Some(id.ok_or_else(|| wrong("instance", "an id of 32 hex digits"))?);
                 }
                 "scope" => request.scope = scope(raw)?,
+                "takeover" => {
+                    request.takeover = Some(json::unsigned(raw).ok_or_else(|| wrong("takeover", "a number"))?);
+                }
                 "cursor" if raw == "null" => {}
                 "cursor" => {
                     let fields = json::members(raw).map_err(|_| wrong("cursor", "an object"))?;
                     let field = |name| fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw);
                     let number = |name| field(name).and_then(json::unsigned);
+                    let takeover = field("takeover").map(|raw| {
+                        json::unsigned(raw).ok_or_else(|| wrong("cursor", "an object whose takeover is a number"))
+                    });
                     let position = number("epoch").zip(number("seq")).map(|(epoch, seq)| Position { epoch, seq });
                     request.cursor = Some(Cursor {
                         position: position.ok_or_else(|| wrong("cursor", "an object with epoch, seq and scope"))?,
+                        takeover: takeover.transpose()?,
                         scope: scope(
                             field("scope").ok_or_else(|| wrong("cursor", "an object with epoch, seq and scope"))?,
                         )?,
@@ -98,6 +111,10 @@ impl Request {
                 }
                 _ => {}
             }
+        }
+        // As a rule the two are the same, and it is said once.
+        if let Some(cursor) = &mut request.cursor {
+            cursor.takeover = cursor.takeover.or(request.takeover);
         }
         Ok(request)
     }
@@ -109,11 +126,17 @@ impl Request {
         if let Some(instance) = &self.instance {
             out.extend_from_slice(alloc::format!(",\"instance\":\"{instance}\"").as_bytes());
         }
-        if let Some(Cursor { position: Position { epoch, seq }, scope }) = &self.cursor {
-            out.extend_from_slice(
-                alloc::format!(",\"cursor\":{{\"epoch\":{epoch},\"seq\":{seq},\"scope\":{scope}}}").as_bytes(),
-            );
+        let write_takeover = |out: &mut Vec<u8>, takeover: Option<u64>| {
+            if let Some(takeover) = takeover {
+                out.extend_from_slice(alloc::format!(",\"takeover\":{takeover}").as_bytes());
+            }
+        };
+        if let Some(Cursor { position: Position { epoch, seq }, takeover, scope }) = &self.cursor {
+            out.extend_from_slice(alloc::format!(",\"cursor\":{{\"epoch\":{epoch},\"seq\":{seq}").as_bytes());
+            write_takeover(&mut out, takeover.filter(|_| *takeover != self.takeover));
+            out.extend_from_slice(alloc::format!(",\"scope\":{scope}}}").as_bytes());
         }
+        write_takeover(&mut out, self.takeover);
         out.extend_from_slice(b",\"scope\":");
         self.scope.write_json(&mut out);
         out.push(b'}');

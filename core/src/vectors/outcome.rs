@@ -8,7 +8,7 @@ use crate::json::write_string;
 use crate::record::Record;
 use crate::replica::{Cause, Event, Offence, Replica, Retry, Stats};
 use crate::store::scan::{Scan, Walk};
-use crate::store::{Snapshot, Store};
+use crate::store::{Progress, Snapshot, Store};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -36,11 +36,26 @@ fn string(text: &str) -> String {
 
 /// The cursor and the scope asked for: what a parent decides by.
 fn asked(request: &Request) -> String {
+    // What was never taken over is not mentioned.
+    let takeover = |takeover: Option<u64>| {
+        takeover.filter(|&takeover| takeover > 0).map_or_else(String::new, |number| format!(",\"takeover\":{number}"))
+    };
     let cursor = request.cursor.as_ref().map_or_else(
         || String::from("null"),
-        |cursor| format!("{{\"position\":\"{}\",\"scope\":{}}}", cursor.position, cursor.scope),
+        |cursor| {
+            let takeover = takeover(cursor.takeover);
+            format!("{{\"position\":\"{}\"{takeover},\"scope\":{}}}", cursor.position, cursor.scope)
+        },
     );
-    format!("{{\"cursor\":{cursor},\"scope\":{}}}", request.scope)
+    format!("{{\"cursor\":{cursor},\"scope\":{}{}}}", request.scope, takeover(request.takeover))
+}
+
+/// The takeover held and the highest accepted, if there are any.
+fn takeovers(progress: &Progress) -> String {
+    match progress.takeover_highest {
+        0 => String::new(),
+        highest => format!("  \"takeover\":{},\n  \"takeoverHighest\":{highest},\n", progress.takeover),
+    }
 }
 
 impl Connection {
@@ -127,7 +142,8 @@ impl Outcome {
         let mut epochs = Vec::new();
         progress.epochs.write_json(&mut epochs);
         out += &format!(
-            "  \"cluster\":{cluster},\n  \"epochHighest\":{},\n  \"epochs\":{},\n",
+            "  \"cluster\":{cluster},\n{}  \"epochHighest\":{},\n  \"epochs\":{},\n",
+            takeovers(&progress),
             progress.epoch_highest,
             String::from_utf8_lossy(&epochs)
         );

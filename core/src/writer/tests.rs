@@ -33,7 +33,7 @@ impl Desk {
         let store = empty_store();
         let sequencer = Sequencer::new(&store, limits, 0).unwrap();
         let mut desk = Self { store, sequencer, log: Vec::new(), settled: 0, now_ms: 100 };
-        desk.sequencer.open(7, Id::from_bytes([1; 16]), "w", desk.now_ms, &mut desk.log);
+        desk.sequencer.open(Term { takeover: 0, epoch: 7 }, Id::from_bytes([1; 16]), "w", desk.now_ms, &mut desk.log);
         desk
     }
 
@@ -166,7 +166,7 @@ fn timestamps_never_go_back() {
     desk.now_ms = 5;
     desk.set("a");
     assert!(desk.last_line().contains(r#""timestamp":100,"#));
-    desk.sequencer.open(8, Id::from_bytes([1; 16]), "w", 6, &mut desk.log);
+    desk.sequencer.open(Term { takeover: 0, epoch: 8 }, Id::from_bytes([1; 16]), "w", 6, &mut desk.log);
     assert!(desk.last_line().contains(r#""timestamp":100,"epoch":8"#));
 }
 
@@ -174,11 +174,35 @@ fn timestamps_never_go_back() {
 fn an_opening_is_the_next_command_and_begins_its_epoch() {
     let mut desk = Desk::new();
     desk.settle(u64::MAX);
-    assert_eq!(desk.sequencer.open(9, Id::from_bytes([1; 16]), "w", 100, &mut desk.log), 3);
+    assert_eq!(
+        desk.sequencer.open(Term { takeover: 0, epoch: 9 }, Id::from_bytes([1; 16]), "w", 100, &mut desk.log),
+        3
+    );
     assert_eq!(desk.sequencer.position(), Position { epoch: 9, seq: 3 });
     desk.set("a");
     desk.settle(u64::MAX);
     assert_eq!(desk.store.position(), Position { epoch: 9, seq: 4 });
+}
+
+#[test]
+fn an_opening_carries_on_the_takeover_and_what_the_log_requires() {
+    let id = Id::from_bytes([1; 16]);
+    let opened = |store: &MemoryStore, takeover| {
+        let mut line = Vec::new();
+        let mut sequencer = Sequencer::new(store, Limits::default(), 0).unwrap();
+        sequencer.open(Term { takeover, epoch: 8 }, id, "w", 6, &mut line);
+        sequencer.abandon(store).unwrap();
+        sequencer.open(Term { takeover, epoch: 9 }, id, "w", 7, &mut line);
+        String::from_utf8(line).unwrap()
+    };
+    let store = empty_store();
+    assert!(!opened(&store, 0).contains("takeover"));
+    assert_eq!(opened(&store, 5).matches(r#""requires":[],"takeover":5}"#).count(), 2);
+    // As a stored baseline says it, whose EPOCH is trimmed.
+    let requires = [String::from("expiry")].into();
+    store.set_progress(&Progress { takeover: 7, requires, ..store.progress() }).unwrap();
+    assert_eq!(opened(&store, 5).matches(r#""requires":["expiry"],"takeover":7}"#).count(), 2);
+    assert_eq!(opened(&store, 9).matches(r#""requires":["expiry"],"takeover":9}"#).count(), 2);
 }
 
 #[test]

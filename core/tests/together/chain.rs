@@ -4,10 +4,11 @@ use crate::parent::{Parent, START_MS, at, empty_store, options};
 use headwater_core::clock::Now;
 use headwater_core::id::Id;
 use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::position::Term;
 use headwater_core::replica::{Cause, Event, Offence, Replica, ReplicaOptions};
 use headwater_core::scope::Scope;
-use headwater_core::store::Store;
 use headwater_core::store::memory::MemoryStore;
+use headwater_core::store::{Progress, Store};
 use headwater_core::stream::{Step, Stream};
 use std::sync::Arc;
 
@@ -279,4 +280,78 @@ fn a_relay_that_takes_in_a_baseline_ends_its_childrens_streams() {
     chain.second_hop = connect(chain.relay.node(), &mut chain.reader, at(30));
     let hello = chunks(&mut chain.second_hop, at(30)).concat();
     assert!(String::from_utf8(hello).unwrap().contains(r#""resume":"baseline","reason":"trimmed""#));
+}
+
+/// The one line of HELLO.
+fn hello(chunks: &[Vec<u8>]) -> &str {
+    core::str::from_utf8(&chunks[0]).unwrap().lines().next().unwrap()
+}
+
+#[test]
+fn an_old_writer_that_is_started_again_is_refused_by_all_who_met_the_new_one() {
+    let Chain { writer: mut old, mut relay, mut reader, .. } = Chain::new();
+    // A copy of the log takes over. The old one is started again behind its back, and is followed by who does not know.
+    let mut new = Parent::new(options(Role::Primary));
+    let term = Term { takeover: 7, epoch: 20 };
+    new.open_in(term);
+    new.set("c", "a", 10);
+    old.open(90);
+    old.set("c", "lost", 20);
+    let follow = |parent: &Arc<Node<MemoryStore>>, child: &mut Replica<MemoryStore>, ms| {
+        child.closed(Cause::Lost, 0);
+        let said = chunks(&mut connect(parent, child, at(ms)), at(ms));
+        let outcome = deliver(&said, child, at(ms)).1;
+        (hello(&said).to_owned(), outcome)
+    };
+    follow(&old.node, &mut relay, 30).1.unwrap();
+    follow(relay.node(), &mut reader, 30).1.unwrap();
+    assert_eq!(reader.node().store().progress().term(), Term { takeover: 0, epoch: 90 });
+
+    // The relay meets the new one, whose epoch is lower, and no more than HELLO comes.
+    relay.closed(Cause::Lost, 0);
+    let said = chunks(&mut connect(&new.node, &mut relay, at(40)), at(40));
+    assert!(hello(&said).contains(r#""resume":"baseline","reason":"not_on_history""#), "{}", hello(&said));
+    deliver(&said[..1], &mut relay, at(40)).1.unwrap();
+    let progress = relay.node().store().progress();
+    assert_eq!((progress.term(), progress.highest()), (Term { takeover: 0, epoch: 90 }, term));
+    assert_eq!(Progress::from_json(&progress.to_json()), Ok(progress), "a restart knows it too");
+    // What it holds is still of the old one, and so it hands it on. It does not go back to it.
+    let (hello, outcome) = follow(relay.node(), &mut reader, 50);
+    assert!(outcome.is_ok() && !hello.contains("takeover"), "{hello}: {outcome:?}");
+    let stale = Err(Offence::StaleParent { highest: term, met: Term { takeover: 0, epoch: 90 } });
+    assert_eq!(follow(&old.node, &mut relay, 60).1, stale);
+    assert_eq!(old.node.deposed_by(), Some(Term { takeover: 7, epoch: 0 }), "and tells it");
+
+    // The baseline comes, and the reader behind it is told of the takeover with it.
+    follow(&new.node, &mut relay, 70).1.unwrap();
+    assert_eq!(relay.node().store().position(), new.node.store().position());
+    let (hello, outcome) = follow(relay.node(), &mut reader, 80);
+    assert!(outcome.is_ok() && hello.contains(r#""epoch":20"#) && hello.ends_with(r#""takeover":7}"#), "{hello}");
+    assert_eq!(reader.node().store().progress().term(), term);
+    assert!(reader.node().store().record("c", "lost").unwrap().is_none());
+    for (child, ms) in [(&mut reader, 90), (&mut relay, 100)] {
+        let (hello, outcome) = follow(&old.node, child, ms);
+        assert!(outcome == stale && hello.contains(r#""resume":"none""#), "{hello}: {outcome:?}");
+    }
+    assert_eq!(new.node.deposed_by(), None);
+    // Opened again the new one is followed as ever, by the tail.
+    new.open(95);
+    follow(&new.node, &mut relay, 110).1.unwrap();
+    assert_eq!(relay.node().store().progress().term(), Term { takeover: 7, epoch: 95 });
+    assert_eq!(relay.stats().baselines.total(), 2);
+}
+
+#[test]
+fn one_who_took_the_takeover_for_an_unknown_field_learns_it_from_its_parent() {
+    let Chain { writer: mut new, mut relay, .. } = Chain::new();
+    new.open_in(Term { takeover: 7, epoch: 20 });
+    relay.closed(Cause::Lost, 0);
+    deliver(&chunks(&mut connect(&new.node, &mut relay, at(10)), at(10)), &mut relay, at(10)).1.unwrap();
+    // As an earlier release stored it.
+    let store = relay.node().store();
+    store.set_progress(&Progress { takeover: 0, takeover_highest: 0, ..store.progress() }).unwrap();
+    relay.closed(Cause::Lost, 0);
+    deliver(&chunks(&mut connect(&new.node, &mut relay, at(20)), at(20)), &mut relay, at(20)).1.unwrap();
+    assert_eq!(relay.node().store().progress().term(), Term { takeover: 7, epoch: 20 });
+    assert_eq!(relay.stats().baselines.total(), 1, "by the tail");
 }

@@ -6,6 +6,7 @@ use headwater_core::command::{Line, Trust, decode, lines};
 use headwater_core::id::Id;
 use headwater_core::limits::Limits;
 use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::position::Term;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, Store};
@@ -52,8 +53,12 @@ impl Parent {
     }
 
     pub(crate) fn open(&mut self, epoch: u64) {
+        self.open_in(Term { takeover: 0, epoch });
+    }
+
+    pub(crate) fn open_in(&mut self, term: Term) {
         let mut line = Vec::new();
-        self.sequencer.open(epoch, CLUSTER, "parent", START_MS, &mut line);
+        self.sequencer.open(term, CLUSTER, "parent", START_MS, &mut line);
         self.publish(line);
     }
 
@@ -80,8 +85,9 @@ impl Parent {
 }
 
 pub(crate) fn request(asked: &str, cursor: Option<(&str, &str)>) -> Request {
-    let cursor = cursor.map(|(position, of)| Cursor { position: position.parse().unwrap(), scope: scope(of) });
-    Request { node: "child".into(), instance: None, cursor, scope: scope(asked) }
+    let cursor =
+        cursor.map(|(position, of)| Cursor { position: position.parse().unwrap(), takeover: None, scope: scope(of) });
+    Request { node: "child".into(), instance: None, cursor, takeover: None, scope: scope(asked) }
 }
 
 pub(crate) fn open(

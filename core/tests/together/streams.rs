@@ -8,6 +8,7 @@ use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
 use headwater_core::limits::{NODE_BYTES_MAX, SCOPE_BYTES_MAX, SCOPE_PREFIXES_MAX};
 use headwater_core::node::{Child, Node, NodeOptions, Role};
+use headwater_core::position::Term;
 use headwater_core::scope::Scope;
 use headwater_core::store::{Progress, Store};
 use headwater_core::stream::{InvalidRequest, OpenError, Request, Step, Stream, Supply};
@@ -78,6 +79,46 @@ fn a_replica_sends_a_child_that_is_ahead_elsewhere() {
     let text = said(&mut stream, at(9));
     assert_eq!(field(&text, "resume"), "none");
     assert!(text.contains(r#""reason":"elsewhere","detail":"behind""#), "{text}");
+}
+
+#[test]
+fn an_epoch_counts_within_its_takeover_only() {
+    for role in [Role::Primary, Role::Replica] {
+        // Another log was put in its place in takeover 7, with the old one's first three records. The old one, started
+        // again, has the higher epoch.
+        let mut parent = Parent::new(options(role));
+        parent.set("c", "a", 1);
+        parent.open_in(Term { takeover: 7, epoch: 20 });
+        parent.set("c", "a", 2);
+        for (cursor, of, highest, start) in [
+            (Some("90.9"), Some(0), Some(0), "baseline not_on_history"),
+            // It has accepted the new writer before, and no baseline came to its end.
+            (Some("90.9"), Some(0), Some(7), "baseline not_on_history"),
+            (Some("90.9"), Some(7), Some(7), "none null"),
+            // A release that knows of no takeover.
+            (Some("90.9"), None, None, "none null"),
+            (Some("10.3"), Some(0), Some(0), "tail null"),
+            (Some("10.3"), Some(0), Some(7), "tail null"),
+            (Some("10.3"), None, None, "tail null"),
+            (Some("20.5"), Some(7), Some(7), "tail null"),
+            (Some("20.4"), Some(0), Some(0), "tail null"),
+            // It has accepted one who took over from this one.
+            (Some("20.5"), Some(7), Some(8), "none null"),
+            (Some("10.3"), Some(0), Some(8), "none null"),
+            (None, None, Some(8), "none null"),
+            (None, None, Some(7), "baseline new"),
+        ] {
+            let mut asked = request("\"**\"", cursor.map(|position| (position, "\"**\"")));
+            asked.takeover = highest;
+            asked.cursor.iter_mut().for_each(|cursor| cursor.takeover = of);
+            let asked = Request::from_body(asked.to_body().as_bytes()).unwrap();
+            let text = said(&mut open(&parent.node, asked, None, at(9)).unwrap(), at(9));
+            let found = format!("{} {}", field(&text, "resume"), field(&text, "reason"));
+            assert_eq!(found, start, "{cursor:?} of {of:?}, accepted {highest:?}");
+            assert_eq!(field(&text, "takeover"), "7");
+            assert_eq!(start == "none null", text.contains(r#""reason":"elsewhere","detail":"behind""#), "{text}");
+        }
+    }
 }
 
 #[test]

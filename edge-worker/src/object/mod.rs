@@ -21,7 +21,7 @@ use headwater_core::id::Id;
 use headwater_core::node::{Node, NodeOptions, Role};
 use headwater_core::replica::{self, ReplicaOptions};
 use headwater_core::scope::Scope;
-use headwater_core::store::StoreError;
+use headwater_core::store::{Store as _, StoreError};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -109,6 +109,7 @@ impl DurableObject for Replica {
 impl Object {
     fn open(state: Rc<State>, settings: Rc<Settings>) -> std::result::Result<Self, StoreError> {
         let store = SqliteStore::open(Sql::new(&state.storage()), Scope::Everything, random_id())?;
+        store.progress().check_features().map_err(|error| StoreError(error.to_string()))?;
         let instance = store.instance();
         let options = NodeOptions {
             feed: FEED,

@@ -4,6 +4,7 @@
 use super::error::BackupError;
 use super::hashing::sha256;
 use crate::cli::unix_ms;
+use crate::wal::manifest::is_zero;
 use headwater_core::api::rfc3339;
 use headwater_core::apply::scope_digest;
 use headwater_core::digest::Digest;
@@ -50,6 +51,9 @@ pub struct Manifest {
     pub time: Option<String>,
     /// The highest epoch that is known to have been given out.
     pub epoch_highest: u64,
+    /// The highest takeover that is known; left out where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub takeover: u64,
     /// The openings of the log: epoch and first seq each.
     pub epochs: Vec<(u64, u64)>,
     /// Features without which the state must not be written on.
@@ -131,6 +135,7 @@ impl Manifest {
             time: Some(rfc3339(progress.timestamp))
                 .filter(|time| is_known && unix_ms(time) == Some(progress.timestamp)),
             epoch_highest: progress.epoch_highest.max(progress.position.epoch),
+            takeover: progress.takeover.max(progress.takeover_highest),
             epochs: progress.epochs.starts().iter().map(|start| (start.epoch, start.first)).collect(),
             requires: progress.requires.to_vec(),
             keys: collections.iter().map(|facts| facts.keys).sum(),
@@ -167,6 +172,8 @@ impl Manifest {
             epochs: Arc::new(epochs),
             epoch_highest: self.epoch_highest,
             timestamp,
+            takeover: self.takeover,
+            takeover_highest: self.takeover,
             requires: self.requires.iter().cloned().collect(),
             ..Progress::new(Scope::Everything)
         })

@@ -4,7 +4,7 @@ use super::error::BackupError;
 use super::hashing::Hashing;
 use super::manifest::{BASELINE_FILE, MANIFEST_FILE, Manifest};
 use headwater_core::apply::scope_digest;
-use headwater_core::command::{Deframer, Line, Logged, Steer, Trust, decode, lines, unknown_feature};
+use headwater_core::command::{Deframer, Line, Logged, Steer, Trust, decode, lines};
 use headwater_core::record::{Parts, Record};
 use headwater_core::replica::Staging;
 use headwater_core::scope::Scope;
@@ -31,7 +31,7 @@ pub fn verify(directory: &Path, step: &mut dyn FnMut(u64) -> Result<(), BackupEr
 /// Puts what the backup in `directory` holds into the empty `store`. After an error that is to be thrown away.
 ///
 /// # Errors
-/// As [`verify`].
+/// As [`verify`]; [`BackupError::Unfit`] when it needs what this release does not know.
 pub fn load(
     directory: &Path,
     store: &MemoryStore,
@@ -40,10 +40,7 @@ pub fn load(
     let manifest = Manifest::read(directory)?;
     let manifest_path = directory.join(MANIFEST_FILE);
     let progress = manifest.progress(&manifest_path)?;
-    if let Some(feature) = unknown_feature(progress.requires.iter().map(|name| &**name)) {
-        let detail = format!("the backup needs the feature {feature:?}, which this release does not know");
-        return Err(BackupError::Unfit(detail));
-    }
+    progress.check_features().map_err(|error| BackupError::Unfit(error.to_string()))?;
     let facts = manifest.facts(&manifest_path)?;
     if facts.iter().any(|facts| facts.last_seq > progress.position.seq) {
         return Err(BackupError::damaged(&manifest_path, "a collection is newer than the position"));
@@ -201,5 +198,46 @@ impl Check {
 
     fn end(&self) -> Result<(), String> {
         if self.is_ready && self.done == self.said.len() { Ok(()) } else { Err("it ends before its last line".into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write::write;
+    use super::*;
+    use headwater_core::id::Id;
+    use headwater_core::position::{EpochStart, EpochTable, Position};
+    use headwater_core::store::Progress;
+    use headwater_core::store::memory::MemoryOptions;
+    use std::sync::Arc;
+
+    fn store(progress: Progress) -> MemoryStore {
+        MemoryStore::new(progress, MemoryOptions::single_threaded(7))
+    }
+
+    #[test]
+    fn a_backup_that_needs_an_unknown_feature_is_whole_and_not_loaded() {
+        let place = tempfile::tempdir().unwrap();
+        let progress = |requires: &[&str]| Progress {
+            position: Position { epoch: 5, seq: 1 },
+            complete: true,
+            cluster: Some(Id::from_bytes([7; 16])),
+            epochs: Arc::new(EpochTable::new(vec![EpochStart { epoch: 5, first: 1 }]).unwrap()),
+            takeover: 3,
+            takeover_highest: 4,
+            requires: requires.iter().map(|&name| name.to_owned()).collect(),
+            ..Progress::new(Scope::Everything)
+        };
+        for requires in [&["expiry"][..], &[]] {
+            let out = place.path().join(requires.len().to_string());
+            let snapshot = Arc::new(store(progress(requires)).snapshot().unwrap());
+            write(&snapshot, &out, "a test", (0, 0), &mut |_| Ok(())).unwrap();
+            assert_eq!(verify(&out, &mut |_| Ok(())).unwrap().requires, requires);
+            let into = store(Progress::new(Scope::Everything));
+            match load(&out, &into, &mut |_| Ok(())) {
+                Ok(_) => assert!(requires.is_empty() && into.progress().takeover_highest == 4),
+                Err(error) => assert!(error.to_string().contains("the feature \"expiry\"") && !requires.is_empty()),
+            }
+        }
     }
 }

@@ -12,10 +12,10 @@ use crate::wal::MANIFEST_FILE;
 use crate::wal::file::reading::{self, Found, From};
 use headwater_core::api::rfc3339;
 use headwater_core::apply::apply;
-use headwater_core::command::{Line, Trust, decode};
+use headwater_core::command::{Action, Line, Trust, decode};
 use headwater_core::position::{EpochTable, Position};
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::store::{Progress, Store};
+use headwater_core::store::{Progress, Store, check_features};
 use std::path::{Path, PathBuf};
 
 /// Up to where.
@@ -107,7 +107,7 @@ pub fn replay(
 ) -> Result<Reached, BackupError> {
     let progress = store.progress();
     let cluster = progress.cluster.ok_or_else(|| BackupError::Unfit("a state without a cluster".into()))?;
-    let mut ranges: Vec<Range> = Vec::new();
+    let (mut ranges, mut takeover): (Vec<Range>, u64) = (Vec::new(), 0);
     let mut wrong = None;
     if let Some(directory) = sources.archive {
         let archive = Archive::new(directory, cluster);
@@ -131,6 +131,7 @@ pub fn replay(
         if history.cluster != Some(cluster) {
             return Err(BackupError::Unfit(format!("the log in {} is of another cluster", data.display())));
         }
+        takeover = history.takeover;
         if let Some((after, through)) = history.records {
             let epochs = history.epochs;
             let at = |seq| Position { epoch: epochs.epoch_of(seq).unwrap_or(0), seq };
@@ -162,11 +163,13 @@ pub fn replay(
     if let Some(obstacle) = obstacle.filter(|_| !reached.later_seen) {
         return Err(obstacle);
     }
-    // The next opening takes an epoch above all of them, those of histories that were left behind included.
+    // The next opening takes an epoch above all of them, those of histories that were left behind included, and so does the
+    // takeover.
     let newest = ranges.iter().filter_map(|range| range.epochs.newest()).map(|start| start.epoch).max();
     let progress = store.progress();
     let epoch_highest = progress.epoch_highest.max(newest.unwrap_or(0));
-    store.set_progress(&Progress { epoch_highest, ..progress })?;
+    let takeover_highest = progress.takeover_highest.max(takeover);
+    store.set_progress(&Progress { epoch_highest, takeover_highest, ..progress })?;
     Ok(reached)
 }
 
@@ -293,6 +296,9 @@ impl Applying<'_> {
             self.end = self.seq;
             self.reached.later_seen = true;
             return Ok(false);
+        }
+        if let Action::Epoch { requires, .. } = &command.action {
+            check_features(requires.iter().map(|name| &**name)).map_err(|error| error.to_string())?;
         }
         apply(self.store, &command, &mut self.scratch).map_err(|error| error.to_string())?;
         self.seq = command.seq;

@@ -2,9 +2,11 @@
 
 use super::error::BackupError;
 use super::write::InTheMaking;
+use crate::clock::wall_ms;
 use crate::settings::log_directory;
 use crate::stored::StatePieces;
 use crate::wal::file::create::{Content, create};
+use crate::wal::opening::next_takeover;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::store::{Progress, Store};
 use std::fs;
@@ -54,14 +56,15 @@ fn place(data: &Path) -> Result<Place, BackupError> {
 }
 
 /// Makes the data directory `data`, which must be missing or empty, with a log whose stored baseline is what `store`
-/// holds and which has nothing behind it. The next opening takes an epoch above every one of `store`'s progress.
+/// holds and which has nothing behind it. The next opening takes an epoch above every one of `store`'s progress. The log
+/// takes over: its takeover is the time now, or above every one of that progress and `takeover_above`.
 ///
 /// A missing directory is made beside its place; in an empty one, which may be a file system of its own, the log is. Either
 /// way one rename is the last step.
 ///
 /// # Errors
 /// See [`BackupError`]; `data` is as it was then.
-pub fn restore(store: &MemoryStore, data: &Path) -> Result<(), BackupError> {
+pub fn restore(store: &MemoryStore, data: &Path, takeover_above: u64) -> Result<(), BackupError> {
     let progress = store.progress();
     let (making, log) = match place(data)? {
         Place::Missing => {
@@ -80,7 +83,10 @@ pub fn restore(store: &MemoryStore, data: &Path) -> Result<(), BackupError> {
     let progress = Progress { at: fresh.at, clock_offset: fresh.clock_offset, lag_ms: fresh.lag_ms, ..progress };
     store.set_progress(&progress)?;
     let mut pieces = StatePieces::new(Arc::new(store.snapshot()?));
+    let known = progress.takeover.max(progress.takeover_highest).max(takeover_above);
+    let exhausted = || BackupError::Unfit(format!("there is no takeover above {known}"));
     let content = Content {
+        takeover: next_takeover(known, wall_ms()).ok_or_else(exhausted)?,
         cluster: progress.cluster.ok_or_else(|| BackupError::Unfit("a state without a cluster".into()))?,
         epoch: progress.epoch_highest.max(progress.position.epoch),
         epochs: (*progress.epochs).clone(),

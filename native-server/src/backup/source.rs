@@ -55,7 +55,10 @@ pub fn held_in(data: &Path) -> Result<Held, BackupError> {
     })?;
     if let Some(cluster) = contents.cluster {
         // A writer's manifest says it first: it may have been opened with a new one since.
-        store.set_progress(&Progress { cluster: Some(cluster), ..store.progress() })?;
+        let progress = store.progress();
+        // The same goes for a takeover.
+        let takeover_highest = progress.takeover_highest.max(contents.takeover);
+        store.set_progress(&Progress { cluster: Some(cluster), takeover_highest, ..progress })?;
     }
     let snapshot = Arc::new(store.snapshot()?);
     Ok(Held { snapshot, epoch_highest: contents.epoch, torn_bytes: contents.torn_bytes })

@@ -3,14 +3,17 @@
 use super::failure::{Failure, Kind};
 use super::log::{Content, as_writer, empty_store, log_directory, no_log, refused, replayed};
 use super::output::Output;
+use crate::clock::wall_ms;
 use crate::replica::open_disk;
 use crate::stored::StatePieces;
 use crate::wal::file::inspect::{self, Inspection};
 use crate::wal::file::promote::Promotion;
 use crate::wal::file::{FileOptions, ReplicaLog};
 use crate::wal::manifest::Backend;
+use crate::wal::opening::next_takeover;
 use clap::Args;
 use headwater_core::command::unknown_feature;
+use headwater_core::position::Term;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, Store};
@@ -25,7 +28,7 @@ Examples:
   headwater serve --data /var/lib/headwater-replica           without --parent: it is the writer now
 
 The old writer must be stopped for good: nothing here can keep it from taking writes, and what it takes from now on is \
-lost to everybody who follows the new one. Of several replicas take the one whose position (headwater status) is the \
+lost to everybody who follows the new one. Nodes that have met the new one refuse it, whenever it is started again. Of several replicas take the one whose position (headwater status) is the \
 highest: what it does not have is lost. Children need the new writer's address in their --parent list; those that are \
 where the new writer is, or behind, go on from there, and those that are ahead get a baseline and say so \
 (not_on_history).
@@ -41,6 +44,9 @@ pub struct Promote {
     /// The old writer does not run any more, and will not
     #[arg(long)]
     old_writer_stopped: bool,
+    /// Take over above this number too: where a wrong clock once made one too high (stale_parent names it)
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    takeover_above: u64,
     /// JSON on a terminal too
     #[arg(long)]
     pub(super) json: bool,
@@ -63,8 +69,12 @@ impl Promote {
         let newest = progress.epochs.newest().map_or(0, |start| start.epoch);
         let epoch = progress.epoch_highest.max(newest).max(progress.position.epoch);
         let cluster = progress.cluster.expect("asked before");
-        log.promote(Promotion { cluster, epoch, epochs: (*progress.epochs).clone() }).map_err(unable)?;
-        self.tell(&progress, epoch, keeps_lines, output)
+        let known = progress.takeover.max(progress.takeover_highest).max(self.takeover_above);
+        let exhausted = || Failure::new(Kind::Refused, format!("there is no takeover above {known}"));
+        let takeover = next_takeover(known, wall_ms()).ok_or_else(exhausted)?;
+        let epochs = (*progress.epochs).clone();
+        log.promote(Promotion { cluster, epoch, takeover, epochs }).map_err(unable)?;
+        self.tell(&progress, Term { takeover, epoch }, keeps_lines, output)
     }
 
     /// Refuses what cannot be before anything is touched.
@@ -97,12 +107,13 @@ impl Promote {
         Ok(())
     }
 
-    fn tell(&self, progress: &Progress, epoch: u64, keeps_lines: bool, output: &mut Output) -> Result<(), Failure> {
+    fn tell(&self, progress: &Progress, above: Term, keeps_lines: bool, output: &mut Output) -> Result<(), Failure> {
+        let Term { takeover, epoch } = above;
         let position = progress.position;
         if !output.human {
             let cluster = progress.cluster.map(|cluster| cluster.to_string());
             let position = position.to_string();
-            let told = json!({"ok": true, "position": position, "cluster": cluster, "epochAbove": epoch, "keptLines": keeps_lines});
+            let told = json!({"ok": true, "position": position, "cluster": cluster, "epochAbove": epoch, "takeover": takeover, "keptLines": keeps_lines});
             return output.line(told.to_string());
         }
         let directory = self.directory.display();
@@ -183,6 +194,7 @@ mod tests {
             complete: true,
             cluster: Some(Id::from_bytes([5; 16])),
             epochs: Arc::new(EpochTable::new(vec![EpochStart { epoch: 10, first: 1 }]).unwrap()),
+            takeover_highest: 1 << 50,
             epoch_highest: 30,
             ..Progress::new(Scope::Everything)
         }
@@ -204,7 +216,7 @@ mod tests {
 
     /// Promotes it and opens it as a writer; the records beside what was stored as a whole.
     fn promoted(directory: &Path) -> (Opened, usize) {
-        let promote = Promote { directory: directory.into(), old_writer_stopped: true, json: true };
+        let promote = Promote { directory: directory.into(), old_writer_stopped: true, takeover_above: 0, json: true };
         promote.run(&mut Output::new(true)).unwrap_or_else(|failure| panic!("{failure:?}"));
         let mut records = 0;
         let mut wal = FileWal::new(directory, FileOptions::default());
@@ -228,6 +240,7 @@ mod tests {
         let (opened, records) = promoted(directory.path());
         assert_eq!((opened.last, records), (Some(Position { epoch: 10, seq: 6 }), 1));
         assert!(opened.epoch > 30, "above what it has only heard of: {}", opened.epoch);
+        assert_eq!(opened.takeover, (1 << 50) + 1, "above what it has only heard of");
         assert_eq!(opened.reader.floor(), 6);
     }
 

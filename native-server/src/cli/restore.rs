@@ -50,6 +50,9 @@ pub struct Restore {
     /// Up to this position (EPOCH.SEQ) or time (2026-11-21T15:00:00Z, by the writer's clock); otherwise as far as they reach
     #[arg(long, value_name = "POSITION|TIME", value_parser = target, help_heading = "Point in time")]
     to: Option<To>,
+    /// Take over above this number too: where a wrong clock once made one too high (stale_parent names it)
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    takeover_above: u64,
     /// Write JSON on a terminal too
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -100,7 +103,7 @@ impl Restore {
                 .map_err(BackupError::from)?;
         }
         progress.show(|| "writing the log".into());
-        restore::restore(&store, &self.data)?;
+        restore::restore(&store, &self.data, self.takeover_above)?;
         progress.clear();
         report("restored", &self.backup, &manifest, reached, begun, output)?;
         if output.human {

@@ -43,6 +43,8 @@ struct Facts<'a> {
     cluster: Option<String>,
     #[serde(rename = "deposedBy")]
     deposed_by: Option<u64>,
+    #[serde(rename = "deposedByTakeover")]
+    deposed_by_takeover: Option<u64>,
     collections: BTreeMap<String, Collection>,
     #[serde(default)]
     children: Vec<Child>,
@@ -160,8 +162,10 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
             lines.push(("trouble", format!("{message} [{code}]")));
         }
     }
-    if let Some(epoch) = facts.deposed_by {
-        lines.push(("trouble", format!("deposed: nodes follow a later writer, of epoch {epoch}")));
+    let later = [("epoch", facts.deposed_by), ("takeover", facts.deposed_by_takeover)];
+    let later: Vec<_> = later.iter().filter_map(|(what, number)| Some(format!("{what} {}", (*number)?))).collect();
+    if !later.is_empty() {
+        lines.push(("trouble", format!("deposed: nodes follow a later writer, of {}", later.join(" and "))));
     }
     lines.extend(facts.storage.iter().flat_map(on_disk));
     if let Some(failure) = facts.archive.as_ref().and_then(|archive| archive.failure.as_ref()) {
@@ -320,6 +324,10 @@ mod tests {
         let text = r#"{"node":"w","role":"primary","parent":null,"collections":{},"children":[],"uptimeSeconds":0,"replication":{"enabled":false,"parent_connected":false,"complete":true,"position":"5.9","scope":"**","lagMs":0},"deposed":true,"deposedBy":7}"#;
         let facts: Facts<'_> = serde_json::from_str(text).unwrap();
         let trouble = summary(&facts).into_iter().find(|(name, _)| *name == "trouble");
-        assert!(trouble.is_some_and(|(_, text)| text.contains("epoch 7")));
+        assert_eq!(trouble.unwrap().1, "deposed: nodes follow a later writer, of epoch 7");
+        let text = text.replace(r#""deposedBy":7"#, r#""deposedBy":7,"deposedByTakeover":9"#);
+        let facts: Facts<'_> = serde_json::from_str(&text).unwrap();
+        let trouble = summary(&facts).into_iter().find(|(name, _)| *name == "trouble");
+        assert!(trouble.unwrap().1.ends_with("of epoch 7 and takeover 9"));
     }
 }

@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{Answer, ApiError};
+use headwater_core::position::Term;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::stream::{Request, Step, Stream, Supply};
 use http_body::Frame;
@@ -39,8 +40,12 @@ pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> R
     let floor = server.log.floor_up_to(server.node.feed_floor());
     let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;
     server.metrics.replication_streams_total.one();
-    if let Some(epoch) = server.node.deposed_news() {
-        tracing::error!(epoch, "deposed: a node that follows has met a later writer; what is written here may be lost");
+    if let Some(Term { takeover, epoch }) = server.node.deposed_news() {
+        tracing::error!(
+            epoch,
+            takeover,
+            "deposed: a node that follows has met a later writer; what is written here may be lost"
+        );
     }
     let mut response = super::respond(server.as_of(Answer::stream()));
     *response.body_mut() = Body::new(StreamBody::new(server, stream));

@@ -4,14 +4,14 @@
 use super::Beside;
 use crate::wal::{BaselinePiece, ReplayRefused};
 use headwater_core::apply::apply;
-use headwater_core::command::{Line, Logged, Steer, Trust, decode, lines};
+use headwater_core::command::{Action, Line, Logged, Steer, Trust, decode, lines};
 use headwater_core::limits::INTEGER_MAX;
 use headwater_core::position::EpochTable;
 use headwater_core::repeats::{Answered, Mark};
 use headwater_core::replica::Staging;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::store::{Progress, Store};
+use headwater_core::store::{Progress, Store, check_features};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -67,16 +67,21 @@ impl<'s> Restore<'s> {
         std::mem::take(&mut self.repeatable)
     }
 
-    /// Applies a command behind the baseline.
+    /// Applies a command behind the baseline. One that needs what this release does not know is refused.
     pub(crate) fn command(&mut self, command: &Logged<'_>) -> Result<(), ReplayRefused> {
+        if let Action::Epoch { requires, .. } = &command.action {
+            check_features(requires.iter().map(|name| &**name))?;
+        }
         apply(self.store, command, &mut self.scratch)?;
         self.timestamp = self.timestamp.max(command.timestamp);
         Ok(())
     }
 
-    /// Takes over how far the state is; with the last piece of a baseline, the baseline too.
+    /// Takes over how far the state is; with the last piece of a baseline, the baseline too. A state that needs what this
+    /// release does not know is refused: the EPOCH that told so first may be trimmed.
     pub(crate) fn progress(&mut self, text: &str) -> Result<(), ReplayRefused> {
         let progress = Progress::from_json_with(text, self.epochs.as_ref())?;
+        progress.check_features()?;
         self.epochs = Some(Arc::clone(&progress.epochs));
         // What it was of may have left no entry: a DELETE, a DROP.
         self.timestamp = self.timestamp.max(progress.timestamp);
@@ -118,5 +123,38 @@ impl<'s> Restore<'s> {
             }
             _ => Err("a line of the stored baseline is out of place".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_core::store::memory::MemoryOptions;
+
+    #[test]
+    fn what_needs_an_unknown_feature_is_refused_wherever_it_is_said() {
+        let needs = |requires: &[&str]| Progress {
+            requires: requires.iter().map(|&name| name.to_owned()).collect(),
+            ..Progress::new(Scope::Everything)
+        };
+        let refused = |take: &dyn Fn(&mut Restore<'_>) -> Result<(), ReplayRefused>| {
+            let store = MemoryStore::new(needs(&[]), MemoryOptions::single_threaded(7));
+            let error = take(&mut Restore::new(&store)).err()?.to_string();
+            assert_eq!(store.progress(), needs(&[]), "nothing is taken over");
+            Some(error)
+        };
+        let text = needs(&["expiry"]).to_json();
+        let epoch = r#"{"type":"EPOCH","seq":1,"timestamp":1,"epoch":1,"cluster":"00000000000000000000000000000001","node":"w","requires":["expiry"]}"#;
+        let Ok(Line::Log(epoch)) = decode(epoch.as_bytes(), Trust::Checked) else { panic!("an EPOCH") };
+        for error in [
+            refused(&|restore| restore.piece(BaselinePiece::Progress(text.as_bytes()))),
+            refused(&|restore| restore.progress(&text)),
+            refused(&|restore| restore.command(&epoch)),
+        ] {
+            let error = error.expect("it needs what no release knows yet");
+            assert!(error.contains("the feature \"expiry\""), "{error}");
+        }
+        let known = needs(&[]).to_json();
+        assert_eq!(refused(&|restore| restore.piece(BaselinePiece::Progress(known.as_bytes()))), None);
     }
 }

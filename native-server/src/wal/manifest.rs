@@ -52,6 +52,8 @@ pub struct Manifest {
     pub cluster: Option<Id>,
     /// The highest epoch ever given out, whether or not anything was written in it.
     pub epoch: u64,
+    /// When the log was last put in the place of another one, Unix ms as a rule; 0 for never. Every later opening keeps it.
+    pub takeover: u64,
     /// Openings so far. Every frame carries the number of the opening that wrote it.
     pub opening: u32,
     /// The epochs whose EPOCH commands are known to be durable.
@@ -169,15 +171,24 @@ struct Body {
     head: Head,
     cluster: Option<String>,
     epoch: u64,
+    // Left out where there was none, as in manifests of releases that knew of none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    takeover: u64,
     opening: u32,
     files: Option<Files>,
     epochs: Vec<(u64, u64)>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(crate) fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Manifest {
     /// A manifest of a directory in which nothing has been opened yet.
     pub fn new(backend: Backend) -> Self {
-        Self { backend, cluster: None, epoch: 0, opening: 0, epochs: EpochTable::default(), files: None }
+        let epochs = EpochTable::default();
+        Self { backend, cluster: None, epoch: 0, takeover: 0, opening: 0, epochs, files: None }
     }
 
     /// Takes a number for a new file. It is not given again by this process, and after a restart only if no manifest was
@@ -270,6 +281,7 @@ impl Manifest {
             backend: body.head.backend,
             cluster,
             epoch: body.epoch,
+            takeover: body.takeover,
             opening: body.opening,
             epochs: EpochTable::new(starts)?,
             files: body.files,
@@ -303,6 +315,7 @@ impl Manifest {
             head: Head { format: FORMAT, backend: self.backend },
             cluster: self.cluster.map(|id| id.to_string()),
             epoch: self.epoch,
+            takeover: self.takeover,
             opening: self.opening,
             files: self.files.clone(),
             epochs: self.epochs.starts().iter().map(|start| (start.epoch, start.first)).collect(),

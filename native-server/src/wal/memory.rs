@@ -75,6 +75,7 @@ impl MemoryWal {
         Ok(Opened {
             cluster: manifest.cluster.expect("decided above"),
             epoch: manifest.epoch,
+            takeover: manifest.takeover,
             last: None,
             epochs: EpochTable::default(),
             appender: Box::new(MemoryAppender { ring: ring.clone(), gate: Gate::new(manifest.epoch, 1) }),

@@ -115,6 +115,8 @@ pub struct Opened {
     pub cluster: Id,
     /// The number of this opening, above every earlier one; the caller writes its EPOCH command first.
     pub epoch: u64,
+    /// The last takeover of the log, for its EPOCH command; 0 for none.
+    pub takeover: u64,
     /// Where the log ended; `None` when it holds nothing. The next record is numbered one above, or 1.
     pub last: Option<Position>,
     /// The epochs found, this opening's not yet among them.

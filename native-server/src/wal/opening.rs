@@ -59,6 +59,12 @@ pub fn next_epoch(previous: Option<u64>, now_ms: u64, step: u32) -> Result<u64, 
     if epoch > INTEGER_MAX { Err(OpenError::EpochExhausted { previous: floor }) } else { Ok(epoch) }
 }
 
+/// The number of a takeover at `now_ms`: the clock, or where that is not above `known`, the highest one that anybody is
+/// known to have accepted, `known` + 1. `None` where the protocol carries no higher one.
+pub fn next_takeover(known: u64, now_ms: u64) -> Option<u64> {
+    Some(now_ms.max(known.saturating_add(1))).filter(|&takeover| takeover <= INTEGER_MAX)
+}
+
 fn random_id() -> Result<Id, OpenError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(no_random)?;
@@ -126,6 +132,14 @@ mod tests {
         {
             assert_eq!(next_epoch(previous, now, step).unwrap(), epoch, "{previous:?} {now} {step}");
         }
+    }
+
+    #[test]
+    fn a_takeover_is_above_every_one_that_is_known() {
+        for (known, now, takeover) in [(0, 50, Some(50)), (49, 50, Some(50)), (50, 50, Some(51)), (90, 50, Some(91))] {
+            assert_eq!(next_takeover(known, now), takeover, "{known} {now}");
+        }
+        assert_eq!((next_takeover(INTEGER_MAX, 50), next_takeover(u64::MAX, 50)), (None, None));
     }
 
     #[test]

@@ -13,11 +13,12 @@ use crate::clock::wall_ms;
 use crate::settings::Storage;
 use crate::stored::Restore;
 use crate::wal::{Appender, GroupBuilder, OpenError, OpenOptions, Opened, ReplayRefused, Replayed, Wal};
-use headwater_core::command::{Action, Line, Trust, decode, unknown_feature};
+use headwater_core::command::{Line, Trust, decode};
 use headwater_core::id::Id;
 use headwater_core::limits::Limits;
 use headwater_core::name;
 use headwater_core::node::Node;
+use headwater_core::position::Term;
 use headwater_core::store::Store as _;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::writer::{Accepted, EntryWrite, Guard, Sequencer, Write, WriteAction};
@@ -73,11 +74,6 @@ pub(crate) async fn open(
         let Line::Log(command) = decode(record.line, trust)? else {
             return Err("no command of the log".into());
         };
-        if let Action::Epoch { requires, .. } = &command.action
-            && let Some(feature) = unknown_feature(requires.iter().map(|name| &**name))
-        {
-            return Err(format!("the log needs the feature {feature:?}, which this release does not know").into());
-        }
         restore.command(&command)?;
         note_found(state, store.position().epoch, &command, record.meta)?;
         state.lock_bytes().add(&command, record.line.len() + 1);
@@ -106,7 +102,7 @@ impl Opening {
         around: Surroundings,
         runtime: Handle,
     ) -> io::Result<Writes> {
-        let Opened { cluster, epoch, appender, reader, keeper, .. } = self.opened;
+        let Opened { cluster, epoch, takeover, appender, reader, keeper, .. } = self.opened;
         let sequencer = Sequencer::new(node.store(), settings.limits, self.timestamp).map_err(io::Error::other)?;
         around.log.show(Some(reader));
         let upkeep = match &keeper {
@@ -132,10 +128,11 @@ impl Opening {
         let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();
+        let term = Term { takeover, epoch };
         let ends = TellsOfEnd(Arc::clone(&writer.commit.around.state));
         std::thread::Builder::new().name("writer".into()).spawn(move || {
             let _ends = ends;
-            let outcome = writer.begin_epoch(epoch, cluster, admin.as_ref());
+            let outcome = writer.begin_epoch(term, cluster, admin.as_ref());
             let good = outcome.is_ok();
             writer.commit.around.state.set_writable(good);
             // The starter waits for it.
@@ -156,12 +153,12 @@ impl Opening {
 
 impl Writer {
     /// Writes EPOCH and, where a pair is given, the system collection of keys with it.
-    pub(super) fn begin_epoch(&mut self, epoch: u64, cluster: Id, admin: Option<&AdminPair>) -> Result<(), Failure> {
+    pub(super) fn begin_epoch(&mut self, term: Term, cluster: Id, admin: Option<&AdminPair>) -> Result<(), Failure> {
         let now_ms = wall_ms();
         let mut group = GroupBuilder::default();
         self.scratch.clear();
-        let seq = self.sequencer.open(epoch, cluster, &self.options.node, now_ms, &mut self.scratch);
-        group.push(seq, Some(epoch), b"", |lines| lines.extend_from_slice(&self.scratch));
+        let seq = self.sequencer.open(term, cluster, &self.options.node, now_ms, &mut self.scratch);
+        group.push(seq, Some(term.epoch), b"", |lines| lines.extend_from_slice(&self.scratch));
         if let Some(admin) = admin {
             let value = admin.stored_value();
             let entry = EntryWrite { key: &admin.apikey, value: Some(&value), guard: Guard::default() };

@@ -6,6 +6,7 @@ use super::{CannotApply, Writer, unwritable};
 use crate::clock::wall_ms;
 use crate::wal::{AppendCause, AppendError, GroupBuilder, OpenError, Replayed};
 use headwater_core::api::{ApiError, Code};
+use headwater_core::position::Term;
 use headwater_core::store::Store;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -169,7 +170,8 @@ impl Writer {
         self.commit.around.log.show(Some(opened.reader));
         self.commit.around.state.set_keeper(opened.keeper);
         self.appender = Some(opened.appender);
-        let begun = self.begin_epoch(opened.epoch, opened.cluster, None);
+        let term = Term { takeover: opened.takeover, epoch: opened.epoch };
+        let begun = self.begin_epoch(term, opened.cluster, None);
         if begun.is_err() {
             self.appender = None;
         }

@@ -32,9 +32,20 @@ fn commands_that_change_state() {
         &Line::Log(logged(
             1,
             None,
-            Action::Epoch { epoch: 7, cluster: CLUSTER, node, requires: vec![Cow::Borrowed("merge")] },
+            Action::Epoch {
+                epoch: 7,
+                cluster: CLUSTER,
+                node: node.clone(),
+                requires: vec![Cow::Borrowed("merge")],
+                takeover: 0,
+            },
         )),
         r#"{"type":"EPOCH","seq":1,"timestamp":9,"epoch":7,"cluster":"30313233343536373839616263646566","node":"node-1","requires":["merge"]}"#,
+    );
+    let taken_over = Action::Epoch { epoch: 7, cluster: CLUSTER, node, requires: vec![], takeover: 5 };
+    spelled(
+        &Line::Log(logged(1, None, taken_over)),
+        r#"{"type":"EPOCH","seq":1,"timestamp":9,"epoch":7,"cluster":"30313233343536373839616263646566","node":"node-1","requires":[],"takeover":5}"#,
     );
     spelled(
         &Line::Log(logged(2, None, Action::Create)),
@@ -95,6 +106,7 @@ fn commands_that_steer_a_stream() {
         requires: Vec::new(),
         timestamp: 9,
         clock: None,
+        takeover: 0,
     };
     spelled(
         &Line::Steer(Steer::Hello(hello.clone())),
@@ -106,9 +118,10 @@ fn commands_that_steer_a_stream() {
             scope: Scope::Everything,
             path: vec![],
             clock: Some(8),
+            takeover: 6,
             ..hello
         })),
-        r#"{"type":"HELLO","protocol":1,"cluster":"30313233343536373839616263646566","epoch":7,"seq":812,"at":0,"node":"node-1","path":[],"resume":"tail","scope":"**","pingMs":5000,"requires":[],"timestamp":9,"clock":8}"#,
+        r#"{"type":"HELLO","protocol":1,"cluster":"30313233343536373839616263646566","epoch":7,"seq":812,"at":0,"node":"node-1","path":[],"resume":"tail","scope":"**","pingMs":5000,"requires":[],"timestamp":9,"clock":8,"takeover":6}"#,
     );
     let collection = || Cow::Borrowed("flags");
     spelled(

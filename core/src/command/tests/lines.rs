@@ -143,11 +143,14 @@ fn ops() -> BoxedStrategy<Vec<Op<'static>>> {
 /// A command of the log that this release knows, or an entry of a baseline.
 fn logged() -> impl Strategy<Value = Line<'static>> {
     let set = || (key(), ordinal(), value_text()).prop_map(|(key, version, value)| Action::Set { key, version, value });
-    let epoch = (ordinal(), id(), text(), words()).prop_map(|(epoch, cluster, node, requires)| Action::Epoch {
+    let takeover = || prop_oneof![Just(0), number()];
+    let epoch = (ordinal(), id(), text(), words(), takeover());
+    let epoch = epoch.prop_map(|(epoch, cluster, node, requires, takeover)| Action::Epoch {
         epoch,
         cluster,
         node,
         requires,
+        takeover,
     });
     let actions: Union<BoxedStrategy<(Action<'static>, bool)>> = Union::new([
         epoch.prop_map(|action| (action, false)).boxed(),
@@ -189,10 +192,19 @@ fn hello() -> BoxedStrategy<Hello<'static>> {
         Just(Resume::None),
         (0..BaselineReason::WORDS.len()).prop_map(|index| Resume::Baseline(BaselineReason::WORDS[index].1)),
     ];
-    let numbers = (ordinal(), ordinal(), number(), 1..=PING_MS_MAX, number(), option::of(number()));
+    let numbers = (ordinal(), ordinal(), number(), 1..=PING_MS_MAX, number(), option::of(number()), number());
     (numbers, id(), text(), vec(id(), 0..4), resume, scope(), words(), number())
         .prop_map(
-            |((epoch, seq, at, ping_ms, timestamp, clock), cluster, node, path, resume, scope, requires, protocol)| {
+            |(
+                (epoch, seq, at, ping_ms, timestamp, clock, takeover),
+                cluster,
+                node,
+                path,
+                resume,
+                scope,
+                requires,
+                protocol,
+            )| {
                 Hello {
                     protocol,
                     cluster,
@@ -207,6 +219,7 @@ fn hello() -> BoxedStrategy<Hello<'static>> {
                     requires,
                     timestamp,
                     clock,
+                    takeover,
                 }
             },
         )

@@ -88,11 +88,14 @@ fn put_command(command: &Logged<'_>, put: &mut impl FnMut(&str, Value)) {
         put("collection", (**collection).into());
     }
     let kind = match &command.action {
-        Action::Epoch { epoch, cluster, node, requires } => {
+        Action::Epoch { epoch, cluster, node, requires, takeover } => {
             put("epoch", (*epoch).into());
             put("cluster", cluster.to_string().into());
             put("node", (**node).into());
             put("requires", json!(requires));
+            if *takeover > 0 {
+                put("takeover", (*takeover).into());
+            }
             "EPOCH"
         }
         Action::Create => "CREATE",
@@ -150,6 +153,9 @@ fn put_steer(steer: &Steer<'_>, put: &mut impl FnMut(&str, Value)) {
             put("timestamp", hello.timestamp.into());
             if let Some(clock) = hello.clock {
                 put("clock", clock.into());
+            }
+            if hello.takeover > 0 {
+                put("takeover", hello.takeover.into());
             }
             "HELLO"
         }

@@ -10,7 +10,7 @@ mod random;
 use super::{Collection, Effect, Progress, Snapshot, SnapshotError, Store, StoreError, Write};
 use crate::freshness::ClockOffset;
 use crate::id::Id;
-use crate::position::{EpochStart, EpochTable, Position};
+use crate::position::{EpochStart, EpochTable, Position, Term};
 use crate::record::Record;
 use crate::scope::Scope;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -167,9 +167,10 @@ impl<S: Store, R: FnMut(S) -> S> Run<S, R> {
             _ => {
                 progress.complete = random.once_in(2);
                 progress.baseline_due = random.once_in(2);
+                (progress.takeover, progress.takeover_highest) = (random.among(0..3), random.among(0..1 << 53));
                 progress.at = random.among(0..1 << 53);
                 progress.clock_offset = random.once_in(2).then(|| ClockOffset {
-                    epoch: random.among(1..1 << 40),
+                    term: Term { takeover: random.among(0..3), epoch: random.among(1..1 << 40) },
                     ms: random.among(0..1 << 40) as i64 - (1 << 39),
                 });
             }

@@ -53,13 +53,21 @@ impl Picture {
         let seq = &mut altered.progress.position.seq;
         if random.once_in(3) {
             // Another history: its numbers may be lower.
-            altered.progress.position.epoch += random.among(1..5);
-            altered.progress.epoch_highest = altered.progress.position.epoch;
+            let epoch = &mut altered.progress.position.epoch;
+            if random.once_in(2) {
+                // And after a takeover its epoch.
+                altered.progress.takeover += 1;
+                *epoch = random.among(1..*epoch + 2);
+            } else {
+                *epoch += random.among(1..5);
+            }
             *seq = random.among(1..*seq + 2);
         } else {
             *seq += random.among(1..1000);
         }
         let seq = *seq;
+        let term = altered.progress.term();
+        altered.progress.accept(term);
         altered.progress.complete = true;
         altered.collections.retain(|_, _| !random.once_in(4));
         for (facts, entries) in altered.collections.values_mut() {

@@ -224,7 +224,13 @@ impl Run {
                 let timestamp = self.timestamp();
                 self.desk.sequencer = Sequencer::new(&self.desk.store, Limits::default(), timestamp).unwrap();
                 let now_ms = self.desk.now_ms;
-                let seq = self.desk.sequencer.open(epoch, Id::from_bytes([1; 16]), "w", now_ms, &mut self.desk.log);
+                let seq = self.desk.sequencer.open(
+                    Term { takeover: 0, epoch },
+                    Id::from_bytes([1; 16]),
+                    "w",
+                    now_ms,
+                    &mut self.desk.log,
+                );
                 self.pending.push((seq, self.model.clone()));
             }
             Step::Clock(now_ms) => self.desk.now_ms = *now_ms,

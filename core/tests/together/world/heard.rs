@@ -5,6 +5,7 @@
 //! the words is not looked at: that is what is to be checked.
 
 use headwater_core::command::{Action, Deframer, Line, Resume, Steer, Trust, decode, lines};
+use headwater_core::position::Term;
 
 /// A HELLO that comes so soon after the request, in ms, may replace what was heard before: clocks can be set.
 const PROMPT_MS: u64 = 1_000;
@@ -12,8 +13,8 @@ const PROMPT_MS: u64 = 1_000;
 /// What one member has heard, over all its connections and, as far as it was stored, its lives.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Heard {
-    epoch: u64,
-    /// Age, in ms, of the youngest word of `epoch` when it arrived.
+    term: Term,
+    /// Age, in ms, of the youngest word of `term` when it arrived.
     youngest: Option<u64>,
     /// The same of the epoch before, as long as the proof held may be by that writer's clock.
     former: Option<u64>,
@@ -25,10 +26,10 @@ impl Heard {
         self.youngest.max(self.former).unwrap_or(0)
     }
 
-    /// The writer's clock as a line told it at `now`. A higher epoch's is another one.
-    fn word(&mut self, epoch: u64, clock: u64, now: u64) {
-        if epoch > self.epoch {
-            *self = Self { epoch, youngest: None, former: self.youngest.max(self.former) };
+    /// The writer's clock as a line told it at `now`. A later writer's is another one.
+    fn word(&mut self, term: Term, clock: u64, now: u64) {
+        if term > self.term {
+            *self = Self { term, youngest: None, former: self.youngest.max(self.former) };
         }
         let age = now.saturating_sub(clock);
         self.youngest = Some(self.youngest.map_or(age, |youngest| youngest.min(age)));
@@ -39,14 +40,14 @@ impl Heard {
 pub(crate) struct Witness {
     deframer: Deframer,
     opened: u64,
-    epoch: u64,
+    term: Term,
     seq: u64,
 }
 
 impl Witness {
     /// One that begins at the replica's position.
     pub(crate) fn new(seq: u64, opened: u64) -> Self {
-        Self { deframer: Deframer::new(), opened, epoch: 0, seq }
+        Self { deframer: Deframer::new(), opened, term: Term::default(), seq }
     }
 
     /// Notes in `heard` what this piece said. Returns the least that may be known of it on a disk to which something went
@@ -56,7 +57,7 @@ impl Witness {
         let Ok(Some(block)) = self.deframer.push(piece) else { return least };
         for (_, line) in lines(&block) {
             self.read_line(line, now, heard);
-            if heard.epoch > least.epoch || heard.unknowable() > least.unknowable() {
+            if heard.term > least.term || heard.unknowable() > least.unknowable() {
                 least = *heard;
             }
         }
@@ -66,11 +67,11 @@ impl Witness {
     fn read_line(&mut self, line: &[u8], now: u64, heard: &mut Heard) {
         match decode(line, Trust::Checked) {
             Ok(Line::Steer(Steer::Hello(hello))) if hello.resume != Resume::None => {
-                if now <= self.opened + PROMPT_MS && hello.epoch == heard.epoch {
+                if now <= self.opened + PROMPT_MS && hello.term() == heard.term {
                     heard.youngest = None;
                 }
-                self.epoch = hello.epoch;
-                heard.word(self.epoch, hello.clock.unwrap_or(hello.at), now);
+                self.term = hello.term();
+                heard.word(self.term, hello.clock.unwrap_or(hello.at), now);
             }
             Ok(Line::Steer(Steer::Ready(ready))) => {
                 self.seq = ready.seq;
@@ -78,14 +79,14 @@ impl Witness {
             }
             // One that lines have overtaken proves nothing, and no replica need look at it.
             Ok(Line::Steer(Steer::Ping(Some(ping)))) if ping.seq >= self.seq => {
-                heard.word(self.epoch, ping.clock.unwrap_or(ping.at), now);
+                heard.word(self.term, ping.clock.unwrap_or(ping.at), now);
                 heard.former = None;
             }
             Ok(Line::Log(command)) if command.seq > self.seq => {
                 // Its timestamp is no word of the clock, which may have been set back before it was written.
                 self.seq = command.seq;
-                if let Action::Epoch { epoch, .. } = command.action {
-                    self.epoch = self.epoch.max(epoch);
+                if let Action::Epoch { epoch, takeover, .. } = command.action {
+                    self.term = self.term.max(Term { takeover, epoch });
                 }
             }
             _ => {}

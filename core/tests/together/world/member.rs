@@ -138,6 +138,8 @@ pub(crate) struct Seen {
     pub(crate) offences: u64,
     pub(crate) gaps: u64,
     pub(crate) stale_parents: u64,
+    /// Went over to a writer whose epoch is lower and whose takeover is later.
+    pub(crate) lower_epochs: u64,
     pub(crate) behind: u64,
     pub(crate) diverged: u64,
     pub(crate) restarts: u64,
@@ -165,6 +167,7 @@ pub(crate) struct Member {
     /// The log holds every line after this seq.
     pub(crate) log_floor: u64,
     pub(crate) last: Position,
+    last_takeover: u64,
     pub(crate) scope: Scope,
     pub(crate) dirty: bool,
     pub(crate) seen: Seen,
@@ -205,6 +208,7 @@ impl Member {
             log: random.once_in(2).then(Vec::new),
             log_floor: 0,
             last: Position::START,
+            last_takeover: 0,
             scope,
             dirty: false,
             seen: Seen::default(),
@@ -247,6 +251,7 @@ impl Member {
         self.stored = ((self.disk.progress.at, self.disk.progress.clock_offset), self.heard);
         self.next_try = now + random.below(300);
         self.last = self.disk.progress.position;
+        self.last_takeover = self.disk.progress.takeover;
         if let Some(log) = &mut self.log {
             log.clear();
         }
@@ -294,9 +299,11 @@ impl Member {
                     Event::Advanced(_) => {}
                 }
             }
-            let position = self.node().store().position();
-            assert!(position >= self.last || !complete, "{} went back from {} to {position}", self.label, self.last);
-            self.last = position;
+            let Progress { position, takeover, .. } = self.node().store().progress();
+            let goes_on = (takeover, position) >= (self.last_takeover, self.last);
+            assert!(goes_on || !complete, "{} went back from {} to {position}", self.label, self.last);
+            self.seen.lower_epochs += u64::from(position.epoch < self.last.epoch);
+            (self.last_takeover, self.last) = (takeover, position);
             if let Err(offence) = outcome {
                 self.seen.offences += 1;
                 match offence.code() {

@@ -14,6 +14,7 @@ use headwater_core::apply::scope_digest;
 use headwater_core::clock::Now;
 use headwater_core::command::{End, EndReason};
 use headwater_core::node::Node;
+use headwater_core::position::Term;
 use headwater_core::replica::Cause;
 use headwater_core::scope::Scope;
 use headwater_core::store::Store;
@@ -38,8 +39,14 @@ struct World {
     now: u64,
     truth: Truth,
     writers: [Option<Writer>; 2],
-    /// Where the newest epoch writes.
+    /// Where the newest writer is.
     current: usize,
+    /// What each place's disk holds: the newest opening of its log.
+    disks: [Option<Term>; 2],
+    /// Since when another writer is in the place of the one whose disk that is.
+    replaced: [Option<u64>; 2],
+    /// Old writers, started again, that learned it.
+    deposed: u64,
     members: Vec<Member>,
 }
 
@@ -48,7 +55,8 @@ impl World {
         let mut random = Random(seed);
         let mut truth = Truth::default();
         let now = 1_763_650_000_000;
-        let first = Writer::open("w0", &[], now, &mut truth, &mut random);
+        let first = Writer::open("w0", &[], 0, None, now, &mut truth, &mut random);
+        let disks = [Some(first.term), None];
         let (w0, w1, r0, r1) = (Peer::Writer(0), Peer::Writer(1), Peer::Member(0), Peer::Member(1));
         let mut members = Vec::new();
         for (index, parents) in
@@ -59,7 +67,17 @@ impl World {
             let scope = if index < 2 { Scope::Everything } else { scope(&mut random) };
             members.push(Member::new(format!("m{index}"), parents, scope, &mut random));
         }
-        Self { random, now, truth, writers: [Some(first), None], current: 0, members }
+        Self {
+            random,
+            now,
+            truth,
+            writers: [Some(first), None],
+            current: 0,
+            disks,
+            replaced: [None; 2],
+            deposed: 0,
+            members,
+        }
     }
 
     fn node(&self, peer: Peer) -> Option<&Arc<Node<MemoryStore>>> {
@@ -152,7 +170,7 @@ impl World {
                 let Some(writer) = self.writers[place].as_ref().filter(|writer| after >= writer.floor) else {
                     return Supply::Gone;
                 };
-                let log = self.truth.log(writer.epoch);
+                let log = self.truth.log(writer.term.epoch);
                 let behind = log.iter().enumerate().skip(after as usize).take(most);
                 let line = |(index, written): (usize, &truth::Written)| {
                     (index as u64 + 1, Bytes::copy_from_slice(&written.line))
@@ -194,7 +212,8 @@ impl World {
             });
             (0..self.members.len()).for_each(|index| self.pull(index, 5));
         }
-        let log = self.truth.log(self.truth.newest());
+        let newest = self.truth.newest();
+        let log = self.truth.log(newest.epoch);
         let kept = match self.random.below(6) {
             0 => self.random.below(log.len() as u64 + 1) as usize,
             1 => log.len().saturating_sub(self.random.below(6) as usize),
@@ -215,9 +234,47 @@ impl World {
         }
         self.cut_all(Peer::Writer(place));
         self.now += self.random.below(30);
-        let writer = Writer::open(&format!("w{place}"), &found, self.now, &mut self.truth, &mut self.random);
-        self.writers[place] = Some(writer);
+        let mut takeover = newest.takeover;
+        if self.random.once_in(2) {
+            takeover = self.now.max(takeover + 1);
+        }
+        if place != old {
+            self.replaced[old].get_or_insert(self.now);
+        }
+        self.replaced[place] = None;
+        self.open(place, &found, takeover, None);
         self.current = place;
+        if self.random.once_in(2) {
+            // Before anybody has seen the new one.
+            self.start_old_writer();
+        }
+    }
+
+    fn open(&mut self, place: usize, found: &[truth::Written], takeover: u64, lease_end: Option<u64>) {
+        let (label, now) = (format!("w{place}"), self.now);
+        let writer = Writer::open(&label, found, takeover, lease_end, now, &mut self.truth, &mut self.random);
+        self.disks[place] = Some(writer.term);
+        self.writers[place] = Some(writer);
+    }
+
+    /// A writer in whose place another one was put is started again, as it was. It knows nothing of that, and its epoch is
+    /// the highest. It has no lease, and so no proof of freshness from then on.
+    fn start_old_writer(&mut self) {
+        let place = 1 - self.current;
+        let Some(term) = self.disks[place].filter(|term| term.takeover < self.truth.newest().takeover) else { return };
+        let found = self.truth.log(term.epoch).to_vec();
+        self.stop_old_writer();
+        self.now += 1;
+        self.open(place, &found, term.takeover, self.replaced[place]);
+    }
+
+    /// Whatever is in the other place than the newest writer ends.
+    fn stop_old_writer(&mut self) {
+        let place = 1 - self.current;
+        if let Some(writer) = self.writers[place].take() {
+            self.deposed += u64::from(writer.node.deposed_by().is_some());
+        }
+        self.cut_all(Peer::Writer(place));
     }
 
     fn write(&mut self, place: usize) {
@@ -276,10 +333,8 @@ impl World {
                     writer.floor += random.below(head - writer.floor + 1);
                 }
             }
-            14 if random.once_in(3) => {
-                self.writers[1 - self.current] = None;
-                self.cut_all(Peer::Writer(1 - self.current));
-            }
+            14 if random.once_in(3) => self.stop_old_writer(),
+            14 => self.start_old_writer(),
             15 if random.once_in(3) => self.restart_writer(),
             _ => {}
         }
@@ -334,7 +389,7 @@ impl World {
             return;
         }
         let Some(lag) = node.lag_ms(member.clock(self.now)) else { return };
-        let since = self.truth.stale_since(progress.position, self.truth.newest(), &progress.scope);
+        let since = self.truth.stale_since(progress.position, self.truth.newest().epoch, &progress.scope);
         let truth = since.map_or(0, |since| self.now.saturating_sub(since));
         let unknowable = member.heard.unknowable();
         assert!(
@@ -346,8 +401,7 @@ impl World {
 
     /// Without further trouble everyone reaches the writer.
     fn settle(&mut self) {
-        self.writers[1 - self.current] = None;
-        self.cut_all(Peer::Writer(1 - self.current));
+        self.stop_old_writer();
         let started = self.now;
         loop {
             self.pass(40);
@@ -418,13 +472,25 @@ impl World {
     fn seen(&self) -> Seen {
         let mut sum = Seen::default();
         for member in &self.members {
-            let Seen { tails, baselines, offences, gaps, stale_parents, behind, diverged, restarts, repeated, ends } =
-                member.seen;
+            let Seen {
+                tails,
+                baselines,
+                offences,
+                gaps,
+                stale_parents,
+                lower_epochs,
+                behind,
+                diverged,
+                restarts,
+                repeated,
+                ends,
+            } = member.seen;
             sum.tails += tails;
             (0..4).for_each(|reason| sum.baselines[reason] += baselines[reason]);
             sum.offences += offences;
             sum.gaps += gaps;
             sum.stale_parents += stale_parents;
+            sum.lower_epochs += lower_epochs;
             sum.behind += behind;
             sum.diverged += diverged;
             sum.restarts += restarts;
@@ -464,12 +530,13 @@ fn whatever_happens_each_replica_is_a_prefix_of_its_log_and_ends_at_the_writer()
         None => 0..variable("HEADWATER_SEEDS").unwrap_or(if cfg!(target_family = "wasm") { 12 } else { 40 }),
     };
     let every = seeds.end - seeds.start > 20;
-    let mut seen = Vec::new();
+    let (mut seen, mut deposed) = (Vec::new(), 0);
     for seed in seeds {
         let _telling = Telling(seed);
         let mut world = World::new(seed);
         world.run(800);
         seen.push(world.seen());
+        deposed += world.deposed;
     }
     let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();
     let counts = [
@@ -481,6 +548,8 @@ fn whatever_happens_each_replica_is_a_prefix_of_its_log_and_ends_at_the_writer()
         ("offences", sum(|seen| seen.offences)),
         ("gaps", sum(|seen| seen.gaps)),
         ("stale parents", sum(|seen| seen.stale_parents)),
+        ("lower epochs", sum(|seen| seen.lower_epochs)),
+        ("deposed", deposed),
         ("restarts", sum(|seen| seen.restarts)),
         ("repeated", sum(|seen| seen.repeated)),
         ("ends", sum(|seen| seen.ends)),

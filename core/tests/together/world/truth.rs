@@ -1,7 +1,7 @@
 //! What really happened: every history that a writer wrote, record by record, and the state after each.
 
 use headwater_core::command::{Action, Line, Logged, Trust, decode};
-use headwater_core::position::Position;
+use headwater_core::position::{Position, Term};
 use headwater_core::scope::Scope;
 use headwater_core::store::{Snapshot, Store};
 use std::collections::BTreeMap;
@@ -117,30 +117,35 @@ impl Written {
 
 /// The log as each epoch has it: what it found and what it wrote. Seq n is element n - 1.
 #[derive(Default)]
-pub(crate) struct Truth(BTreeMap<u64, Vec<Written>>);
+pub(crate) struct Truth {
+    logs: BTreeMap<u64, Vec<Written>>,
+    newest: Term,
+}
 
 impl Truth {
     /// An epoch begins behind `found`.
-    pub(crate) fn open(&mut self, epoch: u64, found: Vec<Written>) {
-        assert!(self.0.keys().all(|&before| before < epoch), "an epoch never repeats");
-        self.0.insert(epoch, found);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(crate) fn open(&mut self, term: Term, found: Vec<Written>) {
+        assert!(self.latest() < Some(term.epoch), "an epoch never repeats");
+        self.logs.insert(term.epoch, found);
+        self.newest = self.newest.max(term);
     }
 
     pub(crate) fn log(&self, epoch: u64) -> &[Written] {
-        &self.0[&epoch]
+        &self.logs[&epoch]
     }
 
-    /// Newest epoch there is.
-    pub(crate) fn newest(&self) -> u64 {
-        *self.0.keys().next_back().expect("a writer opened")
+    /// The epoch that began last, whoever's it is.
+    pub(crate) fn latest(&self) -> Option<u64> {
+        self.logs.keys().next_back().copied()
+    }
+
+    /// The opening that everybody is to follow.
+    pub(crate) fn newest(&self) -> Term {
+        self.newest
     }
 
     pub(crate) fn write(&mut self, epoch: u64, line: &[u8], at: u64) {
-        let log = self.0.get_mut(&epoch).expect("opened");
+        let log = self.logs.get_mut(&epoch).expect("opened");
         let Ok(Line::Log(command)) = decode(line, Trust::Checked) else { panic!("no command") };
         assert_eq!(command.seq, log.len() as u64 + 1);
         let mut state = log.last().map_or_else(Picture::default, |last| (*last.state).clone());
@@ -162,14 +167,14 @@ impl Truth {
 
     /// The state at a position; `None` when no history has it.
     pub(crate) fn state(&self, position: Position) -> Option<&Picture> {
-        let written = self.0.get(&position.epoch)?.get(usize::try_from(position.seq).ok()?.checked_sub(1)?)?;
+        let written = self.logs.get(&position.epoch)?.get(usize::try_from(position.seq).ok()?.checked_sub(1)?)?;
         (written.epoch == position.epoch).then_some(&*written.state)
     }
 
     /// When the state at `position` stopped being the newest of the log of `epoch`, as far as `scope` goes; `None`
     /// while it is.
     pub(crate) fn stale_since(&self, position: Position, epoch: u64, scope: &Scope) -> Option<u64> {
-        let (held, newest) = (self.0.get(&position.epoch)?, self.0.get(&epoch)?);
+        let (held, newest) = (self.logs.get(&position.epoch)?, self.logs.get(&epoch)?);
         let held = &held[..position.seq as usize];
         let common = held.iter().zip(newest).take_while(|(a, b)| Rc::ptr_eq(&a.line, &b.line)).count();
         let missing = newest[common..].iter().find(|written| written.concerns(scope)).map(|written| written.at);

@@ -10,6 +10,7 @@ use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
 use headwater_core::limits::Limits;
 use headwater_core::node::{Node, NodeOptions, Role};
+use headwater_core::position::Term;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, Store};
@@ -38,7 +39,7 @@ pub(crate) fn options(label: &str, instance: Id, role: Role, random: &mut Random
 pub(crate) struct Writer {
     pub(crate) node: Arc<Node<MemoryStore>>,
     sequencer: Sequencer,
-    pub(crate) epoch: u64,
+    pub(crate) term: Term,
     /// Lines up to this seq are not in the log any more.
     pub(crate) floor: u64,
     /// When it lost its lease, from where on it has no clock to vouch by.
@@ -46,8 +47,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Opens the log that holds `found`.
-    pub(crate) fn open(label: &str, found: &[Written], now: u64, truth: &mut Truth, random: &mut Random) -> Self {
+    /// Opens the log that holds `found` and was taken over last as `takeover` says. `lease_end`: another writer took over
+    /// from it at that time.
+    pub(crate) fn open(
+        label: &str,
+        found: &[Written],
+        takeover: u64,
+        lease_end: Option<u64>,
+        now: u64,
+        truth: &mut Truth,
+        random: &mut Random,
+    ) -> Self {
         let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::single_threaded(random.next()));
         let mut timestamp = 0;
         for written in found {
@@ -61,11 +71,15 @@ impl Writer {
         let instance = Id::from_bytes((u128::from(random.next())).to_be_bytes());
         let node = Arc::new(Node::new(store, options(label, instance, Role::Primary, random)));
         let sequencer = Sequencer::new(node.store(), Limits::default(), timestamp).unwrap();
-        let epoch = if truth.is_empty() { now } else { now.max(truth.newest() + 1) };
-        truth.open(epoch, found.to_vec());
-        let mut writer = Self { node, sequencer, epoch, floor: 0, lease_end: None };
+        let epoch = now.max(truth.latest().map_or(0, |latest| latest + 1));
+        let term = Term { takeover, epoch };
+        truth.open(term, found.to_vec());
+        let mut writer = Self { node, sequencer, term, floor: 0, lease_end: None };
+        if let Some(end) = lease_end {
+            writer.end_lease(end);
+        }
         let mut block = Vec::new();
-        writer.sequencer.open(epoch, CLUSTER, label, now, &mut block);
+        writer.sequencer.open(term, CLUSTER, label, lease_end.unwrap_or(now), &mut block);
         writer.publish(block, now, truth);
         writer
     }
@@ -112,7 +126,7 @@ impl Writer {
         for (start, line) in lines(&block) {
             let Ok(Line::Log(command)) = decode(line, Trust::Canonical) else { panic!("the writer's own line") };
             publication.apply(&command, &block, start..start + line.len() + 1).unwrap();
-            truth.write(self.epoch, line, now);
+            truth.write(self.term.epoch, line, now);
         }
         drop(publication);
         self.sequencer.settle(self.node.store().position().seq);

@@ -7,11 +7,11 @@ use crate::wal::manifest::BaselinePlace;
 use crate::wal::{BaselinePiece, OpenError, Record, ReplayRefused};
 use crate::writer::Origin;
 use headwater_core::apply::scope_digest;
-use headwater_core::command::{Action, Line, Logged, Trust, decode, unknown_feature};
+use headwater_core::command::{Action, Line, Logged, Trust, decode};
 use headwater_core::position::EpochStart;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
-use headwater_core::store::{Progress, Snapshot, Store};
+use headwater_core::store::{Progress, Snapshot, Store, check_features};
 use std::collections::HashMap;
 
 /// An empty store, complete once everything is in it.
@@ -99,9 +99,7 @@ impl<'s> Content<'s> {
                 return Err(format!("epoch {epoch} is not above the one before").into());
             }
             self.epochs.push(EpochStart { epoch: *epoch, first: command.seq });
-            if let Some(feature) = unknown_feature(requires.iter().map(|name| &**name)) {
-                return Err(format!("the log needs the feature {feature:?}, which this release does not know").into());
-            }
+            check_features(requires.iter().map(|name| &**name))?;
         }
         if applies && self.is_whole { self.restore.command(&command) } else { Ok(()) }
     }

@@ -122,6 +122,7 @@ fn replayed(
         cluster: progress.cluster,
         epochs: (*progress.epochs).clone(),
         epoch_highest: progress.epoch_highest,
+        takeover: progress.takeover.max(progress.takeover_highest),
         baseline: replayed.baseline,
     };
     Ok((State { position: store.position().to_string(), keys: facts(store)?.0 }, known))

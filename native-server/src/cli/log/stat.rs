@@ -47,6 +47,7 @@ struct File {
 struct About {
     cluster: Option<String>,
     epoch: u64,
+    takeover: u64,
     epochs: EpochTable,
 }
 
@@ -120,11 +121,13 @@ fn look(looking: &Looking) -> Result<(Vec<File>, About), Failure> {
         None => About {
             cluster: manifest.cluster.map(|cluster| cluster.to_string()),
             epoch: manifest.epoch,
+            takeover: manifest.takeover,
             epochs: manifest.epochs.clone(),
         },
         Some(progress) => About {
             cluster: progress.cluster.map(|cluster| cluster.to_string()),
             epoch: progress.epoch_highest,
+            takeover: progress.takeover_highest,
             epochs: (*progress.epochs).clone(),
         },
     };
@@ -163,6 +166,9 @@ fn show(looking: &Looking, files: &[File], about: &About, output: &mut Output) -
     );
     lines.extend(about.cluster.clone().map(|cluster| ("cluster", cluster)));
     lines.push(("epoch", format!("{}, the highest given out", about.epoch)));
+    if about.takeover > 0 {
+        lines.push(("takeover", format!("{}, {}", about.takeover, rfc3339(about.takeover))));
+    }
     lines.push(("openings", manifest.opening.to_string()));
     for (name, text) in lines {
         let name = format!("{name:<11}");
@@ -233,6 +239,7 @@ fn as_json(looking: &Looking, files: &[File], about: &About) -> String {
         "inUseBy": looking.holder,
         "cluster": about.cluster,
         "epoch": about.epoch,
+        "takeover": about.takeover,
         "openings": manifest.opening,
         "files": files,
         "epochs": epochs,

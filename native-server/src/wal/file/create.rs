@@ -23,6 +23,8 @@ pub struct Content {
     pub cluster: Id,
     /// The next opening takes an epoch above this one.
     pub epoch: u64,
+    /// The number of the takeover that the log begins with; 0 for none.
+    pub takeover: u64,
     /// The openings up to the state.
     pub epochs: EpochTable,
     /// What the state is known by.
@@ -79,8 +81,9 @@ pub(super) fn create_on(
     let MadeEnd { end, .. } = making.finish(storage)?;
     let active = ActivePlace { number: SEGMENT_NUMBER, start: end, synced: end };
     let files = Files { baseline: Some(baseline), sealed: Vec::new(), active, next_number: SEGMENT_NUMBER + 1 };
-    let (cluster, epoch, epochs) = (Some(content.cluster), content.epoch, content.epochs.clone());
-    Manifest { cluster, epoch, epochs, files: Some(files), ..Manifest::new(Backend::File) }.write(storage)
+    let &Content { cluster, epoch, takeover, ref epochs, .. } = content;
+    let (cluster, epochs) = (Some(cluster), epochs.clone());
+    Manifest { cluster, epoch, takeover, epochs, files: Some(files), ..Manifest::new(Backend::File) }.write(storage)
 }
 
 #[cfg(test)]
@@ -95,6 +98,7 @@ mod tests {
         Content {
             cluster: Id::from_bytes([3; 16]),
             epoch: 900,
+            takeover: 800,
             epochs: EpochTable::new(vec![EpochStart { epoch: 700, first: 1 }]).unwrap(),
             facts: StateFacts { seq: 12, keys: 1, digest: "xxh3:0".into() },
         }
@@ -120,6 +124,7 @@ mod tests {
         };
         let opened = wal.open(&options, &mut replay).await.unwrap();
         assert_eq!((opened.cluster, opened.last), (content().cluster, Some(Position { epoch: 700, seq: 12 })));
+        assert_eq!(opened.takeover, 800);
         assert!(opened.epoch > 900 && opened.next_seq() == 13 && opened.recovered.is_none());
         let expected =
             [BaselinePiece::Lines(b"{}\n"), BaselinePiece::Progress(b"{}")].map(|piece| format!("{piece:?}"));

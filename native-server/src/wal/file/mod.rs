@@ -197,6 +197,7 @@ impl FileWal {
         Ok(Opened {
             cluster,
             epoch,
+            takeover: manifest.takeover,
             last,
             epochs: manifest.epochs,
             appender: Box::new(FileAppender {

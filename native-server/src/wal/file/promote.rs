@@ -14,6 +14,8 @@ pub struct Promotion {
     pub cluster: Id,
     /// The highest epoch that the replica has ever seen: the next opening is above.
     pub epoch: u64,
+    /// The number of this takeover, above all that anybody is known to have accepted.
+    pub takeover: u64,
     /// The openings of the history that is held.
     pub epochs: EpochTable,
 }
@@ -28,9 +30,9 @@ impl ReplicaLog {
         // Everything is known to be durable then: the first opening has nothing of a replica's to copy.
         self.tail.finish()?;
         let mut manifest = keeping.lock().clone();
-        let Promotion { cluster, epoch, epochs } = promotion;
+        let Promotion { cluster, epoch, takeover, epochs } = promotion;
         (manifest.backend, manifest.cluster) = (Backend::File, Some(cluster));
-        (manifest.epoch, manifest.epochs) = (epoch, epochs);
+        (manifest.epoch, manifest.takeover, manifest.epochs) = (epoch, takeover, epochs);
         keeping.replace(manifest)
     }
 }

@@ -42,6 +42,8 @@ pub struct Contents {
     pub cluster: Option<Id>,
     /// The highest epoch ever given out; 0 in a replica's.
     pub epoch: u64,
+    /// The last takeover that a writer's manifest knows; 0 in a replica's.
+    pub takeover: u64,
     /// The openings of a writer's log that its manifest knows; there may be a newer one among the lines.
     pub epochs: EpochTable,
     /// Bytes of a torn write at the end, which do not count.
@@ -66,6 +68,8 @@ pub struct History {
     pub records: Option<(u64, u64)>,
     /// The openings up to there.
     pub epochs: EpochTable,
+    /// As [`Contents::takeover`].
+    pub takeover: u64,
 }
 
 /// Looks what records the writer's log in `directory` has.
@@ -88,7 +92,7 @@ pub fn history(directory: &Path) -> Result<History, OpenError> {
             return Err(OpenError::damaged(&directory.join(MANIFEST_FILE), 0, detail));
         }
     }
-    Ok(History { cluster: contents.cluster, records, epochs })
+    Ok(History { cluster: contents.cluster, records, epochs, takeover: contents.takeover })
 }
 
 /// Shows what the log of a writer or replica in `directory` holds to `visit`.
@@ -149,8 +153,8 @@ pub fn read(
     if follows.is_some_and(|follows| follows.last < covered) {
         return Err(OpenError::damaged(&path, 0, "the log ends before its baseline"));
     }
-    let Manifest { cluster, epoch, epochs, .. } = manifest;
-    Ok(Contents { cluster, epoch, epochs, torn_bytes })
+    let Manifest { cluster, epoch, takeover, epochs, .. } = manifest;
+    Ok(Contents { cluster, epoch, takeover, epochs, torn_bytes })
 }
 
 #[cfg(test)]

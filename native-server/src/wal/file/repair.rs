@@ -106,6 +106,8 @@ pub struct Known {
     pub epochs: EpochTable,
     /// The highest epoch known.
     pub epoch_highest: u64,
+    /// The highest takeover known.
+    pub takeover: u64,
     /// Entries and digest of the stored baseline.
     pub baseline: (u64, String),
 }
@@ -259,6 +261,7 @@ impl Repair {
             // Where it is not written down what was given out, it was the time of an opening at most.
             let given_out = manifest.map_or(now_ms, |manifest| manifest.epoch);
             mended.epoch = given_out.max(plan.epoch_seen).max(known_epoch);
+            mended.takeover = manifest.map_or(0, |manifest| manifest.takeover).max(known.takeover);
             mended.cluster = manifest.and_then(|manifest| manifest.cluster).or(known.cluster);
             let table = manifest.map_or(&known.epochs, |manifest| &manifest.epochs);
             let starts = table.starts().iter().filter(|start| start.first <= plan.last).copied().collect();

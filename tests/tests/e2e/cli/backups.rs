@@ -2,7 +2,8 @@
 
 use super::{Cli, Done};
 use headwater_tests::disk::copy;
-use headwater_tests::{Load, Node, NodeBuilder, Random, State, converge, eventually, state_of};
+use headwater_tests::wire::place;
+use headwater_tests::{Load, Node, NodeBuilder, Random, Replication, State, converge, eventually, state_of};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,6 +80,43 @@ async fn a_backup_made_while_writes_go_on_is_exact_as_of_its_position() {
     let manifest: Value = serde_json::from_slice(&fs::read(out.join("MANIFEST.json")).unwrap()).unwrap();
     let facts = manifest["collections"].as_array().unwrap().iter().find(|facts| facts["collection"] == "load").unwrap();
     assert_eq!(facts["digest"].as_str().unwrap().trim_start_matches("xxh3:"), digests.as_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_restored_writer_is_followed_though_the_one_before_was_opened_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let (cli, client) = (Cli::of(&writer), writer.client());
+    client.create("c").await;
+    client.fill("c", 0..5).await;
+    let mut near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    let out = directory.path().join("backup");
+    told(&cli.run(&["backup", path(&out)]).await);
+    let data = directory.path().join("restored/state");
+    fs::create_dir_all(data.parent().unwrap()).unwrap();
+    // A clock that was wrong once is got past.
+    let above = u64::MAX >> 12;
+    let more = ["--data", path(&data), "--takeover-above", &above.to_string()];
+    told(&cli.run(&[&["restore", path(&out)], &more[..]].concat()).await);
+    let restored = NodeBuilder::writer("restored", directory.path()).start().await;
+    restored.client().fill("c", 10..12).await;
+    assert_eq!(restored.client().status().await["replication"]["takeover"], json!(above + 1));
+
+    writer.stop().await;
+    writer.start_again().await;
+    client.fill("c", 20..29).await;
+    let before = converge(&client, &near.client()).await;
+    near.stop().await;
+    near.set_option("--parent", &restored.url);
+    near.start_again().await;
+    let after = converge(&restored.client(), &near.client()).await;
+    assert!(place(&after.position).0 < place(&before.position).0, "by its takeover, not by its epoch");
+    near.stop().await;
+    near.set_option("--parent", &writer.url);
+    near.start_again().await;
+    Replication::until(&near.client(), "stale_parent", |found| found.offence == "stale_parent").await;
+    assert_eq!(state(&near).await, after);
+    assert_eq!(client.status().await["deposedByTakeover"], json!(above + 1));
 }
 
 #[tokio::test]

@@ -95,6 +95,79 @@ async fn children_of_both_go_on_from_where_they_are() {
     assert!(again.stderr.contains("is a writer's already"), "{again:?}");
 }
 
+/// Restarts a replica under another list of parents.
+async fn turn(node: &mut Node, parents: &str) {
+    node.stop().await;
+    node.set_option("--parent", parents);
+    node.start_again().await;
+    node.ready().await;
+}
+
+#[tokio::test]
+async fn an_old_writer_that_is_started_again_takes_nobody_from_the_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut old = writer(directory.path()).await;
+    let mut near = replica("near", directory.path(), &old.url).start().await;
+    let both = format!("{},{}", old.url, near.url);
+    let mut beside = replica("beside", directory.path(), &both).start().await;
+    let mut unaware = replica("unaware", directory.path(), &old.url).start().await;
+    write(&old.client(), 0..5).await;
+    for reader in [&near, &beside, &unaware] {
+        converge(&old.client(), &reader.client()).await;
+    }
+    old.kill().await;
+    near.stop().await;
+    unaware.stop().await;
+    let told = becomes_writer(&mut near).await;
+    let new = near.client();
+    write(&new, 10..20).await;
+    let held = converge(&new, &beside.client()).await;
+    let takeover = |status: &Value| status["replication"]["takeover"].as_u64().unwrap();
+    assert_eq!(takeover(&new.status().await), told["takeover"].as_u64().unwrap());
+    assert_eq!(takeover(&beside.client().status().await), told["takeover"].as_u64().unwrap());
+
+    // As a supervisor starts it, or the machine that is back.
+    old.start_again().await;
+    write(&old.client(), 70..75).await;
+    let epoch = |position: &str| place(position).0;
+    assert!(epoch(&old.client().position().await) > epoch(&new.position().await), "its epoch is the higher one");
+    assert_eq!(old.client().status().await["deposed"], json!(false), "nobody has told it");
+
+    // A child that has seen the new one comes back from a restart, and asks the old one first.
+    beside.stop().await;
+    beside.start_again().await;
+    let found = Replication::until(&beside.client(), "stale_parent", |found| found.offence == "stale_parent").await;
+    assert_eq!(found.baselines, 0, "{found:?}");
+    let status = old.client().status().await;
+    assert_eq!((&status["deposed"], &status["deposedByTakeover"]), (&json!(true), &told["takeover"]), "{status}");
+    old.says("deposed").await;
+    write(&new, 20..25).await;
+    let after = converge(&new, &beside.client()).await;
+    assert_eq!((after.collections["c"].1.len(), held.collections["c"].1.len()), (20, 15));
+
+    // One that has not follows the old one, until it meets the new one: whose epoch is lower.
+    unaware.start_again().await;
+    let lost = converge(&old.client(), &unaware.client()).await;
+    turn(&mut unaware, &near.url).await;
+    let state = converge(&new, &unaware.client()).await;
+    assert!(epoch(&state.position) < epoch(&lost.position));
+    let reasons = unaware.client().status().await["replication"]["baselinesByReason"].clone();
+    assert_eq!(reasons["not_on_history"], json!(1), "{reasons}");
+    turn(&mut unaware, &both).await;
+    Replication::until(&unaware.client(), "stale_parent", |found| found.offence == "stale_parent").await;
+
+    // Every later opening of the new one keeps the takeover.
+    near.kill().await;
+    near.start_again().await;
+    write(&new, 30..31).await;
+    for reader in [&beside, &unaware] {
+        let state = converge(&new, &reader.client()).await;
+        assert_eq!(state.collections["c"].1.len(), 21);
+    }
+    assert_eq!(takeover(&new.status().await), told["takeover"].as_u64().unwrap());
+    assert_eq!(new.status().await["deposed"], json!(false));
+}
+
 #[tokio::test]
 async fn a_child_that_is_ahead_gets_a_baseline_and_says_so() {
     let directory = tempfile::tempdir().unwrap();

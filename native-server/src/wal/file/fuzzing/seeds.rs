@@ -90,7 +90,7 @@ fn file(kind: FileKind, origin: Origin, number: u32, seq: u64, groups: &[Group])
 
 fn whole(backend: Backend) -> Manifest {
     let mut whole = Manifest::new(backend);
-    (whole.cluster, whole.epoch, whole.opening) = (Some(Id::from_bytes([7; 16])), 2_000, 3);
+    (whole.cluster, whole.epoch, whole.takeover, whole.opening) = (Some(Id::from_bytes([7; 16])), 2_000, 1_500, 3);
     whole.epochs.push(EpochStart { epoch: 1_000, first: 1 });
     whole.epochs.push(EpochStart { epoch: 2_000, first: 40 });
     let baseline = BaselinePlace {

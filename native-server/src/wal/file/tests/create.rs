@@ -20,6 +20,7 @@ fn create(medium: &Medium) -> bool {
     let content = Content {
         cluster: Id::from_bytes([7; 16]),
         epoch: 900,
+        takeover: 800,
         epochs: EpochTable::new(vec![EpochStart { epoch: 700, first: 1 }]).unwrap(),
         facts: StateFacts { seq: SEQ, keys: PIECES as u64, digest: "xxh3:0".into() },
     };
@@ -45,7 +46,7 @@ fn pieces(medium: &Medium) -> usize {
     };
     let opened = run(FileWal::on(medium.storage(), OPTIONS).open(&options(1_000), &mut replay)).unwrap();
     assert_eq!((opened.cluster, opened.next_seq()), (Id::from_bytes([7; 16]), SEQ + 1));
-    assert!(opened.epoch > 900, "{}", opened.epoch);
+    assert!(opened.epoch > 900 && opened.takeover == 800, "{} {}", opened.epoch, opened.takeover);
     found
 }
 

@@ -12,6 +12,7 @@ use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable};
 
 const EPOCH: u64 = 4_000;
+const TAKEOVER: u64 = 5_000;
 const RECORDS: u64 = 6;
 
 fn text(seq: u64) -> String {
@@ -36,7 +37,7 @@ fn open(medium: &Medium, files: FileOptions) -> Result<ReplicaLog, OpenError> {
 
 fn promote(medium: &Medium, files: FileOptions) -> Option<()> {
     let epochs = EpochTable::new(vec![EpochStart { epoch: EPOCH, first: 1 }]).unwrap();
-    let promotion = Promotion { cluster: Id::from_bytes([5; 16]), epoch: EPOCH, epochs };
+    let promotion = Promotion { cluster: Id::from_bytes([5; 16]), epoch: EPOCH, takeover: TAKEOVER, epochs };
     open(medium, files).ok()?.promote(promotion).ok()
 }
 
@@ -50,7 +51,7 @@ fn serves(medium: &Medium, files: FileOptions) {
         assert_eq!(lines, (1..=RECORDS).map(|seq| text(seq).into_bytes()).collect::<Vec<_>>());
         assert_eq!(found.len() as u64, RECORDS + 2 * round);
         assert!(opened.epoch > last, "{} after {last}", opened.epoch);
-        assert_eq!(opened.cluster, Id::from_bytes([5; 16]));
+        assert_eq!((opened.cluster, opened.takeover), (Id::from_bytes([5; 16]), TAKEOVER));
         assert_eq!(opened.last.map(|last| last.seq), Some(RECORDS + 2 * round));
         assert_eq!(opened.epochs.starts()[0], EpochStart { epoch: EPOCH, first: 1 });
         last = opened.epoch;

@@ -83,6 +83,7 @@ struct Case {
 
 const RECORDS: u64 = 20;
 const EPOCHS: [u64; 2] = [1_000, 2_000];
+const TAKEOVER: u64 = 1_500;
 
 /// Two openings of ten records each, one a group.
 fn written(case: &Case) -> Medium {
@@ -266,7 +267,12 @@ fn plan(repair: &Repair) -> Box<Plan> {
 /// What a real state knows from its baseline and its lines.
 fn known() -> Known {
     let starts = [(EPOCHS[0], 1), (EPOCHS[1], 11)].map(|(epoch, first)| EpochStart { epoch, first });
-    Known { epochs: EpochTable::new(starts.into()).unwrap(), epoch_highest: EPOCHS[1], ..Known::default() }
+    Known {
+        epochs: EpochTable::new(starts.into()).unwrap(),
+        epoch_highest: EPOCHS[1],
+        takeover: TAKEOVER,
+        ..Known::default()
+    }
 }
 
 /// Repairs the log; `None` when power was lost.
@@ -284,6 +290,7 @@ fn repaired(medium: &Medium, left: u64) -> Option<()> {
 fn goes_on(medium: &Medium, case: &Case) {
     let (mut opened, found) = opened(medium, case.files).unwrap();
     assert_eq!(found, lines(case.left), "{}", case.name);
+    assert_eq!(opened.takeover, TAKEOVER, "{}", case.name);
     assert!(opened.epoch > EPOCHS[1], "{}: epoch {} was given out before", case.name, opened.epoch);
     assert_eq!(opened.last.map_or(0, |last| last.seq), case.left, "{}", case.name);
     let known: Vec<_> = opened.epochs.starts().iter().map(|start| (start.epoch, start.first)).collect();
