@@ -20,11 +20,13 @@ pub struct Script {
     pub ping_ms: u64,
     /// What HELLO requires.
     pub requires: Vec<String>,
+    /// Its takeover; 0 for none.
+    pub takeover: u64,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { cluster: CLUSTER.into(), epoch: 1_000, ping_ms: 60_000, requires: Vec::new() }
+        Self { cluster: CLUSTER.into(), epoch: 1_000, ping_ms: 60_000, requires: Vec::new(), takeover: 0 }
     }
 }
 
@@ -47,10 +49,11 @@ impl Script {
             None => (resume, String::new()),
         };
         let (cluster, epoch, ping_ms, requires) = (&self.cluster, self.epoch, self.ping_ms, json!(self.requires));
+        let takeover = if self.takeover > 0 { format!(",\"takeover\":{}", self.takeover) } else { String::new() };
         format!(
             "{{\"type\":\"HELLO\",\"protocol\":1,\"cluster\":\"{cluster}\",\"epoch\":{epoch},\"seq\":{seq},\"at\":{at},\
              \"node\":\"stub\",\"path\":[\"{INSTANCE}\"],\"resume\":\"{resume}\"{reason},\"scope\":\"**\",\
-             \"pingMs\":{ping_ms},\"requires\":{requires},\"timestamp\":{}}}",
+             \"pingMs\":{ping_ms},\"requires\":{requires},\"timestamp\":{}{takeover}}}",
             now_ms()
         )
     }

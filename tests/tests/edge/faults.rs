@@ -122,3 +122,41 @@ async fn another_history_gives_a_baseline_and_another_cluster_nothing() {
     Replication::until(&client, "it follows the new history", |found| found.position == "2000.3").await;
     assert_eq!(client.entry("c", "lost").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_later_takeover_is_followed_though_its_epoch_is_lower_and_kept_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stub = Stub::start().await;
+    let mut edge = Edge::start(directory.path(), &stub.url).await;
+    assert_eq!(edge.client().get("/readyz").await.status, 503);
+    // An old writer that was started again: nobody has told the object.
+    let old = Script { epoch: 2_000, ..Script::default() };
+    let mut visit = stub.visit().await;
+    assert_eq!(visit.request.json()["takeover"], 0);
+    visit.say_all(old.baseline(3, &[entry(3, "lost", "1")])).await;
+    edge.ready().await;
+    drop(visit);
+    let new = Script { epoch: 1_500, takeover: 1_400, ..Script::default() };
+    let mut visit = stub.visit().await;
+    let mut lines = new.baseline(3, &[entry(3, "first", "1")]);
+    lines[0] = new.hello(3, "baseline:not_on_history");
+    visit.say_all(lines).await;
+    let stored = |found: &Replication| found.stored == "1500.3";
+    Replication::until(&edge.client(), "it follows the one who took over", stored).await;
+    edge.kill().await;
+    edge.start_again().await;
+    edge.ready().await;
+    let client = edge.client();
+    drop(visit);
+    let mut visit = stub.visit().await;
+    assert_eq!(
+        (visit.request.json()["takeover"].as_u64(), visit.cursor()["epoch"].as_u64()),
+        (Some(1_400), Some(1_500))
+    );
+    visit.say(&old.hello(9, "tail")).await;
+    visit.left().await;
+    let found = Replication::until(&client, "it says why", |found| found.offence == "stale_parent").await;
+    assert_eq!(found.position, "1500.3");
+    assert_eq!(client.status().await["replication"]["takeover"], 1_400);
+    assert_eq!((client.entry("c", "first").await.status, client.entry("c", "lost").await.status), (200, 404));
+}
