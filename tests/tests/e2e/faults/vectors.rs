@@ -112,9 +112,14 @@ impl Stage {
         let stored = |found: &Replication| nothing || found.stored == found.position;
         Replication::until(&self.near.client(), &format!("{}: it is stored", self.play.name), stored).await;
         let goes_on = self.outcome.field("baselineDue") == false && place(position.as_str().expect("a position")).1 > 0;
-        let cursor = json!({"position": position, "scope": self.outcome.field("scope")});
-        let scope = &self.outcome.field("next")["scope"];
-        let expected = json!({"cursor": goes_on.then_some(cursor), "scope": scope});
+        let next = self.outcome.field("next");
+        let cursor = json!({
+            "position": position,
+            "takeover": next["cursor"]["takeover"],
+            "scope": self.outcome.field("scope"),
+        });
+        let cursor = goes_on.then_some(cursor);
+        let expected = json!({"cursor": cursor, "takeover": next["takeover"], "scope": next["scope"]});
         let until = Instant::now() + Duration::from_secs(30);
         for attempt in 0.. {
             let directory = self.directory.path().join(format!("crash-{attempt}"));
@@ -189,12 +194,22 @@ fn asked(visit: &Visit, expected: &Value, name: &str) {
 
 /// Whether the replica asks for what the outcome says.
 fn asked_rightly(visit: &Visit, expected: &Value) -> bool {
+    // What was never taken over is not mentioned.
+    let takeover = |of: &Value| of["takeover"].as_u64().unwrap_or(0);
     let cursor = match expected["cursor"]["position"].as_str().map(place) {
-        Some((epoch, seq)) => json!({"epoch": epoch, "seq": seq, "scope": expected["cursor"]["scope"]}),
+        Some((epoch, seq)) => {
+            let mut cursor = json!({"epoch": epoch, "seq": seq, "scope": expected["cursor"]["scope"]});
+            // Nor is one that is the highest accepted too.
+            if takeover(&expected["cursor"]) != takeover(expected) {
+                cursor["takeover"] = takeover(&expected["cursor"]).into();
+            }
+            cursor
+        }
         None => Value::Null,
     };
     let request = visit.request.json();
-    (&request["cursor"], &request["scope"]) == (&cursor, &expected["scope"])
+    (&request["cursor"], &request["takeover"], &request["scope"])
+        == (&cursor, &takeover(expected).into(), &expected["scope"])
 }
 
 /// The replica's present instance in place of the vectors' one.
