@@ -241,7 +241,8 @@ async fn what_the_hard_cap_lets_go_of_before_it_is_archived_is_missing_and_told_
     })
     .await;
     let missing = status["archive"]["missing"].clone();
-    let [hole] = missing.as_array().map(Vec::as_slice).unwrap() else { panic!("{status}") };
+    // While it comes back, the cap may take some more.
+    let hole = &missing[0];
     assert!(hole["first"] == json!(last + 1) && hole["last"].as_u64() > Some(last + 50), "{status}");
     node.says("the archive misses records").await;
     let words = cli.run(&["status"]).await;
