@@ -9,7 +9,7 @@ use crate::settings::{Part, Settings, log_directory};
 use crate::shutdown::{Deadline, Signals, announce};
 use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings, WriterSettings};
-use crate::{bootstrap, clock, http, random, reclaim};
+use crate::{bootstrap, clock, http, random, reclaim, remedy};
 use anyhow::Context as _;
 use headwater_core::api::Counts;
 use headwater_core::id::Id;
@@ -207,7 +207,7 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
     };
     let connected = wal::connect(wal, Some(&log_directory(&settings.data)), settings.storage.files);
     let opening = writer::open(connected, options, &store, &state).await;
-    let opening = opening.with_context(|| format!("--wal: opening {wal}"))?;
+    let opening = opening.map_err(|error| anyhow::anyhow!("--wal: opening {wal}: {}", remedy::told(&error)))?;
     if let Some(cut) = opening.recovered() {
         tracing::warn!(
             file = cut.file,
@@ -248,7 +248,10 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
     let store = empty_store(Progress::new(scope.clone()));
     let directory = log_directory(&settings.data);
     let disk = replica::open_disk(&directory, settings.storage.files, &settings.node, &store);
-    let disk = disk.with_context(|| format!("--data: opening the replica's disk in {}", directory.display()))?;
+    let disk = disk.map_err(|error| {
+        let directory = directory.display();
+        anyhow::anyhow!("--data: opening the replica's disk in {directory}: {}", remedy::told(&error))
+    })?;
     let node = Arc::new(Node::new(store, node_options(&settings, parts.instance, Role::Replica)));
     let following = replica::Following {
         node: Arc::clone(&node),

@@ -12,6 +12,7 @@ use crate::backup::manifest::FileFacts;
 use crate::backup::replay::Reached;
 use crate::backup::{BackupError, Manifest, read, source, write};
 use crate::clock::wall_ms;
+use crate::remedy;
 use crate::wal::OpenError;
 use clap::{Args, Subcommand};
 use headwater_core::scope::Scope;
@@ -162,6 +163,10 @@ impl From<BackupError> for Failure {
             BackupError::Log(OpenError::Damaged { .. } | OpenError::Refused { .. }) => Kind::Refused,
             _ => Kind::Unable,
         };
-        Self::new(kind, error.to_string())
+        let failure = Self::new(kind, error.to_string());
+        match &error {
+            BackupError::Log(error) => super::log::helped(failure, remedy::of(error)),
+            _ => failure,
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod bar;
 mod cat;
 mod content;
+mod past_damage;
 mod repair;
 mod stat;
 mod verify;
@@ -14,6 +15,7 @@ pub(super) use content::{Content, as_writer, empty_store, facts, replayed};
 
 use super::failure::{Failure, Kind};
 use super::output::Output;
+use crate::remedy;
 use crate::wal::OpenError;
 use crate::wal::file::inspect::{self, Inspection};
 use crate::wal::manifest::MANIFEST_FILE;
@@ -24,6 +26,7 @@ pub(super) const HELP: &str = "\
 Examples:
   headwater log stat ./headwater-data               what there is
   headwater log cat ./headwater-data --from 812     the lines as they are
+  headwater log cat ./headwater-data --past-damage  what is whole behind damage too, for saving it by hand
   headwater log verify ./headwater-data             reads everything, as a start would and more
   headwater log repair ./headwater-data             says what it would do; with --yes does it
 
@@ -42,12 +45,16 @@ pub struct Log {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print the records, oldest first
+    #[command(after_help = cat::HELP)]
     Cat(cat::Cat),
     /// Read everything and say whether it is whole
+    #[command(after_help = "Example:\n  headwater log verify ./headwater-data")]
     Verify(verify::Verify),
     /// List the files and what is in them
+    #[command(after_help = "Example:\n  headwater log stat ./headwater-data")]
     Stat(stat::Stat),
     /// Mend a damaged log: says what it would do, and does it with --yes
+    #[command(after_help = repair::HELP)]
     Repair(repair::Repair),
 }
 
@@ -133,12 +140,16 @@ pub(super) fn no_log(directory: &Path) -> Failure {
         .next("If there are segments (*.wal): headwater log repair")
 }
 
+/// A failure with what helps.
+pub(super) fn helped(failure: Failure, lines: Vec<String>) -> Failure {
+    lines.into_iter().fold(failure, Failure::next)
+}
+
 /// Why a log cannot be read, as the failure of a command.
 pub(super) fn refused(error: &OpenError, directory: &Path) -> Failure {
     match error {
         OpenError::Io { .. } | OpenError::InUse { .. } => Failure::unable(error.to_string()),
-        OpenError::Damaged { .. } => Failure::new(Kind::Refused, error.to_string())
-            .next(format!("headwater log repair {} shows what can be done", directory.display())),
+        OpenError::Damaged { .. } => helped(Failure::new(Kind::Refused, error.to_string()), remedy::lines(directory)),
         _ => Failure::new(Kind::Refused, error.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::storage;
 use crate::parent::Parent;
+use crate::size::{Size, size};
 use crate::wal::WalUrl;
 use crate::whole::whole;
 use clap::builder::BoolishValueParser;
@@ -73,17 +74,17 @@ pub struct ServeArgs {
     #[arg(long, env = "HEADWATER_UNREADY_WITHOUT_PARENT", value_parser = BoolishValueParser::new())]
     pub unready_without_parent: bool,
 
-    /// Longest value, in bytes
-    #[arg(long, env = "HEADWATER_VALUE_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=Limits::VALUE_BYTES_CEILING as u64), default_value_t = Limits::default().value_bytes_max)]
-    pub value_bytes_max: usize,
+    /// Longest value, up to 8MiB
+    #[arg(long, env = "HEADWATER_VALUE_BYTES_MAX", value_name = "SIZE", value_parser = size(1..=Limits::VALUE_BYTES_CEILING as u64), default_value_t = Size(Limits::default().value_bytes_max as u64))]
+    pub value_bytes_max: Size,
 
-    /// Longest key, in bytes
-    #[arg(long, env = "HEADWATER_KEY_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(16 << 10)), default_value_t = Limits::default().key_bytes_max)]
-    pub key_bytes_max: usize,
+    /// Longest key, up to 16KiB
+    #[arg(long, env = "HEADWATER_KEY_BYTES_MAX", value_name = "SIZE", value_parser = size(1..=(16 << 10)), default_value_t = Size(Limits::default().key_bytes_max as u64))]
+    pub key_bytes_max: Size,
 
-    /// Longest batch, in bytes
-    #[arg(long, env = "HEADWATER_BATCH_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=LINE_BYTES_MAX as u64 / 2), default_value_t = Limits::default().batch_bytes_max)]
-    pub batch_bytes_max: usize,
+    /// Longest batch, up to 8MiB
+    #[arg(long, env = "HEADWATER_BATCH_BYTES_MAX", value_name = "SIZE", value_parser = size(1..=LINE_BYTES_MAX as u64 / 2), default_value_t = Size(Limits::default().batch_bytes_max as u64))]
+    pub batch_bytes_max: Size,
 
     /// Most commands in a batch
     #[arg(long, env = "HEADWATER_BATCH_COMMANDS_MAX", value_name = "N", value_parser = whole::<usize>("commands", 1..=Limits::BATCH_COMMANDS_CEILING as u64), default_value_t = Limits::default().batch_commands_max)]
@@ -101,13 +102,13 @@ pub struct ServeArgs {
     #[arg(long, env = "HEADWATER_IDEMPOTENCY_AGE", value_name = "AGE", default_value = "24h", value_parser = storage::age)]
     pub idempotency_age: Duration,
 
-    /// Bytes of recent lines kept in memory for children that follow everything
-    #[arg(long, env = "HEADWATER_FEED_BYTES", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(1 << 40)), default_value_t = FeedLimits::default().bytes_max)]
-    pub feed_bytes: usize,
+    /// Bytes of recent lines kept in memory for children that follow everything, up to 1TiB
+    #[arg(long, env = "HEADWATER_FEED_BYTES", value_name = "SIZE", value_parser = size(1..=(1 << 40)), default_value_t = Size(FeedLimits::default().bytes_max as u64))]
+    pub feed_bytes: Size,
 
-    /// Bytes of recent lines kept in memory for each narrower scope that is followed
-    #[arg(long, env = "HEADWATER_FEED_SCOPE_BYTES", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(1 << 40)), default_value_t = FeedLimits::default().scope_bytes_max)]
-    pub feed_scope_bytes: usize,
+    /// Bytes of recent lines kept in memory for each narrower scope that is followed, up to 1TiB
+    #[arg(long, env = "HEADWATER_FEED_SCOPE_BYTES", value_name = "SIZE", value_parser = size(1..=(1 << 40)), default_value_t = Size(FeedLimits::default().scope_bytes_max as u64))]
+    pub feed_scope_bytes: Size,
 
     /// Most streams served at one time
     #[arg(long, env = "HEADWATER_CHILDREN_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000), default_value_t = 10_000)]
@@ -121,9 +122,9 @@ pub struct ServeArgs {
     #[arg(long, env = "HEADWATER_QUEUE_MAX", value_name = "N", value_parser = whole::<usize>("writes", 1..=1_000_000), default_value_t = 8_192)]
     pub queue_max: usize,
 
-    /// Most bytes of writes waiting for the log
-    #[arg(long, env = "HEADWATER_QUEUE_BYTES_MAX", value_name = "N", value_parser = whole::<usize>("bytes", 1..=(1 << 40)), default_value_t = 64 << 20)]
-    pub queue_bytes_max: usize,
+    /// Most bytes of writes waiting for the log: from --value-bytes-max to 1TiB
+    #[arg(long, env = "HEADWATER_QUEUE_BYTES_MAX", value_name = "SIZE", value_parser = size(1..=(1 << 40)), default_value_t = Size(64 << 20))]
+    pub queue_bytes_max: Size,
 
     /// Most reads waiting for a position
     #[arg(long, env = "HEADWATER_WAITERS_MAX", value_name = "N", value_parser = whole::<usize>("reads", 1..=1_000_000), default_value_t = 1_024)]

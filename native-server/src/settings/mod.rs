@@ -208,10 +208,10 @@ impl Settings {
             ping_ms: args.ping_ms,
             unready_without_parent: args.unready_without_parent,
             limits: Limits {
-                key_bytes_max: args.key_bytes_max,
-                value_bytes_max: args.value_bytes_max,
+                key_bytes_max: args.key_bytes_max.in_memory(),
+                value_bytes_max: args.value_bytes_max.in_memory(),
                 batch_commands_max: args.batch_commands_max,
-                batch_bytes_max: args.batch_bytes_max,
+                batch_bytes_max: args.batch_bytes_max.in_memory(),
                 collections_max: args.collections_max,
                 ..Limits::default()
             },
@@ -222,14 +222,14 @@ impl Settings {
                 versions: args.idempotency_keys_max.saturating_mul(10).max(Bounds::default().versions),
             },
             feed: FeedLimits {
-                bytes_max: args.feed_bytes,
-                scope_bytes_max: args.feed_scope_bytes,
+                bytes_max: args.feed_bytes.in_memory(),
+                scope_bytes_max: args.feed_scope_bytes.in_memory(),
                 ..FeedLimits::default()
             },
             children_max: args.children_max,
             baselines_max: args.baselines_max,
             queue_max: args.queue_max,
-            queue_bytes_max: args.queue_bytes_max,
+            queue_bytes_max: args.queue_bytes_max.in_memory(),
             waiters_max: args.waiters_max,
             shutdown: Duration::from_millis(args.shutdown_ms),
             data: args.data,
@@ -304,6 +304,7 @@ fn host_name() -> String {
 mod tests {
     use super::*;
     use clap::Parser;
+    use headwater_core::limits::LINE_BYTES_MAX;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -336,7 +337,6 @@ mod tests {
             ("--parent http://a --dev --new-cluster", "--new-cluster"),
             ("--parent http://a", "HEADWATER_PARENT_APIKEY"),
             ("--parent http://a --scope \"*\"", "--scope"),
-            ("--segment-bytes 1", "--segment-bytes"),
             ("--retain-bytes 2000 --retain-bytes-max 1999", "--retain-bytes-max"),
             ("--epoch-above 9007199254740991", "--epoch-above"),
         ] {
@@ -349,12 +349,29 @@ mod tests {
         for (flags, words) in [
             ("--ping-ms abc", ["'abc'", "--ping-ms", "a whole number of milliseconds, from 10 to"]),
             ("--ping-ms 0", ["'0'", "--ping-ms", "milliseconds"]),
-            ("--value-bytes-max 8388609", ["8388609", "--value-bytes-max", "bytes, from 1 to 8388608"]),
+            ("--value-bytes-max 8388609", ["8388609", "--value-bytes-max", "bytes, from 1 to 8MiB"]),
+            ("--segment-bytes 2GiB", ["'2GiB'", "--segment-bytes", "bytes, from 4KiB to 1GiB"]),
             ("--shutdown-ms 1.5", ["'1.5'", "--shutdown-ms", "milliseconds, from 1 to 600000"]),
         ] {
             let said = Line::try_parse_from(std::iter::once("serve").chain(flags.split(' '))).unwrap_err().to_string();
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
         }
+    }
+
+    #[test]
+    fn a_size_takes_a_unit_and_the_help_tells_units_and_range() {
+        let settings = check("--segment-bytes 16MiB --retain-bytes 1073741824 --retain-bytes-max 2GiB").unwrap();
+        assert_eq!(settings.storage.files.segment_bytes, 16 << 20);
+        assert_eq!((settings.storage.retention.bytes, settings.storage.retention.bytes_max), (1 << 30, 2 << 30));
+        let refused = check("--retain-bytes 2GiB").unwrap_err();
+        assert_eq!(refused.to_string(), "--retain-bytes-max: 1GiB is less than --retain-bytes, 2GiB");
+        let help = <Line as clap::CommandFactory>::command().render_long_help().to_string();
+        for words in ["--segment-bytes <SIZE>", "4KiB to 1GiB", "[default: 64MiB]", "Longest value, up to 8MiB"] {
+            assert!(help.contains(words), "{words} in {help}");
+        }
+        let flags = help.lines().map(str::trim).filter(|line| line.starts_with("--") && line.contains("bytes"));
+        assert!(flags.clone().count() > 8 && flags.clone().all(|line| line.ends_with("<SIZE>")), "{help}");
+        assert_eq!((Limits::VALUE_BYTES_CEILING as u64, LINE_BYTES_MAX as u64 / 2), (8 << 20, 8 << 20));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The settings of what a node keeps on its disk: how the log is written, and what is kept of it.
 
 use super::InvalidSetting;
+use crate::size::{Size, size};
 use crate::wal::Retention;
 use crate::wal::file::{FileOptions, SyncMode};
 use clap::Args;
@@ -15,26 +16,26 @@ pub struct StorageArgs {
     #[arg(long, env = "HEADWATER_SYNC", value_name = "WHEN", default_value_t = SyncMode::Group)]
     pub sync: SyncMode,
 
-    /// Bytes after which the log goes on in a new file
-    #[arg(long, env = "HEADWATER_SEGMENT_BYTES", value_name = "N", default_value_t = 64 << 20)]
-    pub segment_bytes: u64,
+    /// Bytes after which the log goes on in a new file: 4KiB to 1GiB
+    #[arg(long, env = "HEADWATER_SEGMENT_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 30), default_value_t = Size(64 << 20))]
+    pub segment_bytes: Size,
 
     /// Bytes of new log after which the state is stored as a whole, so that a start reads no more than that; at least as
-    /// many as the state itself has
-    #[arg(long, env = "HEADWATER_BASELINE_AFTER_BYTES", value_name = "N", default_value_t = 64 << 20)]
-    pub baseline_after_bytes: u64,
+    /// many as the state itself has; 4KiB to 1TiB
+    #[arg(long, env = "HEADWATER_BASELINE_AFTER_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 40), default_value_t = Size(64 << 20))]
+    pub baseline_after_bytes: Size,
 
-    /// Bytes of older log that are kept for nodes which were away
-    #[arg(long, env = "HEADWATER_RETAIN_BYTES", value_name = "N", default_value_t = 256 << 20)]
-    pub retain_bytes: u64,
+    /// Bytes of older log that are kept for nodes which were away: 0 to 1024TiB
+    #[arg(long, env = "HEADWATER_RETAIN_BYTES", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(256 << 20))]
+    pub retain_bytes: Size,
 
     /// Age at which older log goes though there is room: 90s, 30m, 24h, 7d
     #[arg(long, env = "HEADWATER_RETAIN_AGE", value_name = "AGE", default_value = "7d", value_parser = age)]
     pub retain_age: Duration,
 
-    /// Bytes of log up to which more is kept while a connected node has yet to read it
-    #[arg(long, env = "HEADWATER_RETAIN_BYTES_MAX", value_name = "N", default_value_t = 1 << 30)]
-    pub retain_bytes_max: u64,
+    /// Bytes of log up to which more is kept while a connected node has yet to read it: --retain-bytes to 1024TiB
+    #[arg(long, env = "HEADWATER_RETAIN_BYTES_MAX", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(1 << 30))]
+    pub retain_bytes_max: Size,
 
     /// Directory to which a writer copies what its log has sealed, before it lets go of it: a backup can be brought forward
     /// to any record there
@@ -57,20 +58,18 @@ pub struct Storage {
 
 impl StorageArgs {
     pub(super) fn check(&self) -> Result<Storage, InvalidSetting> {
-        for (setting, number, least, most) in [
-            ("--segment-bytes", self.segment_bytes, 4 << 10, 1 << 30),
-            ("--baseline-after-bytes", self.baseline_after_bytes, 4 << 10, 1 << 40),
-            ("--retain-bytes", self.retain_bytes, 0, 1 << 50),
-            ("--retain-bytes-max", self.retain_bytes_max, self.retain_bytes, 1 << 50),
-        ] {
-            if !(least..=most).contains(&number) {
-                return Err(InvalidSetting { setting, reason: format!("{number} is not between {least} and {most}") });
-            }
+        if self.retain_bytes_max < self.retain_bytes {
+            let reason = format!("{} is less than --retain-bytes, {}", self.retain_bytes_max, self.retain_bytes);
+            return Err(InvalidSetting { setting: "--retain-bytes-max", reason });
         }
         Ok(Storage {
-            files: FileOptions { segment_bytes: self.segment_bytes, sync: self.sync, ..FileOptions::default() },
-            retention: Retention { bytes: self.retain_bytes, age: self.retain_age, bytes_max: self.retain_bytes_max },
-            baseline_after_bytes: self.baseline_after_bytes,
+            files: FileOptions { segment_bytes: self.segment_bytes.0, sync: self.sync, ..FileOptions::default() },
+            retention: Retention {
+                bytes: self.retain_bytes.0,
+                age: self.retain_age,
+                bytes_max: self.retain_bytes_max.0,
+            },
+            baseline_after_bytes: self.baseline_after_bytes.0,
             archive: self.archive.clone(),
         })
     }

@@ -13,7 +13,7 @@ pub type ReplayRefused = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process holds the log. Stop it, or use another directory.
+    /// Another process holds the log. Stop it first.
     InUse {
         /// The directory that is held.
         directory: PathBuf,
@@ -40,7 +40,7 @@ pub enum OpenError {
         file: PathBuf,
         /// Where in the file, in bytes.
         offset: u64,
-        /// What is wrong there.
+        /// What is wrong there. Of a file that is not there it begins with `is missing`.
         detail: String,
     },
     /// The caller would not take a record that is valid as far as the log can tell.
@@ -76,6 +76,12 @@ impl OpenError {
         Self::Damaged { file: file.into(), offset, detail: detail.into() }
     }
 
+    /// Whether what was durable is no longer what was written, or makes no sense: somebody has to decide what is to be
+    /// done, and [`crate::remedy`] says what helps.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Refused { .. })
+    }
+
     /// Whether the same call may succeed later without anybody's help but the medium's.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Io { .. })
@@ -93,18 +99,28 @@ pub(super) fn is_storage_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
+fn is_missing(detail: &str) -> bool {
+    detail.starts_with("is missing")
+}
+
+/// A damage in words: which file, where, and what.
+pub(crate) fn damage_words(file: &str, offset: u64, detail: &str) -> String {
+    if is_missing(detail) { format!("{file} {detail}") } else { format!("{file} at byte {offset}: {detail}") }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse { directory, holder } => {
                 let holder = if holder.is_empty() { "another process" } else { holder.as_str() };
                 let directory = directory.display();
-                write!(f, "{directory} is in use by {holder}: stop that process, or use another directory")
+                write!(f, "{directory} is in use by {holder}: stop that process first")
             }
             Self::Mismatch { file, detail } => write!(f, "{}: {detail}", file.display()),
             Self::OtherCluster { expected, found } => {
                 write!(f, "the log belongs to cluster {found}, not to {expected}")
             }
+            Self::Damaged { file, detail, .. } if is_missing(detail) => write!(f, "{} {detail}", file.display()),
             Self::Damaged { file, offset, detail } => {
                 write!(f, "{} is damaged at byte {offset}: {detail}", file.display())
             }

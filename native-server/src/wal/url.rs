@@ -1,6 +1,7 @@
 //! The text that picks a log: `memory:`, `file:DIR`. It names a place and does not look whether anything is there.
 
 use super::memory::RingBounds;
+use crate::size::Size;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -73,11 +74,11 @@ fn ring_bounds(rest: &str) -> Result<RingBounds, String> {
     };
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let number = value.parse::<usize>().ok().filter(|&n| n > 0);
-        let number = number.ok_or_else(|| format!("{name} takes a whole number above 0"))?;
+        let size = || value.parse::<Size>().map(Size::in_memory).ok().filter(|&n| n > 0);
+        let number = || value.parse::<usize>().ok().filter(|&n| n > 0);
         match name {
-            "bytes" => bounds.bytes_max = number,
-            "records" => bounds.records_max = number,
+            "bytes" => bounds.bytes_max = size().ok_or("bytes takes a size above 0, as in 1048576 or 64MiB")?,
+            "records" => bounds.records_max = number().ok_or("records takes a whole number above 0")?,
             _ => return Err(format!("memory: takes bytes and records, not {name:?}")),
         }
     }
@@ -94,6 +95,7 @@ mod tests {
             assert_eq!(text.parse::<WalUrl>().unwrap().to_string(), text);
         }
         assert_eq!("file:///a/b".parse(), Ok(WalUrl::File("/a/b".into())));
+        assert_eq!("memory:?bytes=1MiB".parse::<WalUrl>(), "memory:?bytes=1048576".parse());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::super::failure::Failure;
 use super::super::output::Output;
 use super::super::table::Table;
-use super::{Looking, Place, refused};
+use super::{Looking, Place, past_damage, refused};
 use crate::wal::file::inspect::Inspected;
 use crate::wal::manifest::Backend;
 use crate::wal::{BaselinePiece, OpenError, Record, ReplayRefused};
@@ -24,17 +24,29 @@ pub(super) struct Cat {
     pub(super) place: Place,
     /// Only records from this seq on
     #[arg(long, value_name = "SEQ", value_parser = whole::<u64>("seq", 0..=INTEGER_MAX), default_value_t = 0, hide_default_value = true)]
-    from: u64,
+    pub(super) from: u64,
     /// Only records up to this seq
     #[arg(long, value_name = "SEQ", value_parser = whole::<u64>("seq", 0..=INTEGER_MAX), default_value_t = INTEGER_MAX, hide_default_value = true)]
-    to: u64,
+    pub(super) to: u64,
     /// What is stored beside each line too
     #[arg(long)]
-    meta: bool,
+    pub(super) meta: bool,
     /// The stored baseline instead of the records
-    #[arg(long, conflicts_with_all = ["from", "to"])]
+    #[arg(long, conflicts_with_all = ["from", "to", "past_damage"])]
     baseline: bool,
+    /// Go on behind damage: whole records there are shown too, marked as such, though no start would read them. Into a
+    /// pipe as {"seq","meta","line","pastDamage":true}, and each damage as {"damage":{"file","offset","detail"}}
+    #[arg(long)]
+    past_damage: bool,
 }
+
+pub(super) const HELP: &str = "\
+Examples:
+  headwater log cat ./headwater-data --from 812
+  headwater log cat ./headwater-data --baseline
+  headwater log cat ./headwater-data --past-damage --from 26 > saved.ndjson
+
+A record behind damage is whole by its own checksum; whether one is missing before it only the seqs tell.";
 
 /// Why reading ends before the log does: what was wanted has been shown, or nobody reads any more.
 #[derive(Debug)]
@@ -47,15 +59,22 @@ impl Cat {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), Failure> {
         let mut looking = Looking::at(&self.place)?;
         looking.say_holder();
+        if self.baseline && looking.inspection.baseline().is_none() {
+            eprintln!("note: no baseline is stored yet");
+        }
         let paint = output.paint;
         let titles: &[&str] = if self.meta { &TITLES } else { &TITLES[..6] };
         let mut table = Table::new(titles, &[0], paint, Output::width());
         let shown = if self.baseline {
             self.show_baseline(&looking, &mut table, output)
+        } else if self.past_damage {
+            past_damage::show(self, &looking, &mut table, output)
         } else {
             self.show_records(&mut looking, &mut table, output)
         };
         table.finish(output.writer())?;
+        // What went wrong is said below what was shown.
+        output.finish()?;
         shown
     }
 
@@ -83,25 +102,33 @@ impl Cat {
             let shown = self.show_from(&mut from, looking, table, output);
             match shown {
                 Err(_) if attempt < ATTEMPTS && looking.may_be_moving() => looking.again()?,
-                shown => return shown,
+                Ok(newest) if from == self.from && newest < from => {
+                    eprintln!("note: the newest record is {newest}");
+                    return Ok(());
+                }
+                shown => return shown.map(drop),
             }
         }
         unreachable!("the last attempt returns")
     }
 
     /// Shows the records from `from` on, and moves it behind each that was.
+    /// Returns the seq of the newest record that was met.
     fn show_from(
         &self,
         from: &mut u64,
         looking: &Looking,
         table: &mut Table,
         output: &mut Output,
-    ) -> Result<(), Failure> {
-        let mut stop = None;
+    ) -> Result<u64, Failure> {
+        let (mut stop, mut newest) = (None, 0);
         let of_replica = looking.inspection.manifest().backend == Backend::Replica;
         let mut reading = looking.inspection.read();
         loop {
             let read = reading.next(&mut |frame| {
+                if let Inspected::Record(record) = frame {
+                    newest = record.seq;
+                }
                 let shown = match frame {
                     Inspected::Record(record) if record.seq > self.to => Err(Stop::Enough),
                     Inspected::Record(record) if record.seq < *from => Ok(()),
@@ -117,10 +144,10 @@ impl Cat {
                 };
                 shown.map_err(|why| stopping(&mut stop, why))
             });
-            let Some(read) = read else { return Ok(()) };
+            let Some(read) = read else { return Ok(newest) };
             match read.outcome {
                 Ok(_) => {}
-                Err(error) => return finished(stop, Err(error), looking),
+                Err(error) => return finished(stop, Err(error), looking).map(|()| newest),
             }
         }
     }
@@ -145,7 +172,7 @@ impl Cat {
     }
 
     /// The rows of a line: one, or for a batch one for each of its operations.
-    fn rows(&self, line: &[u8], meta: &[u8], table: &mut Table, output: &mut Output) -> Result<(), Failure> {
+    pub(super) fn rows(&self, line: &[u8], meta: &[u8], table: &mut Table, output: &mut Output) -> Result<(), Failure> {
         let meta = String::from_utf8_lossy(meta).into_owned();
         let mut row = |cells: [&str; 6]| -> Result<(), Failure> {
             let [seq, time, kind, collection, key, value] = cells;
@@ -202,7 +229,7 @@ fn finished(stop: Option<Stop>, read: Result<(), OpenError>, looking: &Looking) 
 }
 
 /// Bytes as they are if they are JSON, `null` for none, else a string of hex digits.
-fn as_json(bytes: &[u8]) -> String {
+pub(super) fn as_json(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "null".into();
     }

@@ -4,8 +4,10 @@ use super::super::failure::{Failure, Kind};
 use super::super::output::Output;
 use super::content::{Content, empty_store, facts};
 use super::verify::findings;
-use super::{Place, log_directory, no_log, refused};
+use super::{Place, helped, log_directory, no_log, refused};
 use crate::clock::wall_ms;
+use crate::remedy;
+use crate::wal::error::damage_words;
 use crate::wal::file::inspect::{Inspect, Inspected, Inspection};
 use crate::wal::file::repair::{self, Known, Outlook, Plan, TakesContent};
 use crate::wal::{BaselinePiece, ReplayRefused};
@@ -15,6 +17,14 @@ use headwater_core::store::Store;
 use headwater_core::store::memory::MemoryStore;
 use serde_json::json;
 use std::path::Path;
+
+pub(super) const HELP: &str = "\
+Examples:
+  headwater log repair ./headwater-data          what is wrong, what it would do, and what would be lost
+  headwater log repair ./headwater-data --yes    does it
+
+Before it cuts anything off: a replica that has the records can be promoted instead, and a backup with an archive restored. \
+Once the mended writer starts, replicas drop what it has lost, too.";
 
 /// `headwater log repair`.
 #[derive(Debug, Args)]
@@ -70,14 +80,15 @@ impl Repair {
         let repair = repair::Repair::of(&directory).map_err(unable)?;
         let plan = match repair.outlook().map_err(unable)? {
             Outlook::Whole => return whole(&directory, output),
-            Outlook::Hopeless { damages, tried } => return Err(hopeless(&damages, &tried, output)),
+            Outlook::Hopeless { damages, tried } => return Err(hopeless(&damages, &tried, &directory, output)),
             Outlook::Mendable(plan) => plan,
         };
         let store = empty_store();
         let (state, known) = match replayed(&repair, &plan, &store) {
             Ok(replayed) => replayed,
             Err(error) => {
-                return Err(hopeless(&plan.damages, &[format!("to {}: {error}", plan.steps.join("; "))], output));
+                let tried = format!("{}: {error}", plan.steps.join("; "));
+                return Err(hopeless(&plan.damages, &[tried], &directory, output));
             }
         };
         let removed = free_name(&directory);
@@ -87,7 +98,8 @@ impl Repair {
             })?;
         }
         let copies = directory.join(&removed).display().to_string();
-        tell(&plan, &state, &copies, self.yes, output)?;
+        let help = if plan.losses.is_empty() { Vec::new() } else { remedy::before_repair(&directory) };
+        tell(&plan, &state, (&copies, &help), self.yes, output)?;
         if !self.yes {
             output.finish()?;
             let failure = Failure::new(Kind::Refused, "the log is damaged, and nothing was changed");
@@ -100,9 +112,8 @@ impl Repair {
         match found.damages.first() {
             None => Ok(()),
             Some(damage) => {
-                let words =
-                    format!("something is still wrong: {} at byte {}: {}", damage.file, damage.offset, damage.detail);
-                Err(Failure::new(Kind::Refused, words))
+                let words = damage_words(&damage.file, damage.offset, &damage.detail);
+                Err(Failure::new(Kind::Refused, format!("something is still wrong: {words}")))
             }
         }
     }
@@ -137,27 +148,38 @@ fn whole(directory: &Path, output: &mut Output) -> Result<(), Failure> {
     output.line(format!("headwater log verify {} checks what the records mean, too", directory.display()))
 }
 
-fn hopeless(damages: &[String], tried: &[String], output: &mut Output) -> Failure {
+fn hopeless(damages: &[String], tried: &[String], directory: &Path, output: &mut Output) -> Failure {
+    let help = remedy::before_repair(directory);
     let told = if output.human {
         let damages = damages.iter().map(|damage| format!("{} {damage}", output.paint.bad("damaged")));
         let tried = tried.iter().map(|words| format!("tried   {words}"));
         let lines: Vec<_> = damages.chain(tried).collect();
         lines.iter().try_for_each(|line| output.line(line))
     } else {
-        output.line(json!({"ok": false, "done": false, "damages": damages, "tried": tried}).to_string())
+        output.line(json!({"ok": false, "done": false, "damages": damages, "tried": tried, "help": help}).to_string())
     };
     match told.and_then(|()| output.finish()) {
         Err(failure) => failure,
-        Ok(()) => Failure::new(Kind::Refused, "the log is damaged and cannot be mended; nothing was changed"),
+        Ok(()) => {
+            let failure = Failure::new(Kind::Refused, "the log is damaged and cannot be mended; nothing was changed");
+            helped(failure, help)
+        }
     }
 }
 
-fn tell(plan: &Plan, state: &State, copies: &str, is_done: bool, output: &mut Output) -> Result<(), Failure> {
+fn tell(
+    plan: &Plan,
+    state: &State,
+    (copies, help): (&str, &[String]),
+    is_done: bool,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let Plan { damages, steps, losses, cautions, removed, .. } = plan;
     if !output.human {
         let text = json!({
             "ok": is_done, "done": is_done, "damages": damages, "steps": steps, "losses": losses, "cautions": cautions, "copied": removed,
             "copiedTo": is_done.then_some(copies), "position": state.position, "keys": state.keys,
+            "help": help,
         });
         return output.line(text.to_string());
     }
@@ -171,13 +193,25 @@ fn tell(plan: &Plan, state: &State, copies: &str, is_done: bool, output: &mut Ou
         output.line(format!("{}    {loss}", output.paint.bad("lost")))?;
     }
     if losses.is_empty() {
-        output.line(format!("{}    nothing of the state", output.paint.good("lost")))?;
+        let nothing = if plan.is_of_replica() { "nothing that its parent does not have" } else { "nothing of the state" };
+        output.line(format!("{}    {nothing}", output.paint.good("lost")))?;
+    }
+    for line in help {
+        output.line(format!("{}    {line}", output.paint.yellow("help")))?;
     }
     for caution in cautions {
         output.line(format!("{}    {caution}", output.paint.yellow("note")))?;
     }
-    let copied = if is_done { "were copied" } else { "are copied first" };
+    let copied = match (is_done, removed.len()) {
+        (true, 1) => "was copied",
+        (true, _) => "were copied",
+        (false, 1) => "is copied first",
+        (false, _) => "are copied first",
+    };
     output.line(format!("copies  {} {copied} to {copies}", removed.join(", ")))?;
+    if is_done {
+        output.line("        delete them once you are sure that nothing of them is needed")?;
+    }
     output.line(format!("state   {} entries at {}; the next start opens a new epoch", state.keys, state.position))
 }
 

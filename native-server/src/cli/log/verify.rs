@@ -4,7 +4,9 @@ use super::super::failure::{Failure, Kind};
 use super::super::output::Output;
 use super::bar::Bar;
 use super::content::{Content, empty_store, facts};
-use super::{Looking, Place};
+use super::{Looking, Place, helped};
+use crate::remedy;
+use crate::wal::error::damage_words;
 use crate::wal::file::inspect::{Inspected, Inspection, SegmentPlace};
 use crate::wal::manifest::{Backend, MANIFEST_FILE};
 use crate::wal::{BaselinePiece, OpenError};
@@ -59,6 +61,10 @@ impl Verify {
             let lasting = again.damages.iter().filter(|damage| findings.damages.contains(damage)).cloned().collect();
             findings = Findings { damages: lasting, ..again };
         }
+        if looking.holder.is_some() {
+            // What lies behind the end there is a write under way.
+            findings.torn = None;
+        }
         if output.human {
             looking.say_holder();
             words(&findings, output)?;
@@ -71,8 +77,13 @@ impl Verify {
         output.finish()?;
         let count = findings.damages.len();
         let failure = Failure::new(Kind::Refused, format!("the log is damaged in {count} place{}", plural(count)));
-        Err(failure.next(format!("headwater log repair {} shows what can be done", looking.directory.display())))
+        Err(helped(failure, remedy::lines(&looking.directory)))
     }
+}
+
+/// A number of things that take an `s`.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn plural(count: usize) -> &'static str {
@@ -221,7 +232,7 @@ pub(super) fn damage(error: OpenError, name: &str) -> Result<Damage, Failure> {
 
 fn words(findings: &Findings, output: &mut Output) -> Result<(), Failure> {
     for Damage { file, offset, detail } in &findings.damages {
-        let text = format!("{file} at byte {offset}: {detail}");
+        let text = damage_words(file, *offset, detail);
         output.line(format!("{} {text}", output.paint.bad("damaged")))?;
     }
     if let Some((file, end, bytes)) = &findings.torn {
@@ -232,8 +243,10 @@ fn words(findings: &Findings, output: &mut Output) -> Result<(), Failure> {
     if let Some((position, keys, digest)) = &findings.state {
         let Findings { segments, records, bytes, .. } = findings;
         let good = output.paint.good("whole").to_string();
-        output.line(format!("{good}  {records} records in {segments} segments, {bytes} bytes with the baseline"))?;
-        output.line(format!("       the state: {keys} entries at {position}, digest {digest}"))?;
+        let (records, segments) = (counted(*records, "record"), counted(*segments as u64, "segment"));
+        output.line(format!("{good}  {records} in {segments}, {bytes} bytes with the baseline"))?;
+        let keys = if *keys == 1 { "1 entry".into() } else { format!("{keys} entries") };
+        output.line(format!("       the state: {keys} at {position}, digest {digest}"))?;
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ pub(super) fn read(
 ) -> Result<(), OpenError> {
     let name = FileKind::Baseline.name(place.number);
     let path = storage.path(&name);
-    let missing = || OpenError::damaged(&path, 0, "the manifest names this baseline, and it is missing");
+    let missing = || OpenError::damaged(&path, 0, "is missing, and the manifest names it");
     let file = storage.open(&name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
     let length = file.length().map_err(OpenError::io("reading", &path))?;
     let mut window = Window::new(&*file, length.min(place.end), READ_CHUNK_BYTES);

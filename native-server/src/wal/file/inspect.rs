@@ -201,7 +201,7 @@ impl Reading<'_> {
             opening: inspection.manifest.opening,
             follows: self.follows.take(),
         };
-        let missing = || OpenError::damaged(&path, 0, "the manifest names this segment, and it is missing");
+        let missing = || OpenError::damaged(&path, 0, "is missing, and the manifest names it");
         let file = inspection.storage.open(&name).map_err(OpenError::io("opening", &path));
         let found = file
             .and_then(|file| file.ok_or_else(missing))
@@ -289,6 +289,28 @@ pub(super) fn length(storage: &dyn Storage, name: &str) -> Result<u64, OpenError
 /// [`OpenError::Io`].
 pub fn holder(directory: &Path) -> Result<Option<String>, OpenError> {
     Directory::read_only(directory).holder().map_err(OpenError::io("asking who uses", directory))
+}
+
+/// Whether a replica keeps the log in `directory`, as far as that can be told: where the manifest cannot be read, what the
+/// segments say of who wrote them.
+pub fn is_of_replica(directory: &Path) -> bool {
+    let storage = Directory::read_only(directory);
+    match Manifest::read_any(&storage) {
+        Ok(Some(manifest)) => manifest.backend == Backend::Replica,
+        Ok(None) | Err(_) => {
+            let segments = storage.names().unwrap_or_default();
+            let newest = segments.into_iter().filter(|name| FileKind::Segment.number(name).is_some()).max();
+            // What cannot be read is taken for a writer's: it has more to lose.
+            newest.is_some_and(|name| header_of(&storage, &name).is_some_and(|header| header.origin == Origin::Replica))
+        }
+    }
+}
+
+fn header_of(storage: &dyn Storage, name: &str) -> Option<FileHeader> {
+    let file = storage.open(name).ok()??;
+    let mut bytes = [0; FILE_HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    FileHeader::decode(&bytes[..read]).ok().map(|(header, _)| header)
 }
 
 /// The directory of the log that `directory` is or has: a node's data directory has it as `log`.

@@ -125,7 +125,7 @@ pub fn read(
         let number = place.number();
         let name = FileKind::Segment.name(number);
         let path = storage.path(&name);
-        let missing = || OpenError::damaged(&path, 0, "the manifest names this segment, and it is missing");
+        let missing = || OpenError::damaged(&path, 0, "is missing, and the manifest names it");
         let file = storage.open(&name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
         let mut visit = |frame: &FrameContent<'_>, origin: Origin| {
             if number < from_segment || frame.kind.is_record() && frame.seq <= covered {

@@ -58,7 +58,7 @@ pub(super) fn read_or_create(storage: &dyn Storage, backend: Backend, origin: Or
         // The first segment is made before the manifest: one without frames is what a start that was cut short left.
         let file = storage.open(&name).and_then(|file| file.map_or(Ok(0), |file| file.length()));
         if file.map_err(OpenError::io("reading", &storage.path(&name)))? > FILE_HEADER_BYTES as u64 {
-            let detail = format!("the manifest is missing, and {name} holds records");
+            let detail = format!("is missing, and {name} holds records");
             return Err(OpenError::damaged(&path, 0, detail));
         }
     }
@@ -258,7 +258,7 @@ impl Scanned {
         let number = place.number();
         let name = FileKind::Segment.name(number);
         let path = storage.path(&name);
-        let missing = || OpenError::damaged(&path, 0, "the manifest names this segment, and it is missing");
+        let missing = || OpenError::damaged(&path, 0, "is missing, and the manifest names it");
         let file = storage.open(&name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
         let found = scan(&*file, &Expected { path: &path, shape, place, opening, follows }, visit)?;
         Ok(Self { number, file, path, found })

@@ -172,7 +172,7 @@ impl Repair {
     pub fn outlook(&self) -> Result<Outlook, OpenError> {
         match Manifest::read_any(&*self.storage) {
             Ok(Some(manifest)) => plan::outlook(&self.storage, manifest),
-            Ok(None) => rebuild::outlook(&*self.storage, None, format!("{MANIFEST_FILE}: it is missing")),
+            Ok(None) => rebuild::outlook(&*self.storage, None, format!("{MANIFEST_FILE} is missing")),
             Err(OpenError::Damaged { offset, detail, .. }) => {
                 rebuild::outlook(&*self.storage, None, format!("{MANIFEST_FILE} at byte {offset}: {detail}"))
             }
@@ -331,7 +331,7 @@ fn frames(
     visit: &mut super::scan::Visit<'_>,
 ) -> Result<(), OpenError> {
     let path = storage.path(name);
-    let missing = || OpenError::damaged(&path, 0, "the segment is missing");
+    let missing = || OpenError::damaged(&path, 0, "is missing");
     let file = storage.open(name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
     let length = file.length().map_err(OpenError::io("reading", &path))?;
     let mut window = Window::new(&*file, length.min(to), CHUNK_BYTES);

@@ -114,7 +114,7 @@ pub(super) fn survey(
 ) -> Result<Survey, OpenError> {
     let name = FileKind::Segment.name(number);
     let path = storage.path(&name);
-    let missing = || OpenError::damaged(&path, 0, "the segment is missing");
+    let missing = || OpenError::damaged(&path, 0, "is missing");
     let file = storage.open(&name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
     let bytes = file.length().map_err(OpenError::io("reading", &path))?;
     let mut window = Window::new(&*file, bytes.min(extent.end.unwrap_or(u64::MAX)), CHUNK_BYTES);

@@ -190,7 +190,8 @@ async fn what_cannot_be_mended_is_left_as_it_is() {
         tried.to_string().contains("nothing before") || tried.to_string().contains("begins behind record"),
         "{tried}"
     );
-    assert!(tried.to_string().contains("headwater promote"), "{tried}");
+    let help = json(&repair)["help"].to_string();
+    assert!(help.contains("headwater promote") && repair.stderr.contains("headwater restore"), "{repair:?}");
     assert_eq!(content(&state(&writer).join("log")), untouched);
 }
 
@@ -218,6 +219,12 @@ async fn damage_is_named_and_the_log_goes_on_from_before_it() {
     let asked = log(&cli, "repair", &writer, &[]).await;
     assert_eq!((asked.status, &json(&asked)["done"]), (1, &json!(false)), "{asked:?}");
     assert!(asked.stderr.contains("--yes does the above"), "{asked:?}");
+    best_first(&verify.stderr);
+    best_first(&cat.stderr);
+    let refused = NodeBuilder::writer("writer", directory.path()).try_start().await.map(drop).unwrap_err();
+    best_first(&refused);
+    let help = json(&asked)["help"].to_string();
+    assert!(help.find("headwater promote") < help.find("headwater restore"), "{help}");
     assert_eq!(content(&log_directory), untouched, "nothing is touched unless told");
 
     let done = log(&cli, "repair", &writer, &["--yes"]).await;
@@ -240,6 +247,58 @@ async fn damage_is_named_and_the_log_goes_on_from_before_it() {
     near.says("not_on_history").await;
 }
 
+/// What loses nothing is named before what cuts the log.
+fn best_first(told: &str) {
+    let places = ["headwater promote", "headwater restore", "headwater log repair"].map(|words| told.find(words));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_whole_behind_damage_can_be_saved_by_hand() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, cli) = plain_writer(directory.path()).await;
+    let last = place(&writer.client().position().await).1;
+    let all = log(&cli, "cat", &writer, &["--past-damage"]).await;
+    assert_eq!((all.status, all.stdout.lines().count() as u64), (0, last), "{all:?}");
+    writer.stop().await;
+    damage(&writer, "0000000002.wal");
+    let before = log(&cli, "cat", &writer, &[]).await.stdout.lines().count();
+    let cat = log(&cli, "cat", &writer, &["--past-damage"]).await;
+    assert_eq!(cat.status, 1, "{cat:?}");
+    let lines: Vec<Value> = cat.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[before]["damage"]["file"], json!("0000000002.wal"), "{}", lines[before]);
+    assert!(lines[..before].iter().all(|line| line["pastDamage"] == json!(false)));
+    let behind = &lines[before + 1..];
+    assert!(behind.iter().all(|line| line["pastDamage"] == json!(true)), "{behind:?}");
+    // One damaged place, one record that is gone.
+    assert_eq!(behind.len() as u64 + before as u64, last - 1);
+    let (first, newest) = (&behind[0], behind.last().unwrap());
+    assert_eq!((&first["seq"], &newest["seq"]), (&json!(before + 2), &json!(last)));
+    assert_eq!(newest["line"]["seq"], json!(last), "{newest}");
+    best_first(&cat.stderr);
+}
+
+#[tokio::test]
+async fn damage_on_a_replica_s_disk_is_mended_by_its_parent() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, cli) = plain_writer(directory.path()).await;
+    let near = NodeBuilder::replica("near", directory.path(), &writer.url).option("--segment-bytes", "4096");
+    let mut near = near.start().await;
+    writer.client().fill("c", RECORDS..2 * RECORDS).await;
+    converge(&writer.client(), &near.client()).await;
+    near.stop().await;
+    let name = fs::read_dir(state(&near).join("log")).unwrap().map(|entry| entry.unwrap().file_name());
+    let name = name.filter(|name| name.to_string_lossy().ends_with(".wal")).max().unwrap();
+    damage(&near, name.to_str().unwrap());
+    let verify = log(&cli, "verify", &near, &[]).await;
+    assert!(verify.stderr.contains("its parent sends everything again"), "{verify:?}");
+    let done = log(&cli, "repair", &near, &["--yes"]).await;
+    assert_eq!((done.status, &json(&done)["losses"]), (0, &json!([])), "{done:?}");
+    assert!(!done.stdout.contains("lost") && json(&done)["cautions"].to_string().contains("parent"), "{done:?}");
+    near.start_again().await;
+    converge(&writer.client(), &near.client()).await;
+}
+
 #[tokio::test]
 async fn a_manifest_that_is_lost_is_found_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -249,6 +308,9 @@ async fn a_manifest_that_is_lost_is_found_again() {
     let cluster = writer.client().status().await["cluster"].clone();
     writer.stop().await;
     fs::remove_file(state(&writer).join("log/MANIFEST")).unwrap();
+    let refused = NodeBuilder::writer("writer", directory.path()).try_start().await.map(drop).unwrap_err();
+    assert!(refused.contains("MANIFEST is missing, and 00000000"), "{refused}");
+    best_first(&refused);
     let verify = log(&cli, "verify", &writer, &[]).await;
     assert_eq!(verify.status, 2, "{verify:?}");
     assert!(verify.stderr.contains("holds no log") && verify.stderr.contains("headwater log repair"), "{verify:?}");

@@ -1,7 +1,7 @@
 //! What a log can be made of whose manifest is there: the stored baseline, and the longest stretch of whole records that
 //! goes on from it without a hole. In front of it stays what is whole and leads on to it.
 
-use super::super::super::error::OpenError;
+use super::super::super::error::{OpenError, damage_words};
 use super::super::super::manifest::{Backend, MANIFEST_FILE, Manifest};
 use super::super::super::storage::Storage;
 use super::super::header::{FILE_HEADER_BYTES, FileKind};
@@ -111,7 +111,7 @@ fn told(error: OpenError) -> Result<String, OpenError> {
     match error {
         OpenError::Damaged { file, offset, detail } => {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok(format!("{name} at byte {offset}: {detail}"))
+            Ok(damage_words(&name, offset, &detail))
         }
         error => Err(error),
     }
@@ -164,12 +164,18 @@ impl Finding {
         }
         let newest = self.surveys().filter_map(Survey::seqs).map(|(_, last)| last).max().unwrap_or(0);
         let known = files.sealed.last().map_or(0, |place| place.through).max(newest);
-        if known > plan.last {
+        let of_replica = self.manifest.backend == Backend::Replica;
+        if known > plan.last && of_replica {
+            plan.cautions.push(format!(
+                "the records {} to {known}, and what came behind, the parent sends again",
+                plan.last + 1
+            ));
+        } else if known > plan.last {
             losses.push(format!(
                 "the records {} to {known} are lost, and what was acknowledged behind {known} if there was more",
                 plan.last + 1
             ));
-        } else if plan.active.is_none() && self.has_more_behind() {
+        } else if plan.active.is_none() && self.has_more_behind() && !of_replica {
             losses.push(format!("what was acknowledged behind record {} is lost, if there was more", plan.last));
         }
         let is_kept = |number| {
@@ -244,7 +250,9 @@ impl Finding {
             // What follows is linked to the damaged segment, and is written anew with it.
             plan.carried.push(self.carried(begin));
             plan.carried.extend((begin.0 + 1..=end.0).map(|at| self.carried((at, 0))));
-            steps.push(format!("{} segments are written anew from what is whole", plan.carried.len()));
+            let count = plan.carried.len();
+            let segments = if count == 1 { "segment is" } else { "segments are" };
+            steps.push(format!("{count} {segments} written anew from what is whole"));
         } else {
             plan.kept = (begin.0..end.0).filter_map(|at| self.segments[at].place.sealed).collect();
             if is_whole_end {
@@ -278,19 +286,13 @@ impl Finding {
         let mut tried = Vec::new();
         let oldest = self.surveys().next().map(Survey::before);
         if self.manifest.files.as_ref().is_some_and(|files| files.baseline.is_some()) {
-            tried.push("to do with the stored baseline: it is damaged".into());
+            tried.push("beginning with the stored baseline: it is damaged".into());
         } else {
-            tried.push("to do with a stored baseline: there is none".into());
+            tried.push("beginning with a stored baseline: there is none".into());
         }
         tried.push(match oldest {
-            Some(0) | None => "to begin with the first record: it cannot be read".into(),
-            Some(before) => format!("to begin with the first record: what is kept begins behind record {before}"),
-        });
-        tried.push(match self.manifest.backend {
-            Backend::Replica => "What helps: an empty directory; the replica takes a baseline from its parent".into(),
-            Backend::File | Backend::Memory => {
-                "What helps: a backup, or a replica's directory and `headwater promote`".into()
-            }
+            Some(0) | None => "beginning with the first record: it cannot be read".into(),
+            Some(before) => format!("beginning with the first record: what is kept begins behind record {before}"),
         });
         Outlook::Hopeless { damages: self.damages, tried }
     }

@@ -73,14 +73,14 @@ pub(super) fn outlook(storage: &dyn Storage, older: Option<Manifest>, damage: St
         if baseline.is_none() && first.before() > 0 {
             let before = first.before();
             tried.push(format!(
-                "to end with {name}: what leads on to it begins behind record {before}, and no baseline"
+                "ending with {name}: what leads on to it begins behind record {before}, and no baseline"
             ));
             continue;
         }
         let found = Rebuilt { backend, chain, baseline, surveys: &surveys, unreadable: &unreadable };
         return found.plan(storage, older, damages).map(|plan| Outlook::Mendable(Box::new(plan)));
     }
-    tried.push("to find a segment that goes back to the first record or to a whole baseline: there is none".into());
+    tried.push("finding a segment that goes back to the first record or to a whole baseline: there is none".into());
     Ok(Outlook::Hopeless { damages, tried })
 }
 
