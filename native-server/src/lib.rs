@@ -23,6 +23,7 @@ pub mod settings;
 mod shutdown;
 mod size;
 mod stored;
+mod trouble;
 pub mod wal;
 mod whole;
 mod writer;

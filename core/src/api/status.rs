@@ -20,7 +20,7 @@ pub struct StatusFacts<'a> {
     /// Bytes of a collection's lines that the log holds behind its stored baseline; 0 where there is no log.
     pub wal_bytes: &'a dyn Fn(&str) -> u64,
     /// What the node keeps on its own disk; `None` where it has none, or lets somebody else keep it.
-    pub storage: Option<StorageStatus>,
+    pub storage: Option<StorageStatus<'a>>,
     /// Copies of the log that the node makes elsewhere; `None` where it makes none.
     pub archive: Option<ArchiveStatus<'a>>,
     /// The backups that the node makes of itself; `None` where it makes none.
@@ -66,7 +66,7 @@ pub struct ArchiveStatus<'a> {
 
 /// What a node keeps on its own disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StorageStatus {
+pub struct StorageStatus<'a> {
     /// Bytes of log.
     pub log_bytes: u64,
     /// Bytes of log that a start has to apply, beside the baseline.
@@ -77,6 +77,17 @@ pub struct StorageStatus {
     pub baseline: Option<BaselineStatus>,
     /// How often something could not be stored or let go of, since the start.
     pub failures: u64,
+    /// What is wrong with it at this time; `None` for nothing.
+    pub trouble: Option<StorageTrouble<'a>>,
+}
+
+/// Something that the disk does not do, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageTrouble<'a> {
+    /// In words.
+    pub message: &'a str,
+    /// Since when, RFC 3339.
+    pub since: &'a str,
 }
 
 /// A stored baseline.
@@ -226,8 +237,8 @@ fn write_backup(body: &mut Vec<u8>, backup: BackupStatus<'_>) {
     body.push(b'}');
 }
 
-fn write_storage(body: &mut Vec<u8>, storage: Option<StorageStatus>) {
-    let Some(StorageStatus { log_bytes, replay_bytes, segments, baseline, failures }) = storage else {
+fn write_storage(body: &mut Vec<u8>, storage: Option<StorageStatus<'_>>) {
+    let Some(StorageStatus { log_bytes, replay_bytes, segments, baseline, failures, trouble }) = storage else {
         return body.extend_from_slice(b"null");
     };
     let baseline = baseline.map_or_else(
@@ -236,10 +247,21 @@ fn write_storage(body: &mut Vec<u8>, storage: Option<StorageStatus>) {
     );
     body.extend_from_slice(
         format!(
-            "{{\"logBytes\":{log_bytes},\"replayBytes\":{replay_bytes},\"segments\":{segments},\"baseline\":{baseline},\"failures\":{failures}}}"
+            "{{\"logBytes\":{log_bytes},\"replayBytes\":{replay_bytes},\"segments\":{segments},\"baseline\":{baseline},\"failures\":{failures},\"trouble\":"
         )
         .as_bytes(),
     );
+    match trouble {
+        None => body.extend_from_slice(b"null"),
+        Some(StorageTrouble { message, since }) => {
+            body.extend_from_slice(b"{\"message\":");
+            write_string(body, message);
+            body.extend_from_slice(b",\"since\":");
+            write_string(body, since);
+            body.push(b'}');
+        }
+    }
+    body.push(b'}');
 }
 
 fn write_child(body: &mut Vec<u8>, child: &Child, head_seq: u64) {

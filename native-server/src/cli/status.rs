@@ -63,6 +63,13 @@ struct Storage {
     segments: u64,
     baseline: Option<Baseline>,
     failures: u64,
+    trouble: Option<Trouble>,
+}
+
+#[derive(Deserialize)]
+struct Trouble {
+    message: String,
+    since: String,
 }
 
 #[derive(Deserialize)]
@@ -192,18 +199,30 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
 
 /// What the node has on its disk; nothing where it has none.
 fn on_disk(storage: &Storage) -> Vec<(&'static str, String)> {
-    let &Storage { log_bytes, replay_bytes, segments, ref baseline, failures } = storage;
+    let &Storage { log_bytes, replay_bytes, segments, ref baseline, failures, ref trouble } = storage;
     let mut lines = Vec::new();
     if log_bytes > 0 {
-        let log = format!("{log_bytes} bytes in {segments} segments; a start reads {replay_bytes} bytes of them");
+        let segments = if segments == 1 { "1 segment".into() } else { format!("{segments} segments") };
+        let log = format!("{log_bytes} bytes in {segments}; a start reads {replay_bytes} of them");
         lines.push(("log", log));
     }
     if let Some(Baseline { seq, bytes, keys }) = baseline {
         lines.push(("baseline", format!("{keys} keys as of seq {seq}, {bytes} bytes")));
     }
-    if failures > 0 {
-        let failed = format!("work on the disk failed {failures} times; the node's log says why");
-        lines.push(("trouble", failed));
+    match trouble {
+        Some(Trouble { message, since }) => {
+            let since = match unix_ms(since) {
+                Some(ms) => format!("for {}", span(wall_ms().saturating_sub(ms))),
+                None => format!("since {since}"),
+            };
+            lines.push(("trouble", format!("{message} ({since})")));
+        }
+        // It is over, and somebody may want to know why it was.
+        None if failures > 0 => {
+            let times = if failures == 1 { "once".into() } else { format!("{failures} times") };
+            lines.push(("note", format!("work on the disk failed {times} since the start; the node's log says why")));
+        }
+        None => {}
     }
     lines
 }
@@ -270,17 +289,22 @@ mod tests {
         let mut facts: Facts<'_> = serde_json::from_str(REPLICA).unwrap();
         assert!(facts.storage.is_none());
         let baseline = Some(Baseline { seq: 40, bytes: 900, keys: 7 });
-        let mut storage = Storage { log_bytes: 5000, replay_bytes: 300, segments: 3, baseline, failures: 2 };
+        let mut storage =
+            Storage { log_bytes: 5000, replay_bytes: 300, segments: 3, baseline, failures: 2, trouble: None };
         facts.storage = Some(storage);
         let text = summary(&facts).into_iter().map(|(name, text)| format!("{name}={text}\n")).collect::<String>();
         for line in [
-            "log=5000 bytes in 3 segments; a start reads 300 bytes of them\n",
+            "log=5000 bytes in 3 segments; a start reads 300 of them\n",
             "baseline=7 keys as of seq 40, 900 bytes\n",
-            "trouble=work on the disk failed 2 times; the node's log says why\n",
+            "note=work on the disk failed 2 times since the start; the node's log says why\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        storage = Storage { log_bytes: 0, replay_bytes: 0, segments: 0, baseline: None, failures: 0 };
+        let trouble = Trouble { message: "the disk is full".into(), since: "2026-11-21T18:00:00.000Z".into() };
+        storage = Storage { log_bytes: 0, replay_bytes: 0, segments: 0, baseline: None, failures: 2, trouble: Some(trouble) };
+        let [(name, said)] = on_disk(&storage).try_into().unwrap();
+        assert!(name == "trouble" && said.starts_with("the disk is full (for "), "{said}");
+        storage = Storage { failures: 0, trouble: None, ..storage };
         assert!(on_disk(&storage).is_empty());
     }
 

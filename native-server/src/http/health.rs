@@ -4,13 +4,14 @@ use super::{guard, reply};
 use crate::backup::scheduled::{Made, Standing};
 use crate::clock;
 use crate::server::{Server, Work};
+use crate::trouble::Trouble;
 use crate::wal::{StoredBaseline, Usage};
 use crate::writer::Archived;
 use axum::http::request::Parts;
 use axum::response::Response;
 use headwater_core::api::{
     self, ApiError, ArchiveStatus, BackupStatus, BaselineStatus, DiskFacts, INSIGHT, LastBackup, MetricsFacts,
-    ParentStatus, StatusFacts, StorageStatus,
+    ParentStatus, StatusFacts, StorageStatus, StorageTrouble, rfc3339,
 };
 use headwater_core::store::Store;
 use std::sync::PoisonError;
@@ -60,7 +61,9 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
     });
     let answer = match &server.work {
         Work::Writer { log, .. } => {
-            let storage = log.usage().map(|usage| storage_status(usage, log.upkeep_failures()));
+            let trouble = log.trouble().map(shown);
+            let usage = log.usage();
+            let storage = usage.map(|usage| storage_status(usage, log.upkeep_failures(), trouble.as_ref()));
             let archived = log.archived();
             let failure = archived.as_ref().and_then(Archived::failure);
             let archive = archived.as_ref().map(|Archived { through, missing, .. }| ArchiveStatus {
@@ -82,7 +85,8 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
                 stored: upstream.stored(),
                 last_offence: view.last_offence.as_ref().map(|(code, words)| (*code, words.clone())),
             };
-            let storage = Some(storage_status(upstream.disk_usage(), upstream.disk_failures()));
+            let trouble = upstream.disk_trouble().map(shown);
+            let storage = Some(storage_status(upstream.disk_usage(), upstream.disk_failures(), trouble.as_ref()));
             let facts =
                 StatusFacts { uptime_s, wal_bytes: &|_| 0, storage, archive: None, backup, parent: Some(parent) };
             api::status(&server.node, &facts, clock::now())
@@ -117,10 +121,16 @@ pub(super) fn metrics(server: &Server, parts: &Parts) -> Result<Response, ApiErr
     Ok(reply::respond(server.as_of(api::metrics(&server.node, &facts, clock::now()))))
 }
 
-fn storage_status(usage: Usage, failures: u64) -> StorageStatus {
+/// Message and time of a trouble.
+fn shown(trouble: Trouble) -> (String, String) {
+    (trouble.message, rfc3339(trouble.since_ms))
+}
+
+fn storage_status(usage: Usage, failures: u64, trouble: Option<&(String, String)>) -> StorageStatus<'_> {
     let Usage { log_bytes, replay_bytes, segments, baseline } = usage;
     let baseline = baseline.map(|StoredBaseline { seq, bytes, keys }| BaselineStatus { seq, bytes, keys });
-    StorageStatus { log_bytes, replay_bytes, segments, baseline, failures }
+    let trouble = trouble.map(|(message, since)| StorageTrouble { message, since });
+    StorageStatus { log_bytes, replay_bytes, segments, baseline, failures, trouble }
 }
 
 fn disk_bytes(usage: Usage) -> u64 {

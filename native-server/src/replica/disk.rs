@@ -7,6 +7,7 @@ use super::copying::Copying;
 use super::keeper::{Keeper, Note};
 use crate::log_view::LogView;
 use crate::settings::Storage;
+use crate::trouble::{Trouble, Troubles};
 use crate::wal::file::ReplicaLog;
 use crate::wal::{LogReader, Usage};
 use bytes::Bytes;
@@ -39,6 +40,7 @@ pub(crate) struct DiskState {
     copying: Mutex<Copying>,
     waiting_bytes: AtomicUsize,
     failures: AtomicU64,
+    trouble: Troubles,
     usage: Mutex<Usage>,
     stored: Mutex<Option<Position>>,
 }
@@ -64,6 +66,7 @@ impl DiskState {
             copying: Mutex::default(),
             waiting_bytes: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
+            trouble: Troubles::default(),
             usage: Mutex::default(),
             stored: Mutex::new(stored),
         }
@@ -80,6 +83,11 @@ impl DiskState {
 
     pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// What it does not do at this time.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.now()
     }
 
     /// What the content takes up.
@@ -101,6 +109,7 @@ impl DiskState {
 
     /// The baseline that was queued is stored, or not needed any more.
     pub(super) fn baseline_stored(&self) {
+        self.trouble.is_over();
         self.copying().stored(Instant::now());
     }
 
@@ -127,6 +136,7 @@ impl DiskState {
     /// The content is a copy of the state as of `position`, in the node's `version`.
     pub(super) fn copied(&self, position: Position, reader: Arc<dyn LogReader>, version: u64) {
         self.is_stored(position);
+        self.trouble.is_over();
         self.show(|shown| (shown.reader, shown.reader_version) = (Some(reader), version));
         self.wants_copy.store(false, Ordering::Release);
         self.wants_baseline.store(false, Ordering::Release);
@@ -154,6 +164,7 @@ impl DiskState {
             copying.pause()
         };
         let error = super::client::with_sources(error);
+        self.trouble.failed(format!("the replica's disk fell behind, {what}: {error}"));
         tracing::error!(what, %error, ?pause, "the replica's disk fell behind; serving goes on");
     }
 

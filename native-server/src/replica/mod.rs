@@ -18,6 +18,7 @@ use crate::bell::Bell;
 use crate::log_view::LogView;
 use crate::parent::Parent;
 use crate::settings::{Pair, Storage};
+use crate::trouble::Trouble;
 use crate::wal::Usage;
 use bytes::Bytes;
 use disk::Disk;
@@ -92,6 +93,11 @@ impl Upstream {
     /// How often the replica's own disk failed.
     pub(crate) fn disk_failures(&self) -> u64 {
         self.disk.failures()
+    }
+
+    /// What the replica's own disk does not do at this time.
+    pub(crate) fn disk_trouble(&self) -> Option<Trouble> {
+        self.disk.trouble()
     }
 
     /// What the replica's own disk takes up.

@@ -107,6 +107,11 @@ pub trait Wal: Send {
 
     /// Whether the log lets go of its oldest records by itself, so that [`LogReader::floor`] rises.
     fn forgets(&self) -> bool;
+
+    /// Bytes that the medium has left; `None` where that cannot be told.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// An open log.

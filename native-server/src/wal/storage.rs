@@ -50,6 +50,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Who has taken the directory, as far as that can be told without taking it; for people.
     fn holder(&self) -> io::Result<Option<String>>;
 
+    /// Bytes that are left on the medium for this process; `None` where that cannot be told.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// A directory within this one, made if it is missing; its name lasts once this one is synced.
     fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>>;
 }
@@ -178,6 +183,11 @@ impl Storage for Directory {
         // Those that only read change nothing.
         let is_taken = found.any(|(kind, _)| kind == "WRITE");
         Ok(is_taken.then(|| if label.is_empty() { "another process".into() } else { label }))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let facts = rustix::fs::statvfs(&self.path).ok()?;
+        facts.f_bavail.checked_mul(facts.f_frsize)
     }
 
     fn within(&self, name: &str) -> io::Result<Arc<dyn Storage>> {

@@ -124,7 +124,8 @@ impl Opening {
         let has_another_core = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         let committer = has_another_core.then(|| Committer::start(commit.clone())).transpose()?;
         let (wal, scratch) = (self.wal, Vec::new());
-        let mut writer = Writer { commit, committer, wal, appender, sequencer, options, upkeep, archiving, scratch };
+        let mut writer =
+            Writer { commit, committer, wal, appender, sequencer, options, full: None, upkeep, archiving, scratch };
         let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();

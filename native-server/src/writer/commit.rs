@@ -35,6 +35,21 @@ pub(super) struct Job {
     pub(super) decided: Vec<Decided>,
 }
 
+/// How far a job reaches, and what it takes up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extent {
+    /// Seq of its last record; `None` when it has none.
+    pub(super) last: Option<u64>,
+    /// Bytes of its lines.
+    pub(super) bytes: u64,
+}
+
+impl Job {
+    pub(super) fn extent(&self) -> Extent {
+        Extent { last: self.group.last(), bytes: self.group.lines().len() as u64 }
+    }
+}
+
 /// How a job ended. Those in it are answered, either way.
 pub(super) struct Done {
     pub(super) appender: Box<dyn Appender>,
@@ -135,8 +150,8 @@ impl Commit {
 pub(super) struct Committer {
     jobs: Sender<(Box<dyn Appender>, Job)>,
     done: Receiver<Done>,
-    /// The last record of the job under way, which may have none; `None` while there is no job.
-    under_way: Option<Option<u64>>,
+    /// The job under way; `None` while there is none.
+    under_way: Option<Extent>,
 }
 
 impl Committer {
@@ -169,19 +184,19 @@ impl Committer {
     /// If one is under way: it has the appender.
     pub(super) fn begin(&mut self, appender: Box<dyn Appender>, job: Job) {
         assert!(!self.is_busy(), "one job at a time");
-        self.under_way = Some(job.group.last());
+        self.under_way = Some(job.extent());
         // A thread that has ended is found by the wait for its answer.
         drop(self.jobs.send((appender, job)));
     }
 
-    /// Waits for the job under way, `within` at most; `None`: it goes on. With its last record.
+    /// Waits for the job under way, `within` at most; `None`: it goes on.
     ///
     /// # Panics
     /// If the thread has ended, which only a fault of this program can make it: those in its job are told that their
     /// outcome is unknown as it goes, and the node has to end.
-    pub(super) fn wait(&mut self, within: Duration) -> Option<(Done, Option<u64>)> {
+    pub(super) fn wait(&mut self, within: Duration) -> Option<(Done, Extent)> {
         match self.done.recv_timeout(within) {
-            Ok(done) => Some((done, self.under_way.take().flatten())),
+            Ok(done) => Some((done, self.under_way.take().unwrap_or_default())),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => panic!("the thread that commits has failed"),
         }

@@ -25,9 +25,10 @@ pub(crate) use queue::{BatchEntry, RequestAction, WriteRequest, Writes, Written}
 use crate::bell::Bell;
 use crate::clock::wall_ms;
 use crate::log_view::LogView;
+use crate::trouble::{Trouble, Troubles};
 use crate::wal::{Appender, GroupBuilder, Keeper, OpenOptions, Usage, Wal};
 use archiving::Archiving;
-use commit::{Commit, Committer, Decided, Job};
+use commit::{Commit, Committer, Decided, Extent, Job};
 use headwater_core::api::{ApiError, Code, Counts};
 use headwater_core::repeats::{Bounds, Repeats};
 use headwater_core::writer::Sequencer;
@@ -62,6 +63,9 @@ pub(crate) struct LogState {
     /// What bounds the log, while it is open; `None` for logs that do it themselves.
     keeper: Mutex<Option<Arc<dyn Keeper>>>,
     upkeep_failures: AtomicU64,
+    /// What the log does not take, and what its upkeep cannot do.
+    log_trouble: Troubles,
+    upkeep_trouble: Troubles,
     archived: Mutex<Option<Archived>>,
     ended: Notify,
 }
@@ -98,6 +102,11 @@ impl LogState {
     /// How often a baseline could not be stored, or nothing be let go of.
     pub(crate) fn upkeep_failures(&self) -> u64 {
         self.upkeep_failures.load(Ordering::Relaxed)
+    }
+
+    /// What is wrong with the log's disk at this time: that nothing is written weighs more than that nothing is let go of.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.log_trouble.now().or_else(|| self.upkeep_trouble.now())
     }
 
     /// How far the log is archived; `None` where it is not to be.
@@ -161,6 +170,8 @@ pub(crate) struct Writer {
     appender: Option<Box<dyn Appender>>,
     sequencer: Sequencer,
     options: OpenOptions,
+    /// From a refusal for want of room until a group as large was written.
+    full: Option<recover::Full>,
     /// `None` where the log bounds itself.
     upkeep: Option<Upkeep>,
     /// `None` where nothing is to be archived.
@@ -205,10 +216,9 @@ impl Writer {
                 let came = gathering.decided.len() > before;
                 pause = if came { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
                 let within = if gathering.is_full() { Duration::MAX } else { pause };
-                let Some((done, last)) = committer.wait(within) else { continue };
+                let Some((done, extent)) = committer.wait(within) else { continue };
                 self.appender = Some(done.appender);
-                let outcome = done.outcome.map(|()| last);
-                self.settle(outcome, &mut gathering, receiver, &mut closers);
+                self.settle(done.outcome, extent, &mut gathering, receiver, &mut closers);
             } else if !gathering.decided.is_empty() {
                 self.send(std::mem::take(&mut gathering), receiver, &mut closers);
             } else if !closers.is_empty() {
@@ -256,10 +266,10 @@ impl Writer {
         match &mut self.committer {
             Some(committer) if job.decided.len() > 1 => committer.begin(appender, job),
             _ => {
-                let last = job.group.last();
-                let outcome = self.commit.run(&mut *appender, job).map(|()| last);
+                let extent = job.extent();
+                let outcome = self.commit.run(&mut *appender, job);
                 self.appender = Some(appender);
-                self.settle(outcome, &mut Gathering::default(), receiver, closers);
+                self.settle(outcome, extent, &mut Gathering::default(), receiver, closers);
             }
         }
     }
@@ -267,16 +277,20 @@ impl Writer {
     /// A group has ended: what it wrote is state now, or the log failed, and with it all that was decided since.
     fn settle(
         &mut self,
-        outcome: Result<Option<u64>, recover::Failure>,
+        outcome: Result<(), recover::Failure>,
+        extent: Extent,
         gathering: &mut Gathering,
         receiver: &Receiver<Message>,
         closers: &mut Vec<oneshot::Sender<()>>,
     ) {
         match outcome {
-            Ok(last) => last.into_iter().for_each(|last| self.sequencer.settle(last)),
+            Ok(()) => {
+                extent.last.into_iter().for_each(|last| self.sequencer.settle(last));
+                self.has_written(extent);
+            }
             Err(failure) => {
                 self.commit.fail(std::mem::take(gathering).decided, &failure);
-                self.recover(failure, receiver, closers);
+                self.recover(failure, extent, receiver, closers);
             }
         }
     }

@@ -2,6 +2,7 @@
 //! published, and a new epoch begins behind it.
 
 use super::queue::{Message, closed};
+use super::commit::Extent;
 use super::{CannotApply, Writer, unwritable};
 use crate::clock::wall_ms;
 use crate::wal::{AppendCause, AppendError, GroupBuilder, OpenError, Replayed};
@@ -16,6 +17,33 @@ use tokio::sync::oneshot;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Room beside a refused group that an opening takes: its segment, its manifest and its EPOCH.
+const OPENING_BYTES: u64 = 16 << 10;
+/// Most room that is waited for: one large write does not keep all the small ones out.
+const ROOM_MOST: u64 = 1 << 20;
+
+/// Refusals for want of room that are so close belong together.
+const FULL_IN_A_ROW: Duration = Duration::from_secs(60);
+
+/// The log had no room for a group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full {
+    /// Bytes of the largest group that was refused since.
+    wanted: u64,
+    /// How long to wait before the log is opened again, should the next group be refused too: each opening takes some of
+    /// the room that is left.
+    wait: Duration,
+    /// When the last group was refused.
+    at: Instant,
+}
+
+impl Full {
+    /// Bytes that must be free before opening again makes sense.
+    fn room(self) -> u64 {
+        self.wanted.min(ROOM_MOST) + OPENING_BYTES
+    }
+}
 
 /// Why nothing is written any more.
 #[derive(Debug)]
@@ -45,9 +73,26 @@ impl Failure {
 
     /// What those are told who come while the log is not open.
     fn later_answer(&self) -> ApiError {
-        match self.answer() {
-            full if full.code == Code::StorageFull => full,
-            _ => unwritable(),
+        if self.is_storage_full() { storage_full() } else { unwritable() }
+    }
+
+    /// Whether the medium is full.
+    fn is_storage_full(&self) -> bool {
+        match self {
+            Self::Append(error) => matches!(error.cause(), AppendCause::StorageFull(_)),
+            Self::Open(error) => error.is_storage_full(),
+            Self::Apply(_) | Self::Closed => false,
+        }
+    }
+
+    /// For the status of the node.
+    fn trouble(&self) -> String {
+        if self.is_storage_full() {
+            "the log's disk is full: writes are refused; free space, and it goes on by itself".into()
+        } else if self.is_final() {
+            format!("the log cannot be written any more: {}", self.words())
+        } else {
+            format!("the log failed: {}", self.words())
         }
     }
 
@@ -79,11 +124,20 @@ impl Writer {
     pub(super) fn recover(
         &mut self,
         failure: Failure,
+        extent: Extent,
         receiver: &Receiver<Message>,
         closers: &mut Vec<oneshot::Sender<()>>,
     ) {
         let mut failure = failure;
         let mut wait = FIRST_WAIT;
+        if failure.is_storage_full() {
+            let before = self.full.filter(|full| full.at.elapsed() < FULL_IN_A_ROW);
+            let (wanted, next) = before.map_or((0, FIRST_WAIT), |full| (full.wanted, full.wait));
+            wait = next;
+            let (wanted, next) = (wanted.max(extent.bytes), (next * 2).min(LONGEST_WAIT));
+            self.full = Some(Full { wanted, wait: next, at: Instant::now() });
+        }
+        self.commit.around.state.log_trouble.failed(failure.trouble());
         self.commit.around.state.set_writable(false);
         self.commit.around.metrics.log_failures_total.one();
         tracing::error!(error = failure.words(), position = %self.sequencer.position(), "the log failed; writing stops");
@@ -102,18 +156,40 @@ impl Writer {
                 return;
             }
             closers.extend(self.refuse_until(Some(Instant::now() + wait), &failure, receiver));
+            if failure.is_storage_full() && self.lacks_room() {
+                // To open it would only take some of what is left.
+                continue;
+            }
             wait = (wait * 2).min(LONGEST_WAIT);
             match self.reopen() {
                 Ok(()) => {
+                    if self.full.is_none() || self.wal.free_bytes().is_some() {
+                        self.commit.around.state.log_trouble.is_over();
+                    }
                     self.commit.around.state.set_writable(true);
                     tracing::info!(position = %self.sequencer.position(), "the log is open again");
                     return;
                 }
                 Err(next) => {
                     tracing::warn!(error = next.words(), wait_ms = wait.as_millis() as u64, "the log stays closed");
+                    self.commit.around.state.log_trouble.failed(next.trouble());
                     failure = next;
                 }
             }
+        }
+    }
+
+    /// Whether the medium has less room than what was refused takes.
+    fn lacks_room(&self) -> bool {
+        let free = self.full.and_then(|full| Some((full, self.wal.free_bytes()?)));
+        free.is_some_and(|(full, free)| free < full.room())
+    }
+
+    /// A group is durable: where there was no room for one as large, there is now.
+    pub(super) fn has_written(&mut self, extent: Extent) {
+        if self.full.is_some_and(|full| extent.bytes >= full.wanted) {
+            self.full = None;
+            self.commit.around.state.log_trouble.is_over();
         }
     }
 

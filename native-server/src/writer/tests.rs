@@ -43,6 +43,15 @@ struct OrderedWal {
     inner: Box<dyn Wal>,
     orders: Orders,
     arrivals: UnboundedSender<usize>,
+    room: Arc<Room>,
+}
+
+/// What the medium says is left, and how often it was asked; how often the log was opened.
+#[derive(Default)]
+struct Room {
+    bytes: Mutex<Option<u64>>,
+    asked: AtomicU64,
+    opened: AtomicU64,
 }
 
 impl Wal for OrderedWal {
@@ -52,6 +61,7 @@ impl Wal for OrderedWal {
         replay: &'a mut Replay<'_>,
     ) -> BoxFuture<'a, Result<Opened, OpenError>> {
         Box::pin(async move {
+            self.room.opened.fetch_add(1, Ordering::Relaxed);
             let opened = self.inner.open(options, replay).await?;
             let (orders, arrivals) = (self.orders.clone(), self.arrivals.clone());
             let appender = OrderedAppender { inner: opened.appender, orders, arrivals };
@@ -61,6 +71,11 @@ impl Wal for OrderedWal {
 
     fn forgets(&self) -> bool {
         self.inner.forgets()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.room.asked.fetch_add(1, Ordering::Relaxed);
+        *self.room.bytes.lock().unwrap()
     }
 }
 
@@ -101,6 +116,7 @@ struct Bench {
     orders: mpsc::Sender<Option<Fault>>,
     arrivals: UnboundedReceiver<usize>,
     log: Arc<LogView>,
+    room: Arc<Room>,
 }
 
 fn settings() -> WriterSettings {
@@ -120,7 +136,8 @@ impl Bench {
     async fn start_on(inner: Box<dyn Wal>) -> Self {
         let (orders, taken) = mpsc::channel();
         let (arriving, mut arrivals) = unbounded_channel();
-        let wal = OrderedWal { inner, orders: Arc::new(Mutex::new(taken)), arrivals: arriving };
+        let room = Arc::<Room>::default();
+        let wal = OrderedWal { inner, orders: Arc::new(Mutex::new(taken)), arrivals: arriving, room: room.clone() };
         let wal = Box::new(wal);
         let progress = Progress { complete: true, ..Progress::new(Scope::Everything) };
         let store = MemoryStore::new(progress, MemoryOptions::single_threaded(7));
@@ -136,7 +153,7 @@ impl Bench {
         let writes = Arc::new(tokio::task::spawn_blocking(start).await.unwrap().unwrap());
         let made = node.store().collection("c").unwrap().is_some();
         assert_eq!(arrivals.recv().await, Some(1), "the EPOCH");
-        let mut bench = Self { node, writes, state, orders, arrivals, log };
+        let mut bench = Self { node, writes, state, orders, arrivals, log, room };
         if !made {
             let create =
                 WriteRequest { collection: "c".into(), action: RequestAction::Create, origin: Origin::default() };
@@ -229,6 +246,54 @@ async fn a_full_medium_is_told_and_gone_on_from() {
     let written = bench.set("k", None).await.unwrap();
     assert_eq!(written.accepted, Accepted::Written { seq: before.seq + 2, versions: vec![1] });
     assert_eq!(bench.close().await.seq, before.seq + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_medium_is_left_alone_until_there_is_room_for_what_was_refused() {
+    let data = data();
+    let bench = Bench::start(data.path()).await;
+    let before = bench.node.store().position();
+    let room = bench.room.clone();
+    // Room for an EPOCH, and so for an opening that would take some of it, and for no write.
+    *room.bytes.lock().unwrap() = Some(10_000);
+    assert_eq!(bench.state.trouble(), None);
+    assert_eq!(refused(bench.set("k", Some(Fault::Full)).await), Code::StorageFull);
+    let asked = async {
+        while room.asked.load(Ordering::Relaxed) < 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it looks for room");
+    assert_eq!((room.opened.load(Ordering::Relaxed), bench.state.is_writable()), (1, false));
+    let trouble = bench.state.trouble().unwrap();
+    assert!(trouble.message.contains("disk is full") && trouble.since_ms > 0, "{trouble:?}");
+    let action = RequestAction::Entry { key: "small".into(), value: Some("1".into()), guard: Guard::default() };
+    let request = WriteRequest { collection: "c".into(), action, origin: Origin::default() };
+    assert_eq!(refused(bench.writes.write(request).await), Code::StorageFull, "not only the one that was refused");
+    *room.bytes.lock().unwrap() = Some(1 << 30);
+    bench.order(None);
+    bench.recovered(before).await;
+    assert_eq!((room.opened.load(Ordering::Relaxed), bench.state.trouble()), (2, None));
+    bench.set("k", None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_medium_that_is_full_again_and_again_is_opened_ever_more_rarely() {
+    let data = data();
+    let bench = Bench::start(data.path()).await;
+    let begun = std::time::Instant::now();
+    // Nobody can tell how much is left, as with a quota.
+    for _ in 0..3 {
+        let before = bench.node.store().position();
+        assert_eq!(refused(bench.set("k", Some(Fault::Full)).await), Code::StorageFull);
+        bench.order(None);
+        bench.recovered(before).await;
+        assert!(bench.state.trouble().is_some(), "until something as large was written");
+    }
+    // 100, 200 and 400 ms.
+    assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
+    bench.set("k", None).await.unwrap();
+    assert_eq!(bench.state.trouble(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,6 +118,13 @@ struct Attempted {
     storing: Attempts,
 }
 
+impl Attempted {
+    /// Whether neither has failed when it was last tried.
+    fn is_well(&self) -> bool {
+        self.trimming.until.is_none() && self.storing.until.is_none()
+    }
+}
+
 impl Work {
     fn run(self) {
         let mut attempted = Attempted::default();
@@ -125,6 +132,9 @@ impl Work {
             let Some(keeper) = self.state.keeper() else { continue };
             if self.look(&*keeper, &mut attempted) == Err(Ended) {
                 return;
+            }
+            if attempted.is_well() {
+                self.state.upkeep_trouble.is_over();
             }
         }
     }
@@ -167,6 +177,7 @@ impl Work {
     fn failed(&self, attempts: &mut Attempts, error: &str, what: &str) {
         let pause = attempts.failed();
         self.state.upkeep_failed();
+        self.state.upkeep_trouble.failed(format!("{what}: {error}"));
         tracing::error!(error, ?pause, "{what}; writing goes on");
     }
 

@@ -224,6 +224,10 @@ impl Wal for FileWal {
     fn forgets(&self) -> bool {
         false
     }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.storage.free_bytes()
+    }
 }
 
 struct FileAppender {

@@ -175,7 +175,9 @@ impl Finding {
                 "the records {} to {known} are lost, and what was acknowledged behind {known} if there was more",
                 plan.last + 1
             ));
-        } else if plan.active.is_none() && self.has_more_behind() && !of_replica {
+        } else if plan.active.is_none() && self.has_more_behind() && of_replica {
+            plan.cautions.push(format!("what came behind record {}, the parent sends again", plan.last));
+        } else if plan.active.is_none() && self.has_more_behind() {
             losses.push(format!("what was acknowledged behind record {} is lost, if there was more", plan.last));
         }
         let is_kept = |number| {
