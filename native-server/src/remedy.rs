@@ -23,7 +23,8 @@ pub(crate) fn lines(directory: &Path) -> Vec<String> {
 pub(crate) fn before_repair(directory: &Path) -> Vec<String> {
     if is_of_replica(directory) {
         return vec![
-            "This is a replica's: its parent sends everything again. Move the directory away, and start the node".into(),
+            "This is a replica's: its parent sends everything again. Move the directory away, and start the node"
+                .into(),
         ];
     }
     vec![

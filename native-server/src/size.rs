@@ -50,7 +50,9 @@ impl FromStr for Size {
 ///
 /// # Errors
 /// The parser's say what is expected and both limits; clap puts the flag and the text that was given in front.
-pub(crate) fn size(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<Size, String> + Clone + Send + Sync + 'static {
+pub(crate) fn size(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<Size, String> + Clone + Send + Sync + 'static {
     move |text| {
         let size = text.parse::<Size>().ok().filter(|size| range.contains(&size.0));
         size.ok_or_else(|| {

@@ -111,6 +111,9 @@ pub struct ParentStatus<'a> {
     pub stats: Stats,
     /// What a restart would find on this node's own disk; `None` for nothing yet.
     pub stored: Option<Position>,
+    /// Why no parent is followed at this time, and in how many ms the next is tried, 0 while it is; `None` where one is
+    /// followed.
+    pub waiting: Option<(&'a str, u64)>,
     /// The last thing the parent did wrong, by its short name and in words.
     pub last_offence: Option<(&'a str, String)>,
 }
@@ -289,6 +292,11 @@ fn write_parent(body: &mut Vec<u8>, parent: &ParentStatus<'_>) {
         body.extend_from_slice(format!("{comma}\"{}\":{count}", reason.as_str()).as_bytes());
     }
     body.push(b'}');
+    if let Some((why, retry_in_ms)) = parent.waiting {
+        body.extend_from_slice(format!(",\"notFollowing\":{{\"retryInMs\":{retry_in_ms},\"why\":").as_bytes());
+        write_string(body, why);
+        body.push(b'}');
+    }
     if let Some((code, words)) = &parent.last_offence {
         body.extend_from_slice(format!(",\"lastOffence\":{{\"code\":\"{code}\",\"message\":").as_bytes());
         write_string(body, words);

@@ -22,6 +22,7 @@ impl Object {
             connected: replica.is_connected(),
             stats: replica.stats(),
             stored: self.store.stored(),
+            waiting: None,
             last_offence: replica.last_offence().map(|offence| (offence.code(), offence.to_string())),
         });
         api::status(

@@ -10,7 +10,7 @@ use crate::settings::Pair;
 use axum::body::Bytes;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON, HEADER_LAG, HEADER_POSITION};
+use headwater_core::api::{ApiError, CONTENT_JSON, CONTENT_NDJSON, HEADER_LAG, HEADER_POSITION};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -24,6 +24,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Longest single answer. The longest value is far below it, and so is a status with the most collections.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// What to do when nobody knows whether a write happened.
+const AFTER_DOUBT: &str =
+    "Say it again if it had an --idempotency-key: it is done once. Otherwise read it back before you try again.";
 
 /// The body of an answer, as it comes.
 pub(super) type Incoming = axum::body::Body;
@@ -174,8 +178,8 @@ impl Client {
     /// The connection did not come about, or broke.
     fn lost(&self, kind: Kind, why: &str) -> Failure {
         if kind == Kind::OutcomeUnknown {
-            return Failure::new(kind, format!("{}: {why}; the write may or may not have happened", self.base))
-                .next("Read it back before you try again.");
+            let message = format!("{}: {why}; the write may or may not have happened", self.base);
+            return Failure::new(kind, message).next(AFTER_DOUBT);
         }
         Failure::new(kind, format!("cannot reach {}: {why}", self.base))
             .next("Is a node running there? Start one with: headwater serve --dev")
@@ -219,7 +223,13 @@ impl Client {
     fn explain(&self, mut failure: Failure, status: StatusCode) -> Failure {
         if failure.is("outcome_unknown") {
             failure.kind = Kind::OutcomeUnknown;
-            return failure.next("Read it back before you try again.");
+            return failure.next(AFTER_DOUBT);
+        }
+        if failure.is("storage_full") {
+            failure.kind = Kind::Unable;
+            return failure
+                .next("Free space on the writer's disk: it goes on by itself, and reads go on meanwhile.")
+                .next("Asking another node does not help: every write goes to the writer.");
         }
         if status.is_server_error() {
             failure.kind = Kind::Unable;
@@ -229,7 +239,8 @@ impl Client {
             };
         }
         match failure.code.as_deref() {
-            Some("forbidden") => self.explain_forbidden(failure),
+            // Other words than these say what is not allowed, whatever the pair.
+            Some("forbidden") if *failure.message == *ApiError::forbidden().message => self.explain_forbidden(failure),
             Some("misdirected") => failure.next(format!(
                 "{} is not a name this node answers to, or it does not hold what was asked for: ask its parent.",
                 self.base
@@ -271,10 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_the_writer_s_wherever_one_asks() {
+        let words = explained("storage_full", 507).next.join(" ");
+        assert!(words.contains("Free space on the writer's disk") && !words.contains("or ask another"), "{words}");
+    }
+
+    #[test]
+    fn what_is_forbidden_whatever_the_pair_is_told_as_it_is() {
+        let words = "the collection \"_keys\" belongs to the system";
+        let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, words) };
+        let client = Client::new("http://127.0.0.1:1".parse().unwrap(), None);
+        let told = client.explain(failure, StatusCode::FORBIDDEN);
+        assert_eq!((told.message.as_str(), told.next.len()), (words, 0));
+    }
+
+    #[test]
     fn a_refused_pair_is_told_in_terms_of_the_command_line() {
         for pair in [None, Some(Pair { apikey: "k".into(), secret: "hidden".into() })] {
             let client = Client::new("http://127.0.0.1:1".parse().unwrap(), pair);
-            let forbidden = headwater_core::api::ApiError::forbidden();
+            let forbidden = ApiError::forbidden();
             let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, forbidden.message) };
             let told = client.explain(failure, StatusCode::FORBIDDEN);
             let words = format!("{} {}", told.message, told.next.join(" "));

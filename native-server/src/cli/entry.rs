@@ -10,11 +10,14 @@ use super::pretty::pretty;
 use super::value::{self, shell_quoted};
 use crate::clock::wall_ms;
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use clap::Args;
 use headwater_core::api::encode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+/// The header that names a write.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) const GET_HELP: &str = "\
 Examples:
@@ -34,6 +37,7 @@ Examples:
   jq .on=false checkout.json | headwater set flags checkout -
   headwater set flags checkout false --if-match 12-1763650000000
   headwater set locks deploy '\"me\"' --if-absent   only if there is none
+  headwater set orders 17 1 --idempotency-key o17 said again after exit status 4 (outcome unknown): done once
 
 JSON: {\"ok\":true,\"seq\",\"version\",\"position\"}";
 
@@ -83,6 +87,8 @@ pub struct Set {
     #[arg(long)]
     if_absent: bool,
     #[command(flatten)]
+    repeat: Repeat,
+    #[command(flatten)]
     pub(super) connection: Connection,
 }
 
@@ -99,7 +105,27 @@ pub struct Delete {
     #[arg(long, value_name = "ETAG", value_parser = etag)]
     if_match: Option<String>,
     #[command(flatten)]
+    repeat: Repeat,
+    #[command(flatten)]
     pub(super) connection: Connection,
+}
+
+/// How a write is known if it is sent again.
+#[derive(Debug, Args)]
+struct Repeat {
+    /// Name this write: said again under the same name it is answered as the first time, and done once. 1 to 255 visible
+    /// characters, another for each write
+    #[arg(long, value_name = "NAME", value_parser = idempotency_key)]
+    idempotency_key: Option<HeaderValue>,
+}
+
+impl Repeat {
+    fn name(&self, call: Call) -> Call {
+        match &self.idempotency_key {
+            Some(key) => call.with_value(HeaderName::from_static(IDEMPOTENCY_KEY), key.clone()),
+            None => call,
+        }
+    }
 }
 
 /// An entry as the API shows it.
@@ -150,7 +176,7 @@ impl Set {
         let call = || {
             let call = Call::post(target(&self.collection, &self.key), format!("{{\"value\":{value}}}"));
             let call = if self.if_absent { call.with(IF_NONE_MATCH, "*") } else { call };
-            guarded(call, self.if_match.as_deref())
+            self.repeat.name(guarded(call, self.if_match.as_deref()))
         };
         let mut answer = client.call(call()).await;
         if self.create && answer.as_ref().is_err_and(|failure| failure.is("missing_collection")) {
@@ -177,6 +203,7 @@ impl Set {
 impl Delete {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), Failure> {
         let call = guarded(Call::delete(target(&self.collection, &self.key)), self.if_match.as_deref());
+        let call = self.repeat.name(call);
         let failed = |failure| explain_guard(advise_entry(failure, &self.collection));
         let reply = client.call(call).await.map_err(failed)?;
         report_write(&reply, "deleted", &self.collection, &self.key, client, output)
@@ -227,6 +254,13 @@ fn etag(text: &str) -> Result<String, String> {
         return Err("not an ETag: `headwater get` shows it".into());
     }
     Ok(format!("\"{tag}\""))
+}
+
+/// The name of a write from the command line.
+fn idempotency_key(text: &str) -> Result<HeaderValue, String> {
+    let is_one = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let value = HeaderValue::from_str(text).ok().filter(|_| is_one);
+    value.ok_or_else(|| "a name for a write has 1 to 255 visible ASCII characters".into())
 }
 
 fn guarded(call: Call, if_match: Option<&str>) -> Call {
@@ -287,6 +321,14 @@ mod tests {
         assert_eq!(etag("\"12-5\"").unwrap(), "\"12-5\"");
         for text in ["", "\"\"", "a\"b", "a b", "a\nb"] {
             assert!(etag(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_write_is_named_by_what_a_header_takes() {
+        assert_eq!(idempotency_key("o-17").unwrap(), "o-17");
+        for text in ["", "a b", "é", "a\n", &"x".repeat(256)] {
+            assert!(idempotency_key(text).is_err(), "{text}");
         }
     }
 

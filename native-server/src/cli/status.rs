@@ -130,8 +130,17 @@ struct Replication<'a> {
     scope: &'a RawValue,
     #[serde(rename = "lagMs")]
     lag_ms: Option<u64>,
+    #[serde(rename = "notFollowing")]
+    not_following: Option<NotFollowing>,
     #[serde(rename = "lastOffence")]
     last_offence: Option<Offence>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NotFollowing {
+    why: String,
+    retry_in_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -165,6 +174,9 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
         let lag = replication.lag_ms.map_or("not known yet".into(), span);
         lines.push(("lag", lag));
         lines.push(("scope", replication.scope.get().into()));
+        if let Some(NotFollowing { why, retry_in_ms }) = &replication.not_following {
+            lines.push(("trouble", format!("{why}; next try in {}", span(*retry_in_ms))));
+        }
         if let Some(Offence { code, message }) = &replication.last_offence {
             lines.push(("trouble", format!("{message} [{code}]")));
         }
@@ -268,7 +280,7 @@ fn collections(facts: &Facts<'_>, paint: Paint, width: usize, out: &mut impl Wri
 mod tests {
     use super::*;
 
-    const REPLICA: &str = r#"{"node":"r1","role":"replica","parent":"http://w","collections":{"a":{"keys":2,"lastSeq":9,"walSizeBytes":0,"digest":"xxh3:0"}},"children":[{"node":"c","scope":"*","sentSeq":8,"lagSeq":1,"inBaseline":true}],"uptimeSeconds":3,"instance":"x","cluster":"ff","replication":{"enabled":true,"parent_connected":false,"complete":false,"position":"5.9","epoch":5,"seq":9,"scope":"**","lagMs":61000,"lastOffence":{"code":"gap","message":"a command is missing"}}}"#;
+    const REPLICA: &str = r#"{"node":"r1","role":"replica","parent":"http://w","collections":{"a":{"keys":2,"lastSeq":9,"walSizeBytes":0,"digest":"xxh3:0"}},"children":[{"node":"c","scope":"*","sentSeq":8,"lagSeq":1,"inBaseline":true}],"uptimeSeconds":3,"instance":"x","cluster":"ff","replication":{"enabled":true,"parent_connected":false,"complete":false,"position":"5.9","epoch":5,"seq":9,"scope":"**","lagMs":61000,"notFollowing":{"retryInMs":24000,"why":"http://w: connection refused"},"lastOffence":{"code":"gap","message":"a command is missing"}}}"#;
 
     #[test]
     fn a_replica_tells_its_trouble() {
@@ -278,6 +290,7 @@ mod tests {
             "parent=http://w (not connected)",
             "lag=1 min 1 s",
             "trouble=a command is missing [gap]",
+            "trouble=http://w: connection refused; next try in 24 s",
             "state=incomplete: reads are not answered yet",
         ] {
             assert!(text.iter().any(|shown| shown == line), "{line} in {text:?}");
@@ -301,7 +314,8 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         let trouble = Trouble { message: "the disk is full".into(), since: "2026-11-21T18:00:00.000Z".into() };
-        storage = Storage { log_bytes: 0, replay_bytes: 0, segments: 0, baseline: None, failures: 2, trouble: Some(trouble) };
+        storage =
+            Storage { log_bytes: 0, replay_bytes: 0, segments: 0, baseline: None, failures: 2, trouble: Some(trouble) };
         let [(name, said)] = on_disk(&storage).try_into().unwrap();
         assert!(name == "trouble" && said.starts_with("the disk is full (for "), "{said}");
         storage = Storage { failures: 0, trouble: None, ..storage };

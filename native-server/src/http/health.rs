@@ -15,6 +15,7 @@ use headwater_core::api::{
 };
 use headwater_core::store::Store;
 use std::sync::PoisonError;
+use std::time::Instant;
 
 /// `GET /healthz`, `/livez`, `/startupz`.
 pub(super) fn alive(server: &Server) -> Response {
@@ -83,6 +84,12 @@ pub(super) fn status(server: &Server, parts: &Parts) -> Result<Response, ApiErro
                 connected: view.connected,
                 stats: view.stats,
                 stored: upstream.stored(),
+                waiting: view.waiting.as_ref().map(|(why, until)| {
+                    (
+                        why.as_str(),
+                        u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(0),
+                    )
+                }),
                 last_offence: view.last_offence.as_ref().map(|(code, words)| (*code, words.clone())),
             };
             let trouble = upstream.disk_trouble().map(shown);

@@ -15,7 +15,7 @@ use headwater_core::store::memory::MemoryStore;
 use http_body_util::{BodyExt as _, Full};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
@@ -110,8 +110,10 @@ impl Client {
             if retry.new_instance {
                 self.renew_instance();
             }
+            let pause = Duration::from_millis(retry.after_ms);
+            self.upstream.lock_view().waiting = Some((format!("{parent}: {}", over.why), Instant::now() + pause));
             tokio::select! {
-                () = sleep(Duration::from_millis(retry.after_ms)) => {}
+                () = sleep(pause) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             }
         }
@@ -127,7 +129,7 @@ impl Client {
         };
         let response = match response {
             Ok(response) => response,
-            Err(error) => return Over::new(Cause::Lost, with_sources(&error)),
+            Err(error) => return Over::new(Cause::Lost, unreached(&error)),
         };
         let (parts, mut body) = response.into_parts();
         let is_stream =
@@ -215,6 +217,9 @@ impl Client {
     /// Shows the rest of the node how the connection stands.
     fn show(&self) {
         let mut view = self.upstream.lock_view();
+        if self.replica.is_connected() {
+            view.waiting = None;
+        }
         view.connected = self.replica.is_connected();
         view.stats = self.replica.stats();
     }
@@ -256,6 +261,20 @@ where
         }
     }
     said
+}
+
+/// Why no parent answers: the cause at the bottom, since the others only say that it is about a connection.
+fn unreached(error: &dyn std::error::Error) -> String {
+    let mut innermost = error.source();
+    while let Some(source) = innermost.and_then(std::error::Error::source) {
+        innermost = Some(source);
+    }
+    let refused = innermost.and_then(|error| error.downcast_ref::<std::io::Error>());
+    match refused.map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::ConnectionRefused) => "connection refused".into(),
+        Some(std::io::ErrorKind::TimedOut) => "no answer in time".into(),
+        _ => with_sources(error),
+    }
 }
 
 /// An error with what caused it, which its own words leave out.

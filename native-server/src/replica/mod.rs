@@ -36,7 +36,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -75,6 +75,8 @@ pub(crate) struct ParentView {
     pub(crate) connected: bool,
     /// Counts since the start.
     pub(crate) stats: Stats,
+    /// Why no parent is followed, and when the next is tried; `None` while one is.
+    pub(crate) waiting: Option<(String, Instant)>,
     /// The last thing a parent did wrong, by its short name and in words.
     pub(crate) last_offence: Option<(&'static str, String)>,
 }

@@ -1,8 +1,8 @@
 //! After a failed append: nothing is acknowledged on hope. The log is opened again, what turned out to be durable is
 //! published, and a new epoch begins behind it.
 
-use super::queue::{Message, closed};
 use super::commit::Extent;
+use super::queue::{Message, closed};
 use super::{CannotApply, Writer, unwritable};
 use crate::clock::wall_ms;
 use crate::wal::{AppendCause, AppendError, GroupBuilder, OpenError, Replayed};

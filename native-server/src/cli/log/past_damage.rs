@@ -83,9 +83,7 @@ impl Showing<'_> {
         let found = damage(error, name)?;
         if !self.output.human {
             let (file, offset, detail) = (found.file, found.offset, found.detail);
-            return self
-                .output
-                .line(json!({"damage": {"file": file, "offset": offset, "detail": detail}}).to_string());
+            return self.output.line(json!({"damage": {"file": file, "offset": offset, "detail": detail}}).to_string());
         }
         let words = damage_words(&found.file, found.offset, &found.detail);
         let words = format!("{words}; what follows is whole, and no start reads it");

@@ -193,7 +193,8 @@ fn tell(
         output.line(format!("{}    {loss}", output.paint.bad("lost")))?;
     }
     if losses.is_empty() {
-        let nothing = if plan.is_of_replica() { "nothing that its parent does not have" } else { "nothing of the state" };
+        let nothing =
+            if plan.is_of_replica() { "nothing that its parent does not have" } else { "nothing of the state" };
         output.line(format!("{}    {nothing}", output.paint.good("lost")))?;
     }
     for line in help {
