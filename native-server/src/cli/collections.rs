@@ -35,6 +35,7 @@ pub struct Collections {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Create a collection; one that exists already is left as it is
+    #[command(after_help = "Example:\n  headwater collections create flags")]
     Create {
         /// Its name: letters, digits, '.', '_', ':' and '-'
         #[arg(value_parser = super::collection_name)]
@@ -43,6 +44,9 @@ enum Action {
         connection: Connection,
     },
     /// Drop a collection with all its entries
+    #[command(
+        after_help = "Examples:\n  headwater collections drop flags          asks first\n  headwater collections drop flags --yes    in a script"
+    )]
     Drop {
         /// Its name
         #[arg(value_parser = super::collection_name)]

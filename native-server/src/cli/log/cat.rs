@@ -207,7 +207,7 @@ impl Cat {
     }
 }
 
-const TITLES: [&str; 7] = ["SEQ", "TIME", "TYPE", "COLLECTION", "KEY", "VALUE", "META"];
+const TITLES: [&str; 7] = ["SEQ", "TIME (UTC)", "TYPE", "COLLECTION", "KEY", "VALUE", "META"];
 
 /// A time to the second, in UTC: the line has the rest.
 fn second(ms: u64) -> String {

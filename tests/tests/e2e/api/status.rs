@@ -1,11 +1,34 @@
 //! `/v1/status` and `/v1/metrics`: their members, and that what they count is so.
 
 use super::{Writer, call, fields, position};
-use headwater_tests::{Client, Lines, Node, eventually};
+use headwater_tests::{Client, Lines, Node, NodeBuilder, eventually};
 use serde_json::{Value, json};
 
 async fn metrics(node: &Node) -> Value {
     node.client().get("/v1/metrics").await.json()
+}
+
+#[tokio::test]
+async fn a_replica_tells_why_its_parent_is_not_reached_and_when_it_tries_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    near.ready().await;
+    assert!(near.client().status().await["replication"]["notFollowing"].is_null());
+    writer.kill().await;
+    eventually("the reason is told", || async {
+        let status = near.client().status().await;
+        let told = &status["replication"]["notFollowing"];
+        let is_refused = told["why"].as_str().is_some_and(|why| why.ends_with(": connection refused"));
+        if is_refused && told["retryInMs"].is_u64() { Ok(()) } else { Err(status) }
+    })
+    .await;
+    writer.start_again().await;
+    eventually("nothing is to be told", || async {
+        let status = near.client().status().await;
+        if status["replication"]["notFollowing"].is_null() { Ok(()) } else { Err(status) }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -34,6 +34,33 @@ async fn an_entry_is_written_read_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_write_that_has_a_name_is_done_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let cli = Cli::of(&writer);
+    let set = ["set", "orders", "17", "1", "--create", "--idempotency-key", "o17"];
+    let first = cli.json(&set).await;
+    cli.json(&["set", "orders", "17", "2"]).await;
+    assert_eq!(cli.json(&set).await, first, "answered as the first time");
+    assert_eq!(cli.json(&["get", "orders", "17"]).await["value"], 2, "and not done again");
+    let delete = ["delete", "orders", "17", "--idempotency-key", "gone"];
+    assert_eq!(cli.json(&delete).await, cli.json(&delete).await);
+    let other = cli.run(&["set", "orders", "17", "3", "--idempotency-key", "o17"]).await;
+    assert!(other.status == 1 && other.stderr.contains("[idempotency_mismatch]"), "{other:?}");
+    let bad = cli.run(&["set", "orders", "17", "3", "--idempotency-key", "two words"]).await;
+    assert!(bad.status == 2 && bad.stderr.contains("1 to 255"), "{bad:?}");
+}
+
+#[tokio::test]
+async fn the_system_s_collections_are_refused_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let refused = Cli::of(&writer).run(&["set", "_keys", "k", "1"]).await;
+    assert!(refused.status != 0 && refused.stderr.contains("belongs to the system"), "{refused:?}");
+    assert!(!refused.stderr.contains("HEADWATER_APIKEY"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_guard_that_does_not_hold_names_the_etag_that_is() {
     let directory = tempfile::tempdir().unwrap();
     let writer = NodeBuilder::writer("writer", directory.path()).start().await;

@@ -47,8 +47,22 @@ async fn fills_up(baselines: bool) {
         assert_eq!(client.get(path).await.status, 200, "reads go on: {path}");
     }
     let stored = baseline_seq(&writer).await;
+    eventually("health and status say that the disk is full", || async {
+        let (ready, status) = (client.get("/readyz").await.status, client.status().await);
+        let trouble = &status["storage"]["trouble"];
+        let is_told = trouble["message"].as_str().is_some_and(|words| words.contains("disk is full"));
+        if ready == 503 && is_told && trouble["since"].is_string() { Ok(()) } else { Err((ready, status)) }
+    })
+    .await;
+    let opened = client.status().await["replication"]["epoch"].clone();
     medium.free();
     load.acknowledges(300).await;
+    assert_ne!(client.status().await["replication"]["epoch"], opened, "it was closed while there was no room");
+    eventually("nothing is wrong any more", || async {
+        let (ready, status) = (client.get("/readyz").await.status, client.status().await);
+        if ready == 200 && status["storage"]["trouble"].is_null() { Ok(()) } else { Err((ready, status)) }
+    })
+    .await;
     eventually("baselines are stored as before", || async {
         let now = baseline_seq(&writer).await;
         if now > stored || !baselines { Ok(()) } else { Err(now) }
