@@ -94,6 +94,11 @@ async fn a_log_is_read_beside_the_node_that_writes_it() {
     let with_meta = log(&cli, "cat", &writer, &["--from", "40", "--to", "40", "--meta"]).await;
     assert!(with_meta.stdout.starts_with("{\"seq\":40,\"meta\":"), "{with_meta:?}");
 
+    let behind = log(&cli, "cat", &writer, &["--from", "100000"]).await;
+    assert!(behind.status == 0 && behind.stderr.contains(&format!("the newest record is {last}")), "{behind:?}");
+    let baseline = log(&cli, "cat", &writer, &["--baseline"]).await;
+    assert!(baseline.status == 0 && baseline.stderr.contains("no baseline is stored yet"), "{baseline:?}");
+
     let repair = log(&cli, "repair", &writer, &["--yes"]).await;
     assert_eq!(repair.status, 3, "{repair:?}");
     assert!(repair.stderr.contains("is in use by process"), "{repair:?}");

@@ -197,7 +197,7 @@ async fn a_log_on_disk_is_laid_out_for_people() {
     let verify = shown(log("verify"), "digest").await;
     assert!(verify.starts_with("whole  ") && verify.contains("2 entries at "), "{verify}");
     let cat = shown(log("cat"), "t\\u001b[").await;
-    assert!(cat.starts_with("SEQ  TIME ") && cat.contains("SET     flags       checkout"), "{cat}");
+    assert!(cat.starts_with("SEQ  TIME (UTC) ") && cat.contains("SET     flags       checkout"), "{cat}");
     assert!(cat.lines().all(|line| line.chars().count() <= 80) && !cat.contains('\x1b'), "{cat:?}");
     let repair = shown(log("repair"), "log verify").await;
     assert!(repair.contains("nothing to repair"), "{repair}");
