@@ -21,7 +21,7 @@ pub mod serve;
 mod server;
 pub mod settings;
 mod shutdown;
-mod size;
+pub mod size;
 mod stored;
 mod trouble;
 pub mod wal;

@@ -1,8 +1,8 @@
 //! The settings of the backups that a node makes of itself.
 
-use super::InvalidSetting;
 use crate::backup::schedule::Schedule;
 use crate::backup::scheduled::Plan;
+use crate::whole::whole;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -14,22 +14,24 @@ pub struct BackupArgs {
     pub backup_to: Option<PathBuf>,
 
     /// When, as five cron fields in UTC: minute, hour, day of the month, month, day of the week
-    #[arg(long, env = "HEADWATER_BACKUP_SCHEDULE", value_name = "CRON", default_value = "0 3 * * *")]
+    #[arg(
+        long,
+        env = "HEADWATER_BACKUP_SCHEDULE",
+        value_name = "CRON",
+        requires = "backup_to",
+        default_value = "0 3 * * *"
+    )]
     pub backup_schedule: Schedule,
 
-    /// How many of them are kept
-    #[arg(long, env = "HEADWATER_BACKUP_KEEP", value_name = "N", default_value_t = 7)]
+    /// How many of them are kept, at least 1
+    #[arg(long, env = "HEADWATER_BACKUP_KEEP", value_name = "N", requires = "backup_to", value_parser = whole::<usize>("backups", 1..=1_000_000), default_value_t = 7)]
     pub backup_keep: usize,
 }
 
 impl BackupArgs {
     /// `None` where none are to be made.
-    pub(super) fn check(&self) -> Result<Option<Plan>, InvalidSetting> {
-        if self.backup_keep == 0 {
-            let reason = "at least the newest one is kept".into();
-            return Err(InvalidSetting { setting: "--backup-keep", reason });
-        }
+    pub(super) fn plan(&self) -> Option<Plan> {
         let (schedule, keep) = (self.backup_schedule.clone(), self.backup_keep);
-        Ok(self.backup_to.clone().map(|directory| Plan { directory, schedule, keep }))
+        self.backup_to.clone().map(|directory| Plan { directory, schedule, keep })
     }
 }

@@ -203,7 +203,7 @@ impl Settings {
             dev: args.dev,
             part,
             storage: args.storage.check()?,
-            backups: args.backups.check()?,
+            backups: args.backups.plan(),
             hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             ping_ms: args.ping_ms,
             unready_without_parent: args.unready_without_parent,
@@ -356,6 +356,20 @@ mod tests {
             let said = Line::try_parse_from(std::iter::once("serve").chain(flags.split(' '))).unwrap_err().to_string();
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_about_backups_wants_a_place_for_them() {
+        for (flags, words) in [
+            ("--backup-keep 3", "--backup-to <DIR>"),
+            ("--backup-schedule @", "--backup-schedule"),
+            ("--backup-to /b --backup-keep 0", "a whole number of backups, from 1 to"),
+        ] {
+            let said = Line::try_parse_from(std::iter::once("serve").chain(flags.split(' '))).unwrap_err().to_string();
+            assert!(said.contains(words), "{flags}: {said}");
+        }
+        assert!(check("").unwrap().backups.is_none());
+        assert_eq!(check("--backup-to /b --backup-keep 3").unwrap().backups.unwrap().keep, 3);
     }
 
     #[test]

@@ -76,12 +76,6 @@ impl OpenError {
         Self::Damaged { file: file.into(), offset, detail: detail.into() }
     }
 
-    /// Whether what was durable is no longer what was written, or makes no sense: somebody has to decide what is to be
-    /// done, and [`crate::remedy`] says what helps.
-    pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Refused { .. })
-    }
-
     /// Whether the same call may succeed later without anybody's help but the medium's.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Io { .. })
