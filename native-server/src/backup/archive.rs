@@ -12,9 +12,9 @@ use headwater_core::command::{Deframer, lines};
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable, Position};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use zstd::stream::{read::Decoder, write::Encoder};
 
@@ -143,6 +143,25 @@ impl Archive {
         Ok(Piece { path, after, through, epochs, bytes, sha256, plain_bytes })
     }
 
+    /// Makes the directory if it is missing, and sees that files can be made in it.
+    ///
+    /// # Errors
+    /// [`BackupError::Io`].
+    pub fn make(&self) -> Result<(), BackupError> {
+        let missing: Vec<_> = self.directory.ancestors().take_while(|path| !path.exists()).collect();
+        let making = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        making.map_err(BackupError::io("making", &self.directory))?;
+        // Its name must last as well: the log lets go of what is here.
+        missing
+            .into_iter()
+            .filter(|path| !path.as_os_str().is_empty())
+            .try_for_each(|path| sync_directory(parent(path)))?;
+        let tried = self.directory.join(format!("tried{PART_END}"));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tried);
+        file.map_err(BackupError::io("making", &tried))?;
+        fs::remove_file(&tried).map_err(BackupError::io("removing", &tried))
+    }
+
     /// Archives the records behind seq `after` up to `through` of the history `epochs`, unless they are there. `read` gives
     /// whole lines from a seq on, and the seq of the last of them. Returns whether anything was written.
     ///
@@ -167,14 +186,7 @@ impl Archive {
         if note_path.exists() && self.piece(&stem).is_ok_and(is_there) {
             return Ok(false);
         }
-        // Its name must last as well: the log lets go of what is here.
-        let missing: Vec<_> = self.directory.ancestors().take_while(|path| !path.exists()).collect();
-        let making = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
-        making.map_err(BackupError::io("making", &self.directory))?;
-        missing
-            .into_iter()
-            .filter(|path| !path.as_os_str().is_empty())
-            .try_for_each(|path| sync_directory(parent(path)))?;
+        self.make()?;
         let path = self.directory.join(format!("{stem}{PIECE_END}"));
         let (bytes, sha256, plain_bytes) = place(&path, |file| {
             let writing = || BackupError::io("writing", &path);

@@ -8,7 +8,7 @@ mod storage;
 
 pub use args::{LogFormat, ServeArgs};
 pub use backups::BackupArgs;
-pub use storage::{Storage, StorageArgs};
+pub use storage::{ArchivePlan, Storage, StorageArgs};
 
 use crate::backup::scheduled::Plan;
 use crate::parent::Parent;

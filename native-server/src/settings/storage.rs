@@ -41,6 +41,10 @@ pub struct StorageArgs {
     /// to any record there
     #[arg(long, env = "HEADWATER_ARCHIVE", value_name = "DIR")]
     pub archive: Option<PathBuf>,
+
+    /// Age at which what was written is sealed for the archive though there is little of it: 30s, 5m [default: 5m]
+    #[arg(long, env = "HEADWATER_ARCHIVE_AFTER", value_name = "AGE", value_parser = age)]
+    pub archive_after: Option<Duration>,
 }
 
 /// The same, checked.
@@ -52,15 +56,37 @@ pub struct Storage {
     pub retention: Retention,
     /// Bytes of new log after which a baseline is stored.
     pub baseline_after_bytes: u64,
-    /// Where sealed segments are copied to.
-    pub archive: Option<PathBuf>,
+    /// Where sealed segments are copied to; `None` where they are not.
+    pub archive: Option<ArchivePlan>,
 }
+
+/// What is archived, and how soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivePlan {
+    /// Where to.
+    pub directory: PathBuf,
+    /// Age at which what was written is sealed.
+    pub after: Duration,
+}
+
+/// See [`StorageArgs::archive_after`].
+const ARCHIVE_AFTER: Duration = Duration::from_secs(300);
+/// Less would make a segment of nearly each write.
+const ARCHIVE_AFTER_LEAST: Duration = Duration::from_secs(1);
 
 impl StorageArgs {
     pub(super) fn check(&self) -> Result<Storage, InvalidSetting> {
         if self.retain_bytes_max < self.retain_bytes {
             let reason = format!("{} is less than --retain-bytes, {}", self.retain_bytes_max, self.retain_bytes);
             return Err(InvalidSetting { setting: "--retain-bytes-max", reason });
+        }
+        let archive_after = |reason: String| InvalidSetting { setting: "--archive-after", reason };
+        if self.archive.is_none() && self.archive_after.is_some() {
+            return Err(archive_after("nothing is archived: it wants --archive beside it".into()));
+        }
+        let after = self.archive_after.unwrap_or(ARCHIVE_AFTER);
+        if after < ARCHIVE_AFTER_LEAST {
+            return Err(archive_after(format!("{} ms is less than 1s, the least", after.as_millis())));
         }
         Ok(Storage {
             files: FileOptions { segment_bytes: self.segment_bytes.0, sync: self.sync, ..FileOptions::default() },
@@ -70,7 +96,7 @@ impl StorageArgs {
                 bytes_max: self.retain_bytes_max.0,
             },
             baseline_after_bytes: self.baseline_after_bytes.0,
-            archive: self.archive.clone(),
+            archive: self.archive.clone().map(|directory| ArchivePlan { directory, after }),
         })
     }
 }

@@ -165,6 +165,15 @@ pub trait Appender: Send {
     /// may be found by the next opening.
     fn append<'a>(&'a mut self, group: &'a Group) -> BoxFuture<'a, Result<(), AppendError>>;
 
+    /// Seals what was written up to here, so that it can be archived; nothing where nothing was written since the last time,
+    /// or the log has no parts to seal.
+    ///
+    /// # Errors
+    /// As [`Appender::append`] of a group without records.
+    fn seal(&mut self) -> BoxFuture<'_, Result<(), AppendError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Ends the opening in an orderly way, so that the next one can tell damage at the very end from a torn write.
     ///
     /// # Errors

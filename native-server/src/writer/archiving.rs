@@ -11,7 +11,7 @@ use headwater_core::position::EpochTable;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -79,12 +79,12 @@ impl Archiving {
         Ok(Self { running, finished })
     }
 
-    /// Ends it, a piece in the making given up. One that hangs is left to the end of the process: it holds nothing that
-    /// anybody else needs.
+    /// Ends it once what is sealed by now is archived too. One that hangs, or takes longer, is left to the end of the process:
+    /// it holds nothing that anybody else needs, and what it leaves is the next start's.
     pub(super) fn end(self, within: Duration) {
         drop(self.running);
         if self.finished.recv_timeout(within) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the archive does not answer: what was being archived is left to the next start");
+            tracing::warn!("the archive does not answer: what is not archived yet is left to the next start");
         }
     }
 }
@@ -112,7 +112,13 @@ struct Sealed {
 impl Work {
     fn run(mut self) {
         while self.ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            let Some(sealed) = self.sealed() else { continue };
+            self.look();
+        }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        if let Some(sealed) = self.sealed() {
             let before = self.state.archived().unwrap_or_default().failure;
             let outcome = self.archive(&sealed);
             let through = self.through();
@@ -152,14 +158,13 @@ impl Work {
         self.log_after = self.log_after.or(sealed.segments.first().map(|(after, _)| *after));
         if !self.has_begun {
             self.has_begun = self.begin(sealed)?;
+            // What cannot be made is told now, not when the first part is sealed.
+            sealed.archive.make()?;
         }
         for &(after, last) in &sealed.segments {
             let through = self.through();
             if last <= through {
                 continue;
-            }
-            if self.ended.try_recv() == Err(TryRecvError::Disconnected) {
-                return Ok(());
             }
             if after > through {
                 self.miss(through + 1, after);

@@ -6,6 +6,7 @@ use super::commit::{Commit, Committer};
 use super::deciding::note_found;
 use super::queue::Writes;
 use super::recover::Failure;
+use super::sealing::Sealing;
 use super::upkeep::Upkeep;
 use super::{LogState, Surroundings, TellsOfEnd, Writer};
 use crate::bootstrap::AdminPair;
@@ -112,8 +113,10 @@ impl Opening {
             }
             None => None,
         };
-        let archiving = match settings.storage.archive.clone().filter(|_| keeper.is_some()) {
-            Some(directory) => Some(Archiving::start(Arc::clone(&around.state), directory, runtime.clone())?),
+        let plan = settings.storage.archive.clone().filter(|_| keeper.is_some());
+        let sealing = plan.as_ref().map(|plan| Sealing::new(plan.after));
+        let archiving = match plan {
+            Some(plan) => Some(Archiving::start(Arc::clone(&around.state), plan.directory, runtime.clone())?),
             None => None,
         };
         around.state.set_keeper(keeper);
@@ -124,8 +127,19 @@ impl Opening {
         let has_another_core = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         let committer = has_another_core.then(|| Committer::start(commit.clone())).transpose()?;
         let (wal, scratch) = (self.wal, Vec::new());
-        let mut writer =
-            Writer { commit, committer, wal, appender, sequencer, options, full: None, upkeep, archiving, scratch };
+        let mut writer = Writer {
+            commit,
+            committer,
+            wal,
+            appender,
+            sequencer,
+            options,
+            full: None,
+            upkeep,
+            sealing,
+            archiving,
+            scratch,
+        };
         let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();

@@ -13,6 +13,7 @@ mod log_bytes;
 mod origin;
 mod queue;
 mod recover;
+mod sealing;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -34,10 +35,11 @@ use headwater_core::repeats::{Bounds, Repeats};
 use headwater_core::writer::Sequencer;
 use log_bytes::LogBytes;
 use queue::Message;
+use sealing::Sealing;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use upkeep::Upkeep;
 
@@ -175,6 +177,8 @@ pub(crate) struct Writer {
     /// `None` where the log bounds itself.
     upkeep: Option<Upkeep>,
     /// `None` where nothing is to be archived.
+    sealing: Option<Sealing>,
+    /// The same.
     archiving: Option<Archiving>,
     scratch: Vec<u8>,
 }
@@ -210,6 +214,7 @@ impl Writer {
         loop {
             let before = gathering.decided.len();
             self.gather(&mut gathering, receiver, &mut closers);
+            let seal_in = self.sealing.as_ref().and_then(|sealing| sealing.due_in(Instant::now()));
             if let Some(committer) = self.committer.as_mut().filter(|committer| committer.is_busy()) {
                 // Nobody wakes this thread for a write while one is under way: it looks again by itself, soon where many
                 // come.
@@ -219,14 +224,17 @@ impl Writer {
                 let Some((done, extent)) = committer.wait(within) else { continue };
                 self.appender = Some(done.appender);
                 self.settle(done.outcome, extent, &mut gathering, receiver, &mut closers);
+            } else if seal_in == Some(Duration::ZERO) {
+                self.seal(&mut gathering, receiver, &mut closers);
             } else if !gathering.decided.is_empty() {
                 self.send(std::mem::take(&mut gathering), receiver, &mut closers);
             } else if !closers.is_empty() {
                 return self.close(receiver, closers);
             } else {
-                match receiver.recv() {
+                match receiver.recv_timeout(seal_in.unwrap_or(Duration::MAX)) {
                     Ok(message) => self.take(message, &mut gathering, &mut closers),
-                    Err(_) => return,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         }
@@ -285,7 +293,10 @@ impl Writer {
     ) {
         match outcome {
             Ok(()) => {
-                extent.last.into_iter().for_each(|last| self.sequencer.settle(last));
+                if let Some(last) = extent.last {
+                    self.sequencer.settle(last);
+                    self.sealing.iter_mut().for_each(|sealing| sealing.has_written(Instant::now()));
+                }
                 self.has_written(extent);
             }
             Err(failure) => {
@@ -295,23 +306,41 @@ impl Writer {
         }
     }
 
+    /// Seals what was written, so that it is archived.
+    fn seal(
+        &mut self,
+        gathering: &mut Gathering,
+        receiver: &Receiver<Message>,
+        closers: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        let (Some(sealing), Some(appender)) = (&mut self.sealing, &mut self.appender) else { return };
+        sealing.is_sealed();
+        let outcome = self.commit.runtime.block_on(appender.seal()).map_err(recover::Failure::Append);
+        self.settle(outcome, Extent::default(), gathering, receiver, closers);
+    }
+
     /// Ends: later writes are refused, the log is closed.
     fn close(mut self, receiver: &Receiver<Message>, mut closers: Vec<oneshot::Sender<()>>) {
         let state = Arc::clone(&self.commit.around.state);
         state.set_writable(false);
         // First of all: whatever else hangs, the log is in good order.
-        if let Some(appender) = self.appender.take()
-            && let Err(error) = self.commit.runtime.block_on(appender.close())
-        {
-            tracing::warn!(%error, "the log could not be marked as closed in good order; nothing acknowledged is lost");
+        if let Some(mut appender) = self.appender.take() {
+            if self.sealing.as_mut().is_some_and(Sealing::is_sealed)
+                && let Err(error) = self.commit.runtime.block_on(appender.seal())
+            {
+                tracing::warn!(%error, "what was written last is archived only after the next start");
+            }
+            if let Err(error) = self.commit.runtime.block_on(appender.close()) {
+                tracing::warn!(%error, "the log could not be marked as closed in good order; nothing acknowledged is lost");
+            }
         }
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.end();
         }
-        state.set_keeper(None);
         if let Some(archiving) = self.archiving.take() {
             archiving.end(ARCHIVING_ENDS_WITHIN);
         }
+        state.set_keeper(None);
         // Whoever is told may open the log at once.
         drop(self);
         while let Ok(message) = receiver.try_recv() {

@@ -281,7 +281,7 @@ async fn a_full_medium_is_left_alone_until_there_is_room_for_what_was_refused() 
 async fn a_medium_that_is_full_again_and_again_is_opened_ever_more_rarely() {
     let data = data();
     let bench = Bench::start(data.path()).await;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     // Nobody can tell how much is left, as with a quota.
     for _ in 0..3 {
         let before = bench.node.store().position();

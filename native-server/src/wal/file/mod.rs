@@ -264,6 +264,10 @@ impl Appender for FileAppender {
         Box::pin(async move { self.append_now(group) })
     }
 
+    fn seal(&mut self) -> BoxFuture<'_, Result<(), AppendError>> {
+        Box::pin(async move { self.tail.seal() })
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), OpenError>> {
         Box::pin(async move { self.tail.finish() })
     }

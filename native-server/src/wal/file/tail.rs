@@ -83,6 +83,31 @@ impl Tail {
     /// Appends `frames` as one group, durable on return as the mode of syncing says. After an error nothing is taken any
     /// more.
     pub(super) fn append<'a>(&mut self, frames: impl Iterator<Item = FrameContent<'a>>) -> Result<(), AppendError> {
+        self.unless_it_ended(|tail| {
+            if tail.end.offset >= tail.options.files.segment_bytes {
+                tail.roll().map_err(|error| AppendError::NotDone(cause(error)))?;
+            }
+            tail.stage(frames).map_err(AppendError::NotDone)?;
+            tail.write()?;
+            tail.buffer.clear();
+            tail.buffer.shrink_to(BUFFER_KEPT_BYTES);
+            Ok(())
+        })
+    }
+
+    /// Seals what the segment in use holds, if it holds anything. After an error nothing is taken any more.
+    pub(super) fn seal(&mut self) -> Result<(), AppendError> {
+        self.unless_it_ended(|tail| match tail.end.offset > FILE_HEADER_BYTES as u64 {
+            true => tail.roll().map_err(|error| AppendError::NotDone(cause(error))),
+            false => Ok(()),
+        })
+    }
+
+    /// Changes the end of the log; the first failure is the last that is tried.
+    fn unless_it_ended(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<(), AppendError>,
+    ) -> Result<(), AppendError> {
         if self.poisoned {
             return Err(AppendError::NotDone(AppendCause::Poisoned));
         }
@@ -92,14 +117,8 @@ impl Tail {
         if *fenced {
             return Err(AppendError::NotDone(AppendCause::Fenced));
         }
-        if self.end.offset >= self.options.files.segment_bytes {
-            self.roll().map_err(|error| AppendError::NotDone(cause(error)))?;
-        }
-        self.stage(frames).map_err(AppendError::NotDone)?;
-        self.write()?;
+        change(self)?;
         drop(fenced);
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         self.poisoned = false;
         Ok(())
     }

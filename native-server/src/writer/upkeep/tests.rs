@@ -1,6 +1,7 @@
 //! What is done in one look, on a log that is made up.
 
 use super::*;
+use crate::settings::ArchivePlan;
 use crate::wal::file::FileOptions;
 use crate::wal::memory::{MemoryWal, RingBounds};
 use crate::wal::{BoxFuture, LogReader, OpenOptions, Retention, StoredBaseline, Usage, Wal};
@@ -60,6 +61,7 @@ async fn made_up(archive: Option<PathBuf>, trim_fails: bool) -> (Work, Asked, Se
     let state = Arc::new(LogState::new(Bounds::default()));
     let retention = Retention { bytes: 0, age: Duration::MAX, bytes_max: 0 };
     // Due as soon as there is anything.
+    let archive = archive.map(|directory| ArchivePlan { directory, after: Duration::MAX });
     let storage = Storage { files: FileOptions::default(), retention, baseline_after_bytes: 0, archive };
     state.lock_bytes().count_for_tests(1);
     let opened =

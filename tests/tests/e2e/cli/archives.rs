@@ -258,6 +258,53 @@ async fn what_the_hard_cap_lets_go_of_before_it_is_archived_is_missing_and_told_
 }
 
 #[tokio::test]
+async fn a_few_writes_are_archived_when_they_are_old_enough_and_at_an_orderly_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    let builder = NodeBuilder::writer("writer", directory.path()).option("--archive", path(&archive));
+    let mut node = builder.option("--archive-after", "1s").start().await;
+    let client = node.client();
+    client.create("c").await;
+    client.set("c", "old-enough", "1").await;
+    let written = seq(&json!(client.position().await));
+    eventually("what was written is archived", async || {
+        let status = client.status().await;
+        if status["archive"]["through"].as_u64() == Some(written) { Ok(()) } else { Err(status) }
+    })
+    .await;
+    // Nothing more was written: nothing more is sealed.
+    let segments = client.status().await["storage"]["segments"].clone();
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!(client.status().await["storage"]["segments"], segments);
+
+    node.set_option("--archive-after", "1h");
+    node.stop().await;
+    node.start_again().await;
+    client.set("c", "at-the-end", "1").await;
+    let written = seq(&json!(client.position().await));
+    node.stop().await;
+    let last = pieces(&archive).pop().unwrap();
+    let name = last.file_name().unwrap().to_str().unwrap();
+    assert_eq!(name[17..33].parse::<u64>().unwrap(), written, "{name}");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_an_archive_is_told_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    fs::write(&archive, "a file where a directory should be").unwrap();
+    let builder = NodeBuilder::writer("writer", directory.path()).option("--archive", path(&archive));
+    let node = builder.start().await;
+    let status = eventually("it is told", async || {
+        let status = node.client().status().await;
+        if status["archive"]["failure"].is_string() { Ok(status) } else { Err(status) }
+    })
+    .await;
+    assert!(status["archive"]["failure"].as_str().unwrap().contains(path(&archive)), "{status}");
+    node.says("the log could not be archived").await;
+}
+
+#[tokio::test]
 async fn an_archive_that_hangs_keeps_nothing_else_from_going_on() {
     if !Need::Mount.is_met("an_archive_that_hangs_keeps_nothing_else_from_going_on") {
         return;
