@@ -11,6 +11,7 @@ use super::timer::Timer;
 use super::write::write;
 use crate::cli::unix_ms;
 use crate::clock::wall_ms;
+use crate::stored::Unhurried;
 use headwater_core::api::rfc3339;
 use headwater_core::node::Node;
 use headwater_core::position::Position;
@@ -159,11 +160,15 @@ impl Work {
         let time = rfc3339(now)[..19].replace(['-', ':'], "");
         let name = format!("{NAME}-{cluster}-{time}Z-{position}");
         let source = &self.node.options().label;
-        let manifest =
-            write(&snapshot, &directory.join(&name), source, (now, 0), &mut |_| match self.ended.try_recv() {
+        let mut unhurried = Unhurried::begin();
+        let mut step = |_| {
+            unhurried.step();
+            match self.ended.try_recv() {
                 Err(TryRecvError::Disconnected) => Err(BackupError::State("the node ends".into())),
                 _ => Ok(()),
-            })?;
+            }
+        };
+        let manifest = write(&snapshot, &directory.join(&name), source, (now, 0), &mut step)?;
         Ok(made(name, &manifest))
     }
 

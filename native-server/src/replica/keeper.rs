@@ -4,7 +4,7 @@
 
 use super::disk::{DiskState, bytes};
 use crate::settings::Storage;
-use crate::stored::StatePieces;
+use crate::stored::{StatePieces, Unhurried};
 use crate::wal::file::ReplicaLog;
 use crate::wal::file::replica::ReplicaFrame;
 use crate::wal::{AppendCause, AppendError};
@@ -179,11 +179,13 @@ impl Keeper {
         let (keeper, retention) = (self.log.keeper(), self.storage.retention.clone());
         let ending = Arc::clone(&self.ending);
         let work = move || -> Result<(), Box<dyn std::error::Error>> {
+            let mut unhurried = Unhurried::begin();
             while let Some(piece) = pieces.next_piece()? {
                 if ending.load(Ordering::Relaxed) {
                     return Ok(());
                 }
                 baseline.push(piece.as_baseline())?;
+                unhurried.step();
             }
             baseline.finish(facts)?;
             keeper.trim_now(&retention, None)?;

@@ -3,7 +3,7 @@
 
 use super::LogState;
 use crate::settings::Storage;
-use crate::stored::{StatePiece, StatePieces, repeats_piece};
+use crate::stored::{StatePiece, StatePieces, Unhurried, repeats_piece};
 use crate::wal::{BaselinePiece, BaselineSink, Keeper, OpenError};
 use headwater_core::node::Node;
 use headwater_core::store::SnapshotError;
@@ -215,6 +215,8 @@ impl Work {
         let facts = pieces.facts();
         let (seq, keys) = (facts.seq, facts.keys);
         let mut sink = self.runtime.block_on(keeper.begin(seq)).map_err(NotStored::Log)?;
+        // Those who write wait for the same medium, unless the log has to become shorter now.
+        let mut unhurried = (keeper.usage().log_bytes <= self.storage.retention.bytes_max).then(Unhurried::begin);
         while let Some(piece) = pieces.next_piece().map_err(NotStored::Snapshot)? {
             if self.ended.try_recv() == Err(TryRecvError::Disconnected) {
                 return Err(NotStored::Ended);
@@ -224,6 +226,7 @@ impl Work {
                 self.store_repeats(&mut *sink, seq)?;
             }
             self.runtime.block_on(sink.push(piece.as_baseline())).map_err(NotStored::Log)?;
+            unhurried.iter_mut().for_each(Unhurried::step);
         }
         self.runtime.block_on(sink.finish(facts)).map_err(NotStored::Log)?;
         self.state.lock_bytes().subtract(&counted);

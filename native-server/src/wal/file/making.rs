@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Bytes collected before they are written and synced: small enough that nobody else's sync waits long behind it.
-const WRITE_BYTES: usize = 1024 * 1024;
+const WRITE_BYTES: usize = 256 * 1024;
 
 /// What frames of a file in the making say was not synced before them: they prove nothing before the whole file is durable
 /// and named. No frame that is appended later says so.
