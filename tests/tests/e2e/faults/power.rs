@@ -92,7 +92,8 @@ async fn only_the_newest_writes_are_lost_by_a_power_cut_of_a_writer_that_syncs_a
     let mut random = Random::announced("power cuts of a writer that syncs at intervals");
     let interval = format!("interval:{}", [2, 50, 1_000][random.below(3) as usize]);
     let writer = restless(build_writer(directory.path()).on(&medium), 1 << 30).option("--sync", &interval);
-    let mut writer = writer.start().await;
+    // Of very many segments the oldest would be let go of, and the log is read from its beginning in the end.
+    let mut writer = writer.option("--segment-bytes", "262144").start().await;
     let client = writer.client();
     client.create("c").await;
     // A start makes durable what it finds.
