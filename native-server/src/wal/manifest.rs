@@ -331,3 +331,19 @@ impl Manifest {
 fn checksum_line(line: &[u8]) -> Vec<u8> {
     format!("xxh3:{:016x}\n", XxHash3_64::oneshot(line)).into_bytes()
 }
+
+/// Adds to a manifest's epochs those that segments tell of, in order: the newest may not have been written to it yet.
+///
+/// # Errors
+/// In words, when they contradict each other.
+pub(super) fn add_epochs(
+    epochs: &mut EpochTable,
+    told: impl IntoIterator<Item = EpochStart>,
+) -> Result<(), &'static str> {
+    for start in told {
+        if epochs.newest().is_none_or(|newest| start.epoch > newest.epoch) && !epochs.push(start) {
+            return Err("the epochs of the segments do not follow the manifest's");
+        }
+    }
+    Ok(())
+}

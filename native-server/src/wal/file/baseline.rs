@@ -35,13 +35,7 @@ impl BaselineMaking {
     }
 
     pub(super) fn push(&mut self, piece: BaselinePiece<'_>) -> Result<(), OpenError> {
-        let (kind, text) = match piece {
-            BaselinePiece::Lines(text) => (Kind::Baseline, text),
-            BaselinePiece::Beside(text) => (Kind::Beside, text),
-            BaselinePiece::Progress(text) => (Kind::Progress, text),
-        };
-        let seq = if kind == Kind::Progress { self.making.header.seq } else { 0 };
-        self.making.push(&FrameContent { kind, seq, epoch: None, meta: b"", text })
+        self.making.push(&frame(piece, self.making.header.seq))
     }
 
     /// Makes the file durable, without naming it yet.
@@ -68,6 +62,16 @@ impl BaselineMaking {
             }
         })
     }
+}
+
+/// A piece of a baseline that is exact at `seq`, as a frame.
+pub(super) fn frame(piece: BaselinePiece<'_>, seq: u64) -> FrameContent<'_> {
+    let (kind, seq, text) = match piece {
+        BaselinePiece::Lines(text) => (Kind::Baseline, 0, text),
+        BaselinePiece::Beside(text) => (Kind::Beside, 0, text),
+        BaselinePiece::Progress(text) => (Kind::Progress, seq, text),
+    };
+    FrameContent { kind, seq, epoch: None, meta: b"", text }
 }
 
 /// Makes the segment in use begin anew behind a baseline: what lies before the baseline does not lead on to it.

@@ -5,7 +5,7 @@ use super::super::keeper::{BaselinePiece, StateFacts};
 use super::super::manifest::{ActivePlace, Backend, BaselinePlace, Files, MANIFEST_FILE, Manifest, Sum};
 use super::super::opening::OpenOptions;
 use super::super::storage::{Directory, LOCK_FILE, Storage};
-use super::frame::{FrameContent, Kind};
+use super::baseline::frame;
 use super::header::{FileKind, Origin};
 use super::making::{MadeEnd, Making};
 use super::recover::lock;
@@ -64,15 +64,7 @@ pub(super) fn create_on(
     }
     let StateFacts { seq, keys, ref digest } = content.facts;
     let mut making = Making::begin(storage, FileKind::Baseline, Origin::Writer, BASELINE_NUMBER, seq, 0, 0)?;
-    pieces(&mut |piece| {
-        let (kind, text) = match piece {
-            BaselinePiece::Lines(text) => (Kind::Baseline, text),
-            BaselinePiece::Beside(text) => (Kind::Beside, text),
-            BaselinePiece::Progress(text) => (Kind::Progress, text),
-        };
-        let seq = if kind == Kind::Progress { seq } else { 0 };
-        making.push(&FrameContent { kind, seq, epoch: None, meta: b"", text })
-    })?;
+    pieces(&mut |piece| making.push(&frame(piece, seq)))?;
     let MadeEnd { end, sum } = making.finish(storage)?;
     let digest = digest.clone();
     let baseline =

@@ -14,7 +14,8 @@ use super::baseline;
 use super::frame::{FrameContent, Kind};
 use super::header::{FILE_HEADER_BYTES, FileHeader, FileKind, Origin};
 use super::recover::was_appended_to;
-use super::scan::{Expected, Follows, Place, Shape, scan};
+use super::scan::{Follows, Place, Shape};
+use super::scanned::Scanned;
 pub use super::survey::Survey;
 use super::survey::{Extent, survey};
 use super::walk::{Step, Walk, Window};
@@ -193,31 +194,20 @@ impl Reading<'_> {
         let place = *inspection.segments().get(self.next)?;
         self.next += 1;
         let name = FileKind::Segment.name(place.number);
-        let path = inspection.storage.path(&name);
-        let expected = Expected {
-            path: &path,
-            shape: inspection.shape(),
-            place: place.sealed.map_or(Place::Active(files.active), Place::Sealed),
-            opening: inspection.manifest.opening,
-            follows: self.follows.take(),
-        };
-        let missing = || OpenError::damaged(&path, 0, "is missing, and the manifest names it");
-        let file = inspection.storage.open(&name).map_err(OpenError::io("opening", &path));
-        let found = file
-            .and_then(|file| file.ok_or_else(missing))
-            .and_then(|file| scan(&*file, &expected, &mut inspected(visit)));
+        let (shape, opening) = (inspection.shape(), inspection.manifest.opening);
+        let expected = place.sealed.map_or(Place::Active(files.active), Place::Sealed);
+        let follows = self.follows.take();
         let covered = inspection.baseline().map_or(0, |baseline| baseline.seq);
-        let outcome = found.and_then(|found| {
-            if self.next == 1 && found.before > covered {
-                let detail = format!("it begins behind record {}, and nothing before is kept", found.before);
-                return Err(OpenError::damaged(&path, 0, detail));
+        let scanned = Scanned::new(&*inspection.storage, shape, expected, opening, follows, &mut inspected(visit));
+        let outcome = scanned.and_then(|segment| {
+            if self.next == 1 {
+                segment.begins_within(covered)?;
             }
-            if place.sealed.is_none() && inspection.shape() == Shape::Writer && found.last < covered {
-                let detail = format!("the log ends with record {}, before its baseline of {covered}", found.last);
-                return Err(OpenError::damaged(&path, found.end, detail));
+            if place.sealed.is_none() {
+                segment.reaches(shape, covered)?;
             }
-            self.follows = Some(found.follows());
-            Ok(Torn { end: found.end, bytes: found.torn_bytes })
+            self.follows = Some(segment.found.follows());
+            Ok(Torn { end: segment.found.end, bytes: segment.found.torn_bytes })
         });
         Some(Read { place, name, outcome })
     }

@@ -38,6 +38,7 @@ mod recover;
 pub mod repair;
 pub mod replica;
 mod scan;
+mod scanned;
 mod segment;
 mod survey;
 mod syncing;
@@ -50,7 +51,7 @@ mod walk;
 
 use super::error::{AppendError, OpenError};
 use super::group::Group;
-use super::manifest::{Backend, MANIFEST_FILE};
+use super::manifest::{Backend, MANIFEST_FILE, add_epochs};
 use super::opening::{Gate, OpenOptions};
 use super::storage::{Directory, Lock, Storage};
 use super::{Appender, BoxFuture, Opened, Record, Replay, Replayed, Wal};
@@ -164,12 +165,7 @@ impl FileWal {
         let Recovery { files, segments, end, follows, epochs, recovered } = recovering.recover(files, &mut visit)?;
 
         let contradiction = |detail: &str| OpenError::damaged(&storage.path(MANIFEST_FILE), 0, detail);
-        for start in epochs {
-            if manifest.epochs.newest().is_none_or(|newest| start.epoch > newest.epoch) && !manifest.epochs.push(start)
-            {
-                return Err(contradiction("the epochs of the segments do not follow the manifest's"));
-            }
-        }
+        add_epochs(&mut manifest.epochs, epochs).map_err(contradiction)?;
         let last = match follows.last {
             0 => None,
             seq => {

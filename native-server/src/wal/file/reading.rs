@@ -4,13 +4,14 @@
 
 use super::super::error::{OpenError, ReplayRefused};
 use super::super::keeper::BaselinePiece;
-use super::super::manifest::{Backend, MANIFEST_FILE, Manifest};
+use super::super::manifest::{Backend, MANIFEST_FILE, Manifest, add_epochs};
 use super::super::storage::{Directory, Storage};
 use super::baseline;
 use super::frame::{FrameContent, Kind};
-use super::header::{FileKind, Origin};
+use super::header::Origin;
 use super::recover::lock_as_it_is;
-use super::scan::{Expected, Place, Shape, scan};
+use super::scan::{Place, Shape};
+use super::scanned::Scanned;
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable};
 use std::path::Path;
@@ -86,12 +87,8 @@ pub fn history(directory: &Path) -> Result<History, OpenError> {
         Ok(())
     })?;
     let mut epochs = contents.epochs;
-    for start in starts {
-        if epochs.newest().is_none_or(|newest| start.epoch > newest.epoch) && !epochs.push(start) {
-            let detail = "the epochs of the segments do not follow the manifest's";
-            return Err(OpenError::damaged(&directory.join(MANIFEST_FILE), 0, detail));
-        }
-    }
+    let contradiction = |detail| OpenError::damaged(&directory.join(MANIFEST_FILE), 0, detail);
+    add_epochs(&mut epochs, starts).map_err(contradiction)?;
     Ok(History { cluster: contents.cluster, records, epochs, takeover: contents.takeover })
 }
 
@@ -123,10 +120,6 @@ pub fn read(
     let (mut follows, mut torn_bytes) = (None, 0);
     for place in places {
         let number = place.number();
-        let name = FileKind::Segment.name(number);
-        let path = storage.path(&name);
-        let missing = || OpenError::damaged(&path, 0, "is missing, and the manifest names it");
-        let file = storage.open(&name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
         let mut visit = |frame: &FrameContent<'_>, origin: Origin| {
             if number < from_segment || frame.kind.is_record() && frame.seq <= covered {
                 return Ok(());
@@ -142,16 +135,14 @@ pub fn read(
                 Kind::Baseline | Kind::Beside => Err("a frame that has no place in a segment".into()),
             }
         };
-        let expected = Expected { path: &path, shape, place, opening: manifest.opening, follows };
-        let found = scan(&*file, &expected, &mut visit)?;
-        if from == From::Baseline && follows.is_none() && found.before > covered {
-            let detail = format!("it begins behind record {}, and nothing before is kept", found.before);
-            return Err(OpenError::damaged(&path, 0, detail));
+        let segment = Scanned::new(&storage, shape, place, manifest.opening, follows, &mut visit)?;
+        if from == From::Baseline && follows.is_none() {
+            segment.begins_within(covered)?;
         }
-        (follows, torn_bytes) = (Some(found.follows()), found.torn_bytes);
-    }
-    if follows.is_some_and(|follows| follows.last < covered) {
-        return Err(OpenError::damaged(&path, 0, "the log ends before its baseline"));
+        if matches!(place, Place::Active(_)) {
+            segment.reaches(shape, covered)?;
+        }
+        (follows, torn_bytes) = (Some(segment.found.follows()), segment.found.torn_bytes);
     }
     let Manifest { cluster, epoch, takeover, epochs, .. } = manifest;
     Ok(Contents { cluster, epoch, takeover, epochs, torn_bytes })

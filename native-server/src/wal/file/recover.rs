@@ -14,12 +14,12 @@ use super::header::{FILE_HEADER_BYTES, FileHeader, FileKind, Origin};
 use super::inspect::unknown_segments;
 use super::keeping::NewFile;
 use super::making::{MadeEnd, Making, UNSYNCED_ALL};
-use super::scan::{Expected, Follows, Found, Mark, Place, Shape, Visit, scan};
+use super::scan::{Follows, Mark, Place, Shape, Visit};
+use super::scanned::Scanned;
 use super::segment::Segment;
 use super::walk::{Step, Walk, Window};
 use headwater_core::position::EpochStart;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 const COPY_CHUNK_BYTES: usize = 1024 * 1024;
@@ -117,9 +117,8 @@ impl Recovering<'_> {
             };
             let follows = segments.last().map(|before| before.found.follows());
             let mut segment = Scanned::new(self.storage, self.shape, place, self.opening, follows, &mut visit)?;
-            if follows.is_none() && segment.found.before > covered {
-                let detail = format!("it begins behind record {}, and nothing before is kept", segment.found.before);
-                return Err(OpenError::damaged(&segment.path, 0, detail));
+            if follows.is_none() {
+                segment.begins_within(covered)?;
             }
             // The baseline tells how far a replica was beyond its last line, when the segments that did are gone. Those
             // that are kept before it tell it themselves, and records do in a writer's log.
@@ -131,12 +130,8 @@ impl Recovering<'_> {
         }
         let newest = segments.pop().expect("there is always a segment in use");
         self.refuse_later_segments(&newest)?;
+        newest.reaches(self.shape, covered)?;
         let found = &newest.found;
-        // A replica's baseline may lie beyond its last line: its scope leaves records out.
-        if self.shape == Shape::Writer && found.last < covered {
-            let detail = format!("the log ends with record {}, before its baseline of {covered}", found.last);
-            return Err(OpenError::damaged(&newest.path, found.end, detail));
-        }
         let recovered = (found.torn_bytes > 0).then(|| Recovered {
             file: newest.path.display().to_string(),
             offset: found.end,
@@ -236,35 +231,4 @@ pub(super) fn was_appended_to(file: &dyn StoredFile) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// A segment that was read.
-struct Scanned {
-    number: u32,
-    file: Arc<dyn StoredFile>,
-    path: PathBuf,
-    found: Found,
-}
-
-impl Scanned {
-    fn new(
-        storage: &dyn Storage,
-        shape: Shape,
-        place: Place,
-        opening: u32,
-        follows: Option<Follows>,
-        visit: &mut Visit<'_>,
-    ) -> Result<Self, OpenError> {
-        let number = place.number();
-        let name = FileKind::Segment.name(number);
-        let path = storage.path(&name);
-        let missing = || OpenError::damaged(&path, 0, "is missing, and the manifest names it");
-        let file = storage.open(&name).map_err(OpenError::io("opening", &path))?.ok_or_else(missing)?;
-        let found = scan(&*file, &Expected { path: &path, shape, place, opening, follows }, visit)?;
-        Ok(Self { number, file, path, found })
-    }
-
-    fn into_segment(self) -> Arc<Segment> {
-        Arc::new(Segment::found(self.file, self.path, self.number, self.found))
-    }
 }
