@@ -1,11 +1,11 @@
 //! What a first start makes: the data directory, the node's instance, and the first pair of credentials.
 
 use crate::random;
+use crate::wal::storage::private_directory;
 use headwater_core::credentials::{Role, hash_secret, stored_value};
 use headwater_core::id::Id;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 const INSTANCE_FILE: &str = "instance";
@@ -15,7 +15,7 @@ const INSTANCE_FILE: &str = "instance";
 /// # Errors
 /// The system's.
 pub(crate) fn data_directory(data: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data)
+    private_directory(data)
 }
 
 /// The node's instance: the one stored in `data`, or a new one that is stored there now.

@@ -32,7 +32,7 @@ pub use status::{
     ArchiveStatus, BackupStatus, BaselineStatus, LastBackup, ParentStatus, StatusFacts, StorageStatus, StorageTrouble,
     status,
 };
-pub use time::rfc3339;
+pub use time::{rfc3339, unix_ms};
 pub use wait::Wait;
 
 /// Header: the position an answer is as of, `<epoch>.<seq>`.

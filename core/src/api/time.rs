@@ -40,6 +40,29 @@ pub fn rfc3339(unix_ms: u64) -> String {
     text
 }
 
+/// Reads what [`rfc3339`] writes, `2025-11-20T14:46:40.000Z`, as Unix ms; `None` for anything else, a day or hour that there
+/// is not included.
+pub fn unix_ms(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| -> Option<u64> {
+        let digits = text.get(from..to)?;
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+    };
+    let marks = [(4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"), (19, "."), (23, "Z")];
+    if text.len() != 24 || marks.iter().any(|&(at, mark)| text.get(at..at + 1) != Some(mark)) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Days from 0000-03-01, so that the leap day is the last one of a year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let seconds = days * 86_400 + number(11, 13)? * 3_600 + number(14, 16)? * 60 + number(17, 19)?;
+    // A day that its month does not have, or an hour that no day has, would be another time.
+    Some(seconds * 1_000 + number(20, 23)?).filter(|&ms| rfc3339(ms) == text)
+}
+
 /// Appends a number with at least so many digits.
 fn push_digits(text: &mut String, number: u64, digits: u32) {
     let mut unit = 10_u64.pow(digits - 1);
@@ -55,7 +78,7 @@ fn push_digits(text: &mut String, number: u64, digits: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{rfc3339, unix_ms};
 
     #[test]
     fn writes_known_instants() {
@@ -67,6 +90,24 @@ mod tests {
             (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(rfc3339(ms), text);
+        }
+    }
+
+    #[test]
+    fn reads_back_what_the_api_writes() {
+        for ms in [0, 951_827_696_789, 1_709_164_800_001, 1_763_650_000_000, 4_102_444_799_999] {
+            assert_eq!(unix_ms(&rfc3339(ms)), Some(ms));
+        }
+        let mut ms = 7;
+        while ms < 4_102_444_800_000 {
+            assert_eq!(unix_ms(&rfc3339(ms)), Some(ms));
+            ms += 86_399_999 * 3;
+        }
+        for text in ["2026-02-30T00:00:00.000Z", "2026-02-01T25:00:00.000Z", "2026-02-01T23:60:00.000Z"] {
+            assert_eq!(unix_ms(text), None, "{text}");
+        }
+        for text in ["", "2025-11-20", "2025-11-20T14:46:40Z", "2025-13-20T14:46:40.000Z", "+025-11-20T14:46:40.000Z"] {
+            assert_eq!(unix_ms(text), None, "{text}");
         }
     }
 }

@@ -7,14 +7,15 @@
 
 use super::error::BackupError;
 use super::hashing::Hashing;
-use super::write::{LEVEL, new_file, parent, sync_directory};
+use super::write::{LEVEL, new_file, sync_directory};
+use crate::wal::storage::make_directory;
 use headwater_core::command::{Deframer, lines};
 use headwater_core::id::Id;
 use headwater_core::position::{EpochStart, EpochTable, Position};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use zstd::stream::{read::Decoder, write::Encoder};
 
@@ -147,19 +148,17 @@ impl Archive {
     ///
     /// # Errors
     /// [`BackupError::Io`].
-    pub fn make(&self) -> Result<(), BackupError> {
-        let missing: Vec<_> = self.directory.ancestors().take_while(|path| !path.exists()).collect();
-        let making = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
-        making.map_err(BackupError::io("making", &self.directory))?;
-        // Its name must last as well: the log lets go of what is here.
-        missing
-            .into_iter()
-            .filter(|path| !path.as_os_str().is_empty())
-            .try_for_each(|path| sync_directory(parent(path)))?;
+    pub fn try_out(&self) -> Result<(), BackupError> {
+        self.make_directory()?;
         let tried = self.directory.join(format!("tried{PART_END}"));
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tried);
         file.map_err(BackupError::io("making", &tried))?;
         fs::remove_file(&tried).map_err(BackupError::io("removing", &tried))
+    }
+
+    fn make_directory(&self) -> Result<(), BackupError> {
+        // Its name must last as well: the log lets go of what is here.
+        make_directory(&self.directory).map_err(BackupError::io("making", &self.directory))
     }
 
     /// Archives the records behind seq `after` up to `through` of the history `epochs`, unless they are there. `read` gives
@@ -186,7 +185,7 @@ impl Archive {
         if note_path.exists() && self.piece(&stem).is_ok_and(is_there) {
             return Ok(false);
         }
-        self.make()?;
+        self.make_directory()?;
         let path = self.directory.join(format!("{stem}{PIECE_END}"));
         let (bytes, sha256, plain_bytes) = place(&path, |file| {
             let writing = || BackupError::io("writing", &path);

@@ -3,9 +3,8 @@
 
 use super::error::BackupError;
 use super::hashing::sha256;
-use crate::cli::unix_ms;
 use crate::wal::manifest::is_zero;
-use headwater_core::api::rfc3339;
+use headwater_core::api::{rfc3339, unix_ms};
 use headwater_core::apply::scope_digest;
 use headwater_core::digest::Digest;
 use headwater_core::id::Id;

@@ -7,8 +7,8 @@
 use super::archive::{Archive, Piece, common};
 use super::error::BackupError;
 use super::manifest::{MANIFEST_FILE as BACKUP_MANIFEST, Manifest};
-use super::source::log_in;
 use crate::wal::MANIFEST_FILE;
+use crate::wal::file::inspect::log_in;
 use crate::wal::file::reading::{self, Found, From};
 use headwater_core::api::rfc3339;
 use headwater_core::apply::apply;

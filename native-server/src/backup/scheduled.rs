@@ -9,10 +9,10 @@ use super::manifest::Manifest;
 use super::schedule::Schedule;
 use super::timer::Timer;
 use super::write::write;
-use crate::cli::unix_ms;
 use crate::clock::wall_ms;
 use crate::stored::Unhurried;
-use headwater_core::api::rfc3339;
+use crate::wal::storage::make_directory;
+use headwater_core::api::{rfc3339, unix_ms};
 use headwater_core::node::Node;
 use headwater_core::position::Position;
 use headwater_core::store::Store;
@@ -154,7 +154,7 @@ impl Work {
 
     fn make(&self, cluster: &str, now: u64) -> Result<Made, BackupError> {
         let directory = &self.plan.directory;
-        fs::create_dir_all(directory).map_err(BackupError::io("making", directory))?;
+        make_directory(directory).map_err(BackupError::io("making", directory))?;
         let snapshot = Arc::new(self.node.store().snapshot_for_disk()?);
         let position = headwater_core::store::Snapshot::progress(&*snapshot).position;
         let time = rfc3339(now)[..19].replace(['-', ':'], "");

@@ -2,15 +2,15 @@
 
 use super::error::BackupError;
 use crate::random;
-use crate::settings::log_directory;
 use crate::stored::Restore;
 use crate::wal::MANIFEST_FILE;
+use crate::wal::file::inspect::log_in;
 use crate::wal::file::reading::{Found, From, read};
 use headwater_core::command::{Line, Trust, decode};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemorySnapshot, MemoryStore};
 use headwater_core::store::{Progress, Store};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What the directory of a node holds.
@@ -23,13 +23,8 @@ pub struct Held {
     pub torn_bytes: u64,
 }
 
-/// The directory of the log that belongs to the data directory `data`, or is that directory itself.
-pub(super) fn log_in(data: &Path) -> PathBuf {
-    if data.join(MANIFEST_FILE).exists() { data.into() } else { log_directory(data) }
-}
-
-/// Reads the state in the data directory `data` of a writer or replica, or in the directory of its log. The directory is locked meanwhile, and but for
-/// that left as it is.
+/// Reads the state in the data directory `data` of a writer or replica, or in the directory of its log. The directory is
+/// locked meanwhile, and but for that left as it is.
 ///
 /// # Errors
 /// [`BackupError::Log`] for a directory that is in use, is none of a node's or is damaged.

@@ -63,9 +63,9 @@ impl Drop for InTheMaking {
     }
 }
 
-/// Writes what `snapshot` holds to the directory `target`, which must not be there yet. `source` says to people where
-/// it comes from; `created_ms` is the time now, Unix ms; `epoch_highest` is the highest epoch known to have been given out beside those of the snapshot; `step`
-/// hears how many bytes of lines are written, and how many of them are read back then.
+/// Writes what `snapshot` holds to the directory `target`, which must not be there yet. `source` says to people where it
+/// comes from; `created_ms` is the time now, Unix ms; `epoch_highest` is the highest epoch known to have been given out
+/// beside those of the snapshot; `step` hears how many bytes of lines are written, and how many of them are read back then.
 ///
 /// # Errors
 /// See [`BackupError`]; there is nothing at `target` then.

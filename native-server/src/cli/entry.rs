@@ -1,6 +1,6 @@
 //! `headwater get`, `set` and `delete`: one entry, always by `entry?key=`, which reaches any key.
 
-use super::ago::{ago, span, unix_ms};
+use super::ago::{ago, span};
 use super::client::{Call, Client, Reply};
 use super::connection::Connection;
 use super::failure::Failure;
@@ -12,7 +12,7 @@ use crate::clock::wall_ms;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use clap::Args;
-use headwater_core::api::encode;
+use headwater_core::api::{encode, unix_ms};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -1,6 +1,6 @@
 //! `headwater list`: the entries of a collection in key order, shown as they come.
 
-use super::ago::{ago, unix_ms};
+use super::ago::ago;
 use super::client::{Call, Client, Incoming};
 use super::connection::Connection;
 use super::entry::{Entry, advise};
@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use axum::http::header::LINK;
 use axum::http::{HeaderMap, StatusCode};
 use clap::Args;
-use headwater_core::api::encode;
+use headwater_core::api::{encode, unix_ms};
 use headwater_core::command::{Deframer, lines};
 use headwater_core::limits::INTEGER_MAX;
 use http_body_util::BodyExt;

@@ -29,8 +29,6 @@ mod table;
 mod value;
 mod watch;
 
-pub(crate) use ago::unix_ms;
-
 use clap::Subcommand;
 use connection::Connection;
 use failure::Failure;

@@ -1,6 +1,5 @@
 //! `headwater restore`: from a backup to the data directory of a writer.
 
-use super::ago::unix_ms;
 use super::backup::report;
 use super::failure::Failure;
 use super::output::Output;
@@ -10,6 +9,7 @@ use crate::backup::replay::{self, Reached, Sources, Target};
 use crate::backup::{BackupError, Manifest, read, restore};
 use crate::random;
 use clap::Args;
+use headwater_core::api::unix_ms;
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{self, Snapshot, Store};

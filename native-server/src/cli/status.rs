@@ -1,6 +1,6 @@
 //! `headwater status`: what a node says of itself, laid out for people.
 
-use super::ago::{ago, span, unix_ms};
+use super::ago::{ago, span};
 use super::client::{Call, Client};
 use super::connection::Connection;
 use super::failure::Failure;
@@ -10,6 +10,7 @@ use super::table::Table;
 use crate::clock::wall_ms;
 use axum::http::StatusCode;
 use clap::Args;
+use headwater_core::api::unix_ms;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

@@ -110,18 +110,7 @@ impl Storage for Directory {
     }
 
     fn create_directory(&self) -> io::Result<()> {
-        use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-        private_directory(&self.path)?;
-        // A directory lasts once the one above it is synced. All of them are, each time: an earlier start may have been
-        // cut short between the two. Those above that cannot be opened or synced were there before us.
-        for above in self.path.canonicalize()?.ancestors().skip(1) {
-            match File::open(above).and_then(|directory| directory.sync_all()) {
-                Ok(()) => {}
-                Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        make_directory(&self.path)
     }
 
     fn lock(&self, holder: &str) -> io::Result<Result<Lock, String>> {
@@ -197,8 +186,27 @@ impl Storage for Directory {
     }
 }
 
-/// Makes a directory, and those above that are missing, for this user alone: the log holds everything.
-fn private_directory(path: &Path) -> io::Result<()> {
+/// Makes a directory, and those above that are missing, for this user alone, so that they last.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    private_directory(path)?;
+    // A directory lasts once the one above it is synced. All of them are, each time: an earlier start may have been cut
+    // short between the two. Those above that cannot be opened or synced were there before us.
+    for above in path.canonicalize()?.ancestors().skip(1) {
+        match File::open(above).and_then(|directory| directory.sync_all()) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// As [`make_directory`], for one whose name need not last yet: what lies in it holds everything, too.
+pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

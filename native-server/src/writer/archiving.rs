@@ -159,7 +159,7 @@ impl Work {
         if !self.has_begun {
             self.has_begun = self.begin(sealed)?;
             // What cannot be made is told now, not when the first part is sealed.
-            sealed.archive.make()?;
+            sealed.archive.try_out()?;
         }
         for &(after, last) in &sealed.segments {
             let through = self.through();
