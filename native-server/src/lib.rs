@@ -24,6 +24,7 @@ mod shutdown;
 pub mod size;
 mod stored;
 mod trouble;
+mod unhurried;
 pub mod wal;
 mod whole;
 mod writer;

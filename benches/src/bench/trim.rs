@@ -2,7 +2,7 @@
 //! hundred thousand keys to store each time, and on one that does neither.
 //!
 //! The load has a rate of its own, half of what the server can take or less, so that a stall shows in the answers that were
-//! due meanwhile. Its values are long, so that each turn fills the log and has a baseline stored, which is looked after.
+//! due meanwhile. Its values are long, so that each turn fills a segment and has a baseline stored, which is looked after.
 
 use super::filled::fill;
 use super::{order, progress, rates, set_request};
@@ -28,19 +28,7 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
     let directory = settings.directory().join("trim");
     let keys = settings.sized(KEYS, 1_000);
     let kinds: [(&str, &[&str]); 2] = [
-        (
-            "trimming",
-            &[
-                "--segment-bytes",
-                "1048576",
-                "--baseline-after-bytes",
-                "4096",
-                "--retain-bytes",
-                "0",
-                "--retain-age",
-                "0s",
-            ],
-        ),
+        ("trimming", &["--baseline-after-bytes", "4096", "--retain-bytes", "0", "--retain-age", "0s"]),
         ("not trimming", &["--baseline-after-bytes", "1099511627776"]),
     ];
     let mut servers = Vec::new();

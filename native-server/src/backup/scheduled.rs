@@ -10,7 +10,7 @@ use super::schedule::Schedule;
 use super::timer::Timer;
 use super::write::write;
 use crate::clock::wall_ms;
-use crate::stored::Unhurried;
+use crate::unhurried::Unhurried;
 use crate::wal::storage::make_directory;
 use headwater_core::api::{rfc3339, unix_ms};
 use headwater_core::node::Node;

@@ -4,7 +4,8 @@
 
 use super::disk::{DiskState, bytes};
 use crate::settings::Storage;
-use crate::stored::{StatePieces, Unhurried};
+use crate::stored::StatePieces;
+use crate::unhurried::Unhurried;
 use crate::wal::file::ReplicaLog;
 use crate::wal::file::replica::ReplicaFrame;
 use crate::wal::{AppendCause, AppendError};

@@ -4,12 +4,10 @@
 mod pieces;
 mod repeats;
 mod restore;
-mod unhurried;
 
 pub(crate) use pieces::{StatePiece, StatePieces};
 pub(crate) use repeats::repeats_piece;
 pub(crate) use restore::Restore;
-pub(crate) use unhurried::Unhurried;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,8 @@
 
 use super::LogState;
 use crate::settings::Storage;
-use crate::stored::{StatePiece, StatePieces, Unhurried, repeats_piece};
+use crate::stored::{StatePiece, StatePieces, repeats_piece};
+use crate::unhurried::Unhurried;
 use crate::wal::{BaselinePiece, BaselineSink, Keeper, OpenError};
 use headwater_core::node::Node;
 use headwater_core::store::SnapshotError;

@@ -9,6 +9,7 @@ use super::super::error::OpenError;
 use super::super::manifest::{Files, Manifest};
 use super::super::storage::Storage;
 use super::header::FileKind;
+use super::releasing::release;
 use headwater_core::position::EpochStart;
 use std::collections::BTreeSet;
 use std::io;
@@ -106,7 +107,9 @@ impl Keeping {
         let unnamed = self.put(&mut held, changed)?;
         drop(held);
         // To remove a large file takes a while, and nothing will ever name it again.
-        self.remove(unnamed);
+        for name in unnamed {
+            self.let_go(name);
+        }
         Ok(result)
     }
 
@@ -140,6 +143,15 @@ impl Keeping {
         // While nobody can take a number: what an earlier process left may have one that is given again.
         self.remove(left);
         Ok(before.difference(&after).cloned().collect())
+    }
+
+    /// Removes a file that a manifest named until now.
+    fn let_go(&self, name: String) {
+        // Segments are read by streams. A stored baseline is read by nobody as long as the directory is in use.
+        let is_baseline = FileKind::Baseline.number(&name).is_some();
+        let baseline = if is_baseline { self.storage.open(&name).ok().flatten() } else { None };
+        self.remove([name]);
+        baseline.into_iter().for_each(release);
     }
 
     /// Removes files that nothing names. What cannot be removed now is tried again after the next manifest: it costs room,

@@ -35,6 +35,7 @@ mod making;
 pub mod promote;
 pub mod reading;
 mod recover;
+mod releasing;
 pub mod repair;
 pub mod replica;
 mod scan;

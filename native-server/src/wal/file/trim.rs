@@ -8,6 +8,7 @@ use super::super::{BoxFuture, LogReader};
 use super::baseline::BaselineMaking;
 use super::header::Origin;
 use super::keeping::Keeping;
+use super::releasing::release;
 use super::syncing::Synced;
 use super::view::{View, ViewReader};
 use headwater_core::id::Id;
@@ -44,7 +45,9 @@ impl FileKeeper {
             let gone: Vec<_> = files.sealed.drain(..count).collect();
             (gone, files.segment_numbers().next().expect("a log has a segment in use"))
         })?;
-        self.view.forget_before(first_kept);
+        let forgotten = self.view.forget_before(first_kept);
+        // Who still reads one of them ends that first.
+        forgotten.into_iter().filter_map(Arc::into_inner).for_each(|segment| release(segment.file));
         Ok(gone.iter().map(|place| place.end).sum())
     }
 }

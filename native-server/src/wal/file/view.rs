@@ -36,11 +36,11 @@ impl View {
         self.segments.write().unwrap_or_else(PoisonError::into_inner).push(segment);
     }
 
-    /// Shows nothing any more of the segments before number `first`.
-    pub(super) fn forget_before(&self, first: u32) {
+    /// Shows nothing any more of the segments before number `first`, and hands them out. Reading of them may go on.
+    pub(super) fn forget_before(&self, first: u32) -> Vec<Arc<Segment>> {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let gone = segments.partition_point(|segment| segment.number < first).min(segments.len() - 1);
-        segments.drain(..gone);
+        segments.drain(..gone).collect()
     }
 
     /// Whether a newer opening has begun; hold it as long as that must not happen.
