@@ -9,7 +9,7 @@ use crate::settings::{Part, Settings, log_directory};
 use crate::shutdown::{Deadline, Signals, announce};
 use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings, WriterSettings};
-use crate::{bootstrap, clock, http, random, reclaim, remedy};
+use crate::{bootstrap, clock, listener, random, reclaim, remedy};
 use anyhow::Context as _;
 use headwater_core::api::Counts;
 use headwater_core::id::Id;
@@ -92,7 +92,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
         // A sender that is gone means the same.
         drop(stopped.await);
     };
-    let mut serving = tokio::spawn(http::serve(Arc::clone(&server), listener, stopping));
+    let mut serving = tokio::spawn(listener::serve(Arc::clone(&server), listener, stopping));
     let (node, role) = (server.settings.node.as_str(), server.node.options().role.as_str());
     tracing::info!(address = %format!("http://{address}"), node, role, position = %server.node.store().position(), "listening");
     println!("headwater: {role} {node} listens on http://{address}");
@@ -105,7 +105,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             "the end of a part of the node"
         }
         served = &mut serving => {
-            served.context("the HTTP server failed")?.context("the HTTP server failed")?;
+            served.context("the HTTP server failed")?;
             "the end of the HTTP server"
         }
     };

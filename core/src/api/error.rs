@@ -51,16 +51,22 @@ codes! {
     NotFound = 404 "not_found",
     /// The path exists, the method does not.
     MethodNotAllowed = 405 "method_not_allowed",
+    /// The request did not come in time.
+    RequestTimeout = 408 "request_timeout",
     /// The position asked for is not on this node's history.
     Diverged = 409 "diverged",
     /// A guard does not hold.
     PreconditionFailed = 412 "precondition_failed",
     /// A key, value, batch or body is over its limit.
     TooLarge = 413 "too_large",
+    /// The request line is over its limit.
+    UriTooLong = 414 "uri_too_long",
     /// This node does not hold what was asked for, or is not called by this name.
     Misdirected = 421 "misdirected",
     /// The `Idempotency-Key` came with another request before.
     IdempotencyMismatch = 422 "idempotency_mismatch",
+    /// The head of the request is over its limit, or has too many headers.
+    HeadersTooLarge = 431 "headers_too_large",
     /// A fault of this node's own.
     InternalError = 500 "internal_error",
     /// The parent could not be reached; nothing was sent to it.

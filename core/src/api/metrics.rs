@@ -41,6 +41,12 @@ counts! {
     requests_total,
     /// Requests with wrong or missing credentials, or without the right to what they ask for.
     requests_forbidden_total,
+    /// Requests that were refused for their form or their slowness, before it was looked at what they ask for.
+    requests_refused_total,
+    /// Connections that were one too many.
+    connections_refused_total,
+    /// Times that no connection could be taken, for lack of sockets or memory.
+    connections_paused_total,
     /// Groups the log made durable.
     log_groups_total,
     /// Failures of the log.

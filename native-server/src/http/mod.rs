@@ -8,6 +8,7 @@ mod files;
 mod guard;
 mod health;
 mod reads;
+mod refused;
 mod replicate;
 mod reply;
 mod wait;
@@ -15,27 +16,36 @@ mod writes;
 
 pub(crate) use reply::respond;
 
+use crate::listener::Link;
 use crate::server::Server;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::serve::IncomingStream;
-use headwater_core::api::{ApiError, HEADER_MIN_POSITION, Read, Route, route};
+use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, Read, Route, route};
+use hyper::body::Incoming;
+use hyper::service::Service;
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::net::TcpListener;
-use tower_service::Service;
 
 static MIN_POSITION: HeaderName = HeaderName::from_static(HEADER_MIN_POSITION);
 
 /// The service of one connection.
 #[derive(Clone)]
-pub(crate) struct Front(pub(crate) Arc<Server>);
+pub(crate) struct Front {
+    server: Arc<Server>,
+    link: Arc<Link>,
+}
+
+impl Front {
+    pub(crate) fn new(server: Arc<Server>, link: Arc<Link>) -> Self {
+        Self { server, link }
+    }
+}
 
 /// An answer that is there, or on its way.
 pub(crate) enum Reply {
@@ -54,39 +64,55 @@ impl Future for Reply {
     }
 }
 
-impl Service<Request> for Front {
+impl Service<Request<Incoming>> for Front {
     type Response = Response;
     type Error = Infallible;
     type Future = Reply;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Reply {
-        let (parts, body) = request.into_parts();
-        let server = &self.0;
+    fn call(&self, request: Request<Incoming>) -> Reply {
+        let server = &self.server;
         server.metrics.requests_total.one();
+        if let Some(why) = self.link.called() {
+            return Reply::Now(Some(refused::answer(server, why)));
+        }
+        let (parts, body) = request.into_parts();
         let found = guard::called_by_its_name(server, &parts)
             .and_then(|()| route(parts.method.as_str(), parts.uri.path(), parts.uri.query()));
         match found {
-            Err(error) => Reply::Now(Some(reply::error(server, error))),
+            Err(error) => {
+                // What was not understood may have been meant for somebody else, and so may what follows it.
+                let is_last = matches!(error.code, Code::InvalidKey | Code::InvalidRequest | Code::Misdirected);
+                let response = reply::error(server, error);
+                Reply::Now(Some(if is_last { refused::last(response) } else { response }))
+            }
             Ok(Route::Read(Read::Entry { collection, key })) if !parts.headers.contains_key(&MIN_POSITION) => {
                 match reads::entry_at_once(server, &parts, &collection, &key) {
                     Some(response) => Reply::Now(Some(response)),
-                    None => Reply::Later(Box::pin(reads::elsewhere(Arc::clone(server), parts))),
+                    None => self.later(reads::elsewhere(Arc::clone(server), parts)),
                 }
             }
             Ok(found) => {
                 let found = found.into_owned();
-                Reply::Later(Box::pin(answer(Arc::clone(server), found, parts, body)))
+                self.later(answer(Arc::clone(server), Arc::clone(&self.link), found, parts, Body::new(body)))
             }
         }
     }
 }
 
+impl Front {
+    /// The connection is not idle until `answer` is there.
+    fn later(&self, answer: impl Future<Output = Response> + Send + 'static) -> Reply {
+        let (link, answering) = (Arc::clone(&self.link), self.link.answering());
+        Reply::Later(Box::pin(async move {
+            let answer = answer.await;
+            drop(answering);
+            if link.is_broken() { refused::last(answer) } else { answer }
+        }))
+    }
+}
+
 /// Answers everything that may have to wait.
-async fn answer(server: Arc<Server>, found: Route<'static>, parts: Parts, body: Body) -> Response {
+async fn answer(server: Arc<Server>, link: Arc<Link>, found: Route<'static>, parts: Parts, body: Body) -> Response {
     let outcome = match found {
         Route::Health => Ok(health::alive(&server)),
         Route::Ready => Ok(health::ready(&server)),
@@ -101,48 +127,11 @@ async fn answer(server: Arc<Server>, found: Route<'static>, parts: Parts, body: 
             Box::pin(writes::entry(&server, collection, key, false, parts, body)).await
         }
         Route::Batch(collection) => Box::pin(writes::batch(&server, collection, parts, body)).await,
-        Route::Replicate => replicate::stream(&server, &parts, body).await,
+        Route::Replicate => replicate::stream(&server, &link, &parts, body).await,
     };
-    outcome.unwrap_or_else(|error: ApiError| reply::error(&server, error))
-}
-
-/// Hands each connection its service.
-pub(crate) struct Connections(pub(crate) Front);
-
-impl<L> Service<IncomingStream<'_, L>> for Connections
-where
-    L: axum::serve::Listener,
-{
-    type Response = Front;
-    type Error = Infallible;
-    type Future = Ready<Result<Front, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: IncomingStream<'_, L>) -> Self::Future {
-        ready(Ok(self.0.clone()))
-    }
-}
-
-/// Serves until `stop` resolves and every request in flight is answered.
-pub(crate) async fn serve(
-    server: Arc<Server>,
-    listener: TcpListener,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    use axum::serve::ListenerExt as _;
-    let dead_after_ms = u32::try_from(server.settings.ping_ms.saturating_mul(3)).unwrap_or(u32::MAX);
-    let listener = listener.tap_io(move |stream| {
-        // Without these a connection still works: later, or dead for longer.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY refused");
-        }
-        // A child that is gone without a word, or has stopped reading, is dead once it has not acknowledged this long.
-        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&*stream, dead_after_ms) {
-            tracing::debug!(%error, "TCP_USER_TIMEOUT refused");
-        }
-    });
-    axum::serve(listener, Connections(Front(server))).with_graceful_shutdown(stop).await
+    outcome.unwrap_or_else(|error: ApiError| {
+        let is_last = error.code == Code::RequestTimeout;
+        let response = reply::error(&server, error);
+        if is_last { refused::last(response) } else { response }
+    })
 }

@@ -6,6 +6,7 @@
 use super::{body, guard};
 use crate::bell::Listener;
 use crate::clock;
+use crate::listener::{Answering, Link};
 use crate::server::Server;
 use crate::wal::ReadError;
 use axum::body::{Body, HttpBody};
@@ -32,10 +33,15 @@ const REQUEST_BYTES_MAX: usize = 1 << 20;
 ///
 /// # Errors
 /// The answer to give instead.
-pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn stream(
+    server: &Arc<Server>,
+    link: &Arc<Link>,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
     let grant = guard::grant(server, &parts.headers)?;
     let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
-    let body = body::read(&parts.headers, body, REQUEST_BYTES_MAX).await?;
+    let body = body::read(server.settings.connections.body, &parts.headers, body, REQUEST_BYTES_MAX).await?;
     let request = Request::from_body(&body)?;
     let floor = server.log.floor_up_to(server.node.feed_floor());
     let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;
@@ -48,7 +54,8 @@ pub(super) async fn stream(server: &Arc<Server>, parts: &Parts, body: Body) -> R
         );
     }
     let mut response = super::respond(server.as_of(Answer::stream()));
-    *response.body_mut() = Body::new(StreamBody::new(server, stream));
+    link.streams();
+    *response.body_mut() = Body::new(StreamBody::new(server, link.answering(), stream));
     Ok(response)
 }
 
@@ -62,12 +69,15 @@ struct StreamBody {
     timer: Pin<Box<Sleep>>,
     /// A read of the log under way.
     read: Option<Read>,
+    /// The connection is not idle while this lives.
+    _answering: Answering,
 }
 
 impl StreamBody {
-    fn new(server: &Arc<Server>, stream: Stream<MemoryStore>) -> Self {
+    fn new(server: &Arc<Server>, answering: Answering, stream: Stream<MemoryStore>) -> Self {
         let (server, listener) = (Arc::clone(server), server.bell.listen());
-        Self { stream, server, listener, timer: Box::pin(sleep_until(Instant::now())), read: None }
+        let timer = Box::pin(sleep_until(Instant::now()));
+        Self { stream, server, listener, timer, read: None, _answering: answering }
     }
 
     /// Waits for what is missing in the feed to come from the log.

@@ -30,7 +30,7 @@ const BODY_SLACK_BYTES: usize = 64 << 10;
 /// `POST /v1/collections`.
 pub(super) async fn create(server: &Server, parts: Parts, body: Body) -> Result<Response, ApiError> {
     let grant = guard::grant_with(server, &parts.headers, &[Role::Write])?;
-    let body = body::read(&parts.headers, body, BODY_SLACK_BYTES).await?;
+    let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_SLACK_BYTES).await?;
     let collection = collection_name(&body)?;
     let origin = origin(&grant, &parts, &body)?;
     let request = WriteRequest { collection: collection.clone(), action: RequestAction::Create, origin };
@@ -45,7 +45,7 @@ pub(super) async fn drop_collection(
     body: Body,
 ) -> Result<Response, ApiError> {
     let grant = guard::grant_with(server, &parts.headers, &[Role::Admin])?;
-    let body = body::read(&parts.headers, body, BODY_SLACK_BYTES).await?;
+    let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_SLACK_BYTES).await?;
     let origin = origin(&grant, &parts, &body)?;
     let request = WriteRequest { collection: collection.clone().into_owned(), action: RequestAction::Drop, origin };
     write(server, &parts, body, request, |_| about(&collection)).await
@@ -66,7 +66,8 @@ pub(super) async fn entry(
         // Its writer decides.
         Work::Replica(_) => Limits::VALUE_BYTES_CEILING,
     };
-    let body = body::read(&parts.headers, body, value_bytes_max + BODY_SLACK_BYTES).await?;
+    let body =
+        body::read(server.settings.connections.body, &parts.headers, body, value_bytes_max + BODY_SLACK_BYTES).await?;
     let mut conditions = guard_of(&parts.headers)?;
     let value = if is_set {
         let asked = entry_body(&body)?;
@@ -108,7 +109,7 @@ pub(super) async fn batch(
         // Its writer decides.
         Work::Replica(_) => (LINE_BYTES_MAX, Limits::BATCH_COMMANDS_CEILING),
     };
-    let body = body::read(&parts.headers, body, bytes_max + BODY_SLACK_BYTES).await?;
+    let body = body::read(server.settings.connections.body, &parts.headers, body, bytes_max + BODY_SLACK_BYTES).await?;
     let owned = |BatchOp { key, value, guard }: BatchOp<'_>| BatchEntry {
         key: key.into_owned(),
         value: value.map(Cow::into_owned),

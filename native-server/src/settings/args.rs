@@ -38,6 +38,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub backups: super::BackupArgs,
 
+    /// The front door.
+    #[command(flatten)]
+    pub connections: super::ConnectionArgs,
+
     /// Follow this node instead of owning a log; several are tried in turn
     #[arg(long, env = "HEADWATER_PARENT", value_name = "URL[,URL]", value_delimiter = ',')]
     pub parent: Vec<Parent>,

@@ -4,13 +4,16 @@
 
 mod args;
 mod backups;
+mod connections;
 mod storage;
 
 pub use args::{LogFormat, ServeArgs};
 pub use backups::BackupArgs;
+pub use connections::ConnectionArgs;
 pub use storage::{ArchivePlan, Storage, StorageArgs};
 
 use crate::backup::scheduled::Plan;
+use crate::listener::ConnectionLimits;
 use crate::parent::Parent;
 use crate::wal::WalUrl;
 use headwater_core::api::{DEV, host};
@@ -139,6 +142,8 @@ pub struct Settings {
     pub part: Part,
     /// What it keeps on disk.
     pub storage: Storage,
+    /// Bounds of connections.
+    pub(crate) connections: ConnectionLimits,
     /// The backups it makes of itself.
     pub backups: Option<Plan>,
     /// Further names in `Host`.
@@ -203,6 +208,7 @@ impl Settings {
             dev: args.dev,
             part,
             storage: args.storage.check()?,
+            connections: args.connections.limits(args.ping_ms),
             backups: args.backups.plan(),
             hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             ping_ms: args.ping_ms,

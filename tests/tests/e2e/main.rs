@@ -5,4 +5,5 @@ mod cli;
 mod faults;
 mod first_light;
 mod fixtures;
+mod front;
 mod storage;

@@ -70,6 +70,13 @@ async fn provoke(code: Code, writer: &Writer) -> Reply {
             let own = replica.client().status().await["instance"].as_str().expect("an id").to_owned();
             call(&replica.client(), "PUT", &entry, &[("headwater-via", &own)], "{\"value\":1}").await
         }
+        Code::RequestTimeout => {
+            let builder = NodeBuilder::writer("hasty", writer.directory.path());
+            let hasty = builder.option("--head-ms", "50").start().await;
+            raw::send(&hasty.url, b"GET /livez").await
+        }
+        Code::UriTooLong => raw::ask(writer.url(), "GET", &format!("/{}", "a".repeat(20_000)), &[], b"").await,
+        Code::HeadersTooLarge => raw::ask(writer.url(), "GET", "/livez", &[("x", &"a".repeat(40_000))], b"").await,
         Code::InternalError | Code::StorageFull => unreachable!("listed as faults"),
     }
 }

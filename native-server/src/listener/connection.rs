@@ -1,0 +1,106 @@
+//! One connection from its first byte to its last.
+
+use super::caps::Admitted;
+use super::guarded::{Guarded, Protocol, Tune};
+use super::limits::ConnectionLimits;
+use super::link::Link;
+use crate::http::Front;
+use crate::server::Server;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// Streams that an HTTP/2 client may have open at one time, and of those it gave up before they were looked at.
+const STREAMS_MAX: u32 = 128;
+const RESETS_MAX: usize = 32;
+/// What an HTTP/2 client may send before it is read, of one stream and of all.
+const WINDOW_BYTES: (u32, u32) = (256 << 10, 1 << 20);
+
+/// What of the bytes behind a request is read before it is answered.
+const READ_AHEAD_BYTES: usize = 64 << 10;
+
+/// What belongs to one connection.
+pub(super) struct Connection {
+    pub(super) server: Arc<Server>,
+    pub(super) limits: Arc<ConnectionLimits>,
+    pub(super) peer: SocketAddr,
+    /// Its place among those there may be.
+    pub(super) admitted: Admitted,
+}
+
+impl Connection {
+    /// Serves it to its end. Once `stopping` changes, no further request is taken.
+    pub(super) async fn serve(self, socket: TcpStream, mut stopping: watch::Receiver<()>) {
+        // Without it answers come later, and they do come.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY refused");
+        }
+        socket.give_up_after(self.limits.write);
+        let link = Arc::new(Link::new(self.peer));
+        let mut guarded = Guarded::new(socket, Arc::clone(&link), Arc::clone(&self.limits));
+        let protocol = tokio::select! {
+            protocol = guarded.sniff() => protocol,
+            _ = stopping.changed() => return,
+        };
+        let (io, front) = (TokioIo::new(guarded), Front::new(Arc::clone(&self.server), link));
+        // What a connection ended by is its own affair: whoever waited for an answer sees that it is gone.
+        match protocol {
+            Ok(Some(Protocol::Http1)) => {
+                let heads = &self.limits.heads;
+                let mut builder = http1::Builder::new();
+                builder.max_headers(heads.fields_max).max_buf_size(heads.bytes_max.max(READ_AHEAD_BYTES));
+                builder.header_read_timeout(None);
+                self.see_through(builder.serve_connection(io, front), stopping).await;
+            }
+            Ok(Some(Protocol::Http2)) => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(STREAMS_MAX)
+                    .max_pending_accept_reset_streams(RESETS_MAX)
+                    .max_local_error_reset_streams(RESETS_MAX)
+                    .initial_stream_window_size(WINDOW_BYTES.0)
+                    .initial_connection_window_size(WINDOW_BYTES.1)
+                    .max_header_list_size(u32::try_from(self.limits.heads.bytes_max).unwrap_or(u32::MAX));
+                self.see_through(builder.serve_connection(io, front), stopping).await;
+            }
+            Ok(None) | Err(_) => {}
+        }
+        drop(self.admitted);
+    }
+
+    /// Drives a connection to its end, and from the moment that `stopping` changes to the end of what it has begun.
+    async fn see_through<C>(&self, connection: C, mut stopping: watch::Receiver<()>)
+    where
+        C: GracefulConnection,
+        C::Error: Display,
+    {
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stopping.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, peer = %self.peer, "a connection broke off");
+        }
+    }
+}
+
+impl Tune for TcpStream {
+    fn give_up_after(&self, time: Duration) {
+        let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        // Without it a connection to one who is gone lives longer.
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(self, ms) {
+            tracing::debug!(%error, "TCP_USER_TIMEOUT refused");
+        }
+    }
+}

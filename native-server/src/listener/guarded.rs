@@ -1,0 +1,381 @@
+//! A connection's bytes between the socket and HTTP: held until they have one reading, and timed.
+//!
+//! What is wrong is answered in its turn: a request that is refused is replaced by one of ours, which the service knows
+//! by its number ([`Link`]) and answers with the reason. So the answers before it go out first, and it looks like any other.
+
+use super::frames::{Frames, PREFACE};
+use super::framing::{Framing, Step};
+use super::limits::ConnectionLimits;
+use super::link::{Link, Refused};
+use bytes::{Buf, BytesMut};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What is read at once.
+const READ_BYTES: usize = 8 << 10;
+/// What stands for a request that is refused.
+const REFUSED: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+/// How much is still taken in behind a refusal, and for how long: what closes a connection on a client that is sending
+/// would take the answer with it (RFC 9112, section 9.6).
+const LINGER: (u64, Duration) = (1 << 20, Duration::from_secs(1));
+
+/// A socket that can be told how long the other side may leave what it was sent unacknowledged.
+pub(super) trait Tune {
+    /// Sets it. What cannot be set stays as it is.
+    fn give_up_after(&self, time: Duration);
+}
+
+/// Which protocol a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Guarded<S> {
+    socket: S,
+    link: Arc<Link>,
+    limits: Arc<ConnectionLimits>,
+    watch: Watch,
+    /// What was read and not handed on.
+    buffer: BytesMut,
+    /// So many bytes at its beginning may be handed on.
+    passed: usize,
+    /// Heads handed on.
+    heads: u64,
+    state: State,
+    clock: Clock,
+    tuned: bool,
+}
+
+#[derive(Debug)]
+enum Watch {
+    /// Too few bytes to tell.
+    Unknown,
+    Http1(Framing),
+    Http2(Frames),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing that comes is handed on any more. Once it is being closed, so many bytes are still taken in until then.
+    Refused,
+    Lingering(u64, Instant),
+}
+
+/// Since when the other side is waited for.
+#[derive(Debug)]
+struct Clock {
+    /// When anything last came in, or was to go out.
+    active: Instant,
+    /// When what is not whole was begun.
+    begun: Option<Instant>,
+    /// Since when what is to be sent is not taken.
+    stuck: Option<Instant>,
+    has_spoken: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// What a wait that was too long means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lapse {
+    /// Nothing was begun: the connection ends without a word.
+    Silent,
+    /// A head is not whole.
+    Head,
+    /// To look again: something is being answered.
+    Look,
+}
+
+impl Clock {
+    fn new(now: Instant) -> Self {
+        let timer = Box::pin(sleep_until(now));
+        Self { active: now, begun: None, stuck: None, has_spoken: false, timer }
+    }
+
+    /// Waits until `deadline`.
+    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        // The timer is wound as rarely as can be: it may go off too early, not too late.
+        loop {
+            let set = self.timer.deadline();
+            if set > deadline || (set < deadline && self.timer.is_elapsed()) {
+                self.timer.as_mut().reset(deadline);
+            }
+            ready!(self.timer.as_mut().poll(context));
+            if self.timer.deadline() >= deadline || Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
+    pub(super) fn new(socket: S, link: Arc<Link>, limits: Arc<ConnectionLimits>) -> Self {
+        Self {
+            socket,
+            link,
+            limits,
+            watch: Watch::Unknown,
+            buffer: BytesMut::new(),
+            passed: 0,
+            heads: 0,
+            state: State::Open,
+            clock: Clock::new(Instant::now()),
+            tuned: false,
+        }
+    }
+
+    /// Finds out which protocol is spoken; `None` when nothing comes.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) async fn sniff(&mut self) -> io::Result<Option<Protocol>> {
+        std::future::poll_fn(|context| {
+            loop {
+                let seen = self.buffer.len().min(PREFACE.len());
+                if self.buffer[..seen] != PREFACE[..seen] {
+                    self.watch = Watch::Http1(Framing::new(self.limits.heads));
+                    return Poll::Ready(Ok(Some(Protocol::Http1)));
+                }
+                if seen == PREFACE.len() {
+                    let mut frames = Frames::default();
+                    frames.see(&self.buffer);
+                    if frames.is_between_frames() {
+                        self.clock.begun = None;
+                    }
+                    (self.watch, self.passed) = (Watch::Http2(frames), self.buffer.len());
+                    return Poll::Ready(Ok(Some(Protocol::Http2)));
+                }
+                match ready!(self.poll_fill(context)) {
+                    Ok(Filled::More) => {}
+                    Ok(Filled::Ended | Filled::Lapsed(_)) => return Poll::Ready(Ok(None)),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Until when the next bytes have to come, and what it means if they do not.
+    fn deadline(&self) -> (Instant, Lapse) {
+        let (limits, clock) = (&self.limits, &self.clock);
+        if self.link.is_answering() {
+            return (Instant::now() + limits.idle, Lapse::Look);
+        }
+        if let Some(begun) = clock.begun {
+            return (begun + limits.head, Lapse::Head);
+        }
+        match &self.watch {
+            // Whoever reads a body says how long it may take.
+            Watch::Http1(framing) if !framing.is_in_head() => (Instant::now() + limits.idle, Lapse::Look),
+            _ if !clock.has_spoken => (clock.active + limits.first_byte, Lapse::Silent),
+            _ => (clock.active + limits.idle, Lapse::Silent),
+        }
+    }
+
+    /// Reads more into the buffer.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Filled>> {
+        let mut space = [MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        loop {
+            if let Poll::Ready(outcome) = Pin::new(&mut self.socket).poll_read(context, &mut read) {
+                outcome?;
+                let bytes = read.filled();
+                if bytes.is_empty() {
+                    return Poll::Ready(Ok(Filled::Ended));
+                }
+                self.buffer.extend_from_slice(bytes);
+                let now = Instant::now();
+                (self.clock.active, self.clock.has_spoken) = (now, true);
+                match &mut self.watch {
+                    Watch::Http2(frames) => {
+                        frames.see(bytes);
+                        self.passed = self.buffer.len();
+                        let is_whole = frames.is_between_frames();
+                        self.clock.begun = if is_whole { None } else { self.clock.begun.or(Some(now)) };
+                    }
+                    Watch::Http1(framing) if !framing.is_in_head() => {}
+                    _ => self.clock.begun = self.clock.begun.or(Some(now)),
+                }
+                return Poll::Ready(Ok(Filled::More));
+            }
+            if self.buffer.is_empty() {
+                // Most connections wait most of the time.
+                self.buffer = BytesMut::new();
+            }
+            let (deadline, lapse) = self.deadline();
+            ready!(self.clock.poll(deadline, context));
+            if lapse != Lapse::Look {
+                return Poll::Ready(Ok(Filled::Lapsed(lapse)));
+            }
+        }
+    }
+
+    /// Puts a request of ours in place of everything that is there.
+    fn refuse(&mut self, why: Refused) {
+        self.heads += 1;
+        self.link.refuse(self.heads, why);
+        self.buffer.clear();
+        self.buffer.extend_from_slice(REFUSED);
+        (self.passed, self.state, self.clock.begun) = (REFUSED.len(), State::Refused, None);
+    }
+
+    /// Finds out how many of the bytes that were read may be handed on. Returns whether more have to be read.
+    fn pass(&mut self) -> io::Result<bool> {
+        let Watch::Http1(framing) = &mut self.watch else { return Ok(true) };
+        match framing.next(&self.buffer) {
+            Ok(Step::Head(count)) => {
+                (self.heads, self.passed, self.clock.begun) = (self.heads + 1, count, None);
+                Ok(false)
+            }
+            Ok(Step::Body(count)) => {
+                self.passed = count;
+                Ok(false)
+            }
+            Ok(Step::Skip(count)) => {
+                self.buffer.advance(count);
+                Ok(false)
+            }
+            Ok(Step::More) => {
+                if self.buffer.is_empty() {
+                    self.clock.begun = None;
+                } else if framing.is_in_head() {
+                    self.clock.begun = self.clock.begun.or(Some(Instant::now()));
+                }
+                Ok(true)
+            }
+            Err(violation) if framing.is_in_head() => {
+                self.refuse(Refused::Violation(violation));
+                Ok(false)
+            }
+            Err(violation) => {
+                // Whoever reads the body is told, and answers.
+                self.state = State::Refused;
+                self.link.breaks_off();
+                Err(io::Error::new(io::ErrorKind::InvalidData, format!("{violation:?}")))
+            }
+        }
+    }
+
+    /// Takes in what still comes behind a refusal.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); READ_BYTES];
+        while let State::Lingering(left, until) = self.state {
+            let mut read = ReadBuf::uninit(&mut space);
+            if let Poll::Ready(outcome) = Pin::new(&mut self.socket).poll_read(context, &mut read) {
+                let count = read.filled().len() as u64;
+                if outcome.is_err() || count == 0 || count >= left {
+                    break;
+                }
+                self.state = State::Lingering(left - count, until);
+                continue;
+            }
+            return self.clock.poll(until, context);
+        }
+        Poll::Ready(())
+    }
+
+    /// Notes what became of sending: what is not taken is given up after a while.
+    fn wrote<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.clock.stuck = None;
+            return outcome;
+        }
+        let since = *self.clock.stuck.get_or_insert_with(Instant::now);
+        let limit = if self.link.is_streaming() { self.limits.stream_write } else { self.limits.write };
+        ready!(self.clock.poll(since + limit, context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing any more")))
+    }
+
+    fn tune(&mut self) {
+        if !self.tuned && self.link.is_streaming() {
+            self.tuned = true;
+            self.socket.give_up_after(self.limits.stream_write);
+        }
+    }
+}
+
+/// What came of reading.
+enum Filled {
+    More,
+    Ended,
+    Lapsed(Lapse),
+}
+
+impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.passed > 0 {
+                let count = this.passed.min(out.remaining());
+                out.put_slice(&this.buffer[..count]);
+                this.buffer.advance(count);
+                this.passed -= count;
+                return Poll::Ready(Ok(()));
+            }
+            if this.state != State::Open {
+                // What was refused is answered, and that ends the connection.
+                return Poll::Pending;
+            }
+            if !this.pass()? {
+                continue;
+            }
+            match ready!(this.poll_fill(context))? {
+                Filled::More => {}
+                Filled::Lapsed(Lapse::Head) if matches!(this.watch, Watch::Http1(_)) => this.refuse(Refused::Slow),
+                Filled::Ended | Filled::Lapsed(_) => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.tune();
+        let outcome = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.clock.active = Instant::now();
+        self.wrote(outcome, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.tune();
+        let outcome = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
+        self.clock.active = Instant::now();
+        self.wrote(outcome, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.socket).poll_flush(context);
+        self.wrote(outcome, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.state, State::Lingering(..)) {
+            let outcome = Pin::new(&mut self.socket).poll_shutdown(context);
+            ready!(self.wrote(outcome, context))?;
+            let is_within_body = matches!(&self.watch, Watch::Http1(framing) if !framing.is_in_head());
+            if self.state == State::Open && !is_within_body {
+                return Poll::Ready(Ok(()));
+            }
+            self.state = State::Lingering(LINGER.0, Instant::now() + LINGER.1);
+        }
+        self.poll_linger(context).map(Ok)
+    }
+}

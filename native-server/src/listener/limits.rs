@@ -1,0 +1,43 @@
+//! What a connection may take, in time and in number.
+
+use super::framing::HeadLimits;
+use std::time::Duration;
+
+/// Bounds of connections. All times run only while the node waits for the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionLimits {
+    /// Connections open at one time.
+    pub(crate) connections_max: usize,
+    /// Of those, from one address; of IPv6, from one network of 64 bits.
+    pub(crate) address_max: usize,
+    /// From the beginning of a connection until its first byte.
+    pub(crate) first_byte: Duration,
+    /// From a head's first byte until its last, and for a handshake.
+    pub(crate) head: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+    /// For the other side to take anything of what is sent to it.
+    pub(crate) write: Duration,
+    /// As [`ConnectionLimits::write`], for streams: three PINGs.
+    pub(crate) stream_write: Duration,
+    /// Bounds of a request's head.
+    pub(crate) heads: HeadLimits,
+    /// How fast a body has to come.
+    pub(crate) body: BodyPace,
+}
+
+/// How fast a body has to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BodyPace {
+    /// What may be waited whatever comes.
+    pub(crate) grace: Duration,
+    /// The least rate, beyond that.
+    pub(crate) bytes_per_s: u32,
+}
+
+impl BodyPace {
+    /// How long may have been waited in all when `bytes` are there.
+    pub(crate) fn allowed(&self, bytes: usize) -> Duration {
+        self.grace + Duration::from_secs_f64(bytes as f64 / f64::from(self.bytes_per_s))
+    }
+}

@@ -1,0 +1,18 @@
+//! The front door: takes connections, keeps them within their bounds, and hands their requests to the HTTP service.
+//!
+//! What arrives is read strictly ([`framing`]) and timed ([`guarded`]) before the HTTP library sees it; how many there may
+//! be is [`caps`]'s business. Nothing here knows what a request means.
+
+mod accept;
+mod caps;
+mod connection;
+mod frames;
+mod framing;
+mod guarded;
+mod limits;
+mod link;
+
+pub(crate) use accept::serve;
+pub(crate) use framing::{HeadLimits, Violation};
+pub(crate) use limits::{BodyPace, ConnectionLimits};
+pub(crate) use link::{Answering, Link, Refused};
