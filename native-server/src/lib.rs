@@ -24,6 +24,7 @@ pub mod settings;
 mod shutdown;
 pub mod size;
 mod stored;
+pub mod tls;
 mod trouble;
 mod unhurried;
 pub mod wal;

@@ -4,21 +4,29 @@ use axum::http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a node that can be followed answers: `http://host[:port]`.
+/// Where a node that can be followed answers: `http://host[:port]` or `https://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parent(Authority);
+pub struct Parent {
+    scheme: Scheme,
+    authority: Authority,
+}
 
 impl Parent {
     /// The address of `target` (a path and query, taken as it is) at this node.
     pub(crate) fn uri(&self, target: PathAndQuery) -> Uri {
-        let builder = Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone()).path_and_query(target);
-        builder.build().expect("all three parts are given and valid by themselves")
+        let builder = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        builder.path_and_query(target).build().expect("all three parts are given and valid by themselves")
+    }
+
+    /// Whether TLS is spoken there.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.scheme == Scheme::HTTPS
     }
 }
 
 impl fmt::Display for Parent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.0)
+        write!(f, "{}://{}", self.scheme, self.authority)
     }
 }
 
@@ -28,19 +36,17 @@ impl FromStr for Parent {
     fn from_str(text: &str) -> Result<Self, String> {
         let invalid = |reason: &str| format!("{text:?} is not the address of a parent: {reason}");
         let uri: Uri = text.trim().parse().map_err(|error| invalid(&format!("{error}")))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(invalid("this build speaks no TLS: use http:// within a trusted network")),
-            _ => return Err(invalid("expected http://HOST:PORT")),
-        }
+        let expected = "expected https://HOST:PORT or http://HOST:PORT";
+        let scheme = uri.scheme().filter(|&scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
+        let scheme = scheme.cloned().ok_or_else(|| invalid(expected))?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(invalid("it has a path: give the host and port only"));
         }
-        let authority = uri.authority().ok_or_else(|| invalid("expected http://HOST:PORT"))?;
+        let authority = uri.authority().ok_or_else(|| invalid(expected))?;
         if authority.as_str().contains('@') {
             return Err(invalid("credentials do not belong into a URL: set HEADWATER_PARENT_APIKEY and _SECRET"));
         }
-        Ok(Self(authority.clone()))
+        Ok(Self { authority: authority.clone(), scheme })
     }
 }
 
@@ -50,8 +56,13 @@ mod tests {
 
     #[test]
     fn names_a_host_and_nothing_else() {
-        assert_eq!("http://[::1]:80/".parse::<Parent>().unwrap().to_string(), "http://[::1]:80");
-        for text in ["", "a", "a:80", "https://a", "ftp://a", "http://a/b", "http://a?x", "http://k:s@a", "http://"] {
+        for (text, written, speaks_tls) in
+            [("http://[::1]:80/", "http://[::1]:80", false), ("https://writer.example", "https://writer.example", true)]
+        {
+            let parent: Parent = text.parse().unwrap();
+            assert_eq!((&*parent.to_string(), parent.speaks_tls()), (written, speaks_tls));
+        }
+        for text in ["", "a", "a:80", "https://", "ftp://a", "http://a/b", "http://a?x", "http://k:s@a", "http://"] {
             assert!(text.parse::<Parent>().is_err(), "{text}");
         }
     }

@@ -3,10 +3,13 @@
 use crate::backup::scheduled::Scheduled;
 use crate::bell::Bell;
 use crate::log_view::LogView;
+use crate::parent::Parent;
 use crate::replica;
 use crate::server::{Server, Work};
 use crate::settings::{Part, Settings, log_directory};
 use crate::shutdown::{Deadline, Signals, announce};
+use crate::tls::ServerTls;
+use crate::tls::client::Unusable;
 use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings, WriterSettings};
 use crate::{bootstrap, clock, listener, random, reclaim, remedy};
@@ -61,6 +64,9 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     bootstrap::data_directory(&settings.data).with_context(|| format!("--data: making {data}"))?;
     let instance = bootstrap::instance(&settings.data).with_context(|| format!("--data: the instance in {data}"))?;
     // Before the log is opened: a start that cannot listen leaves no trace in it.
+    let tls = settings.tls.clone().map(ServerTls::read).transpose();
+    let tls = tls.map_err(|(setting, error)| anyhow::anyhow!("{setting}: {error}"))?.map(Arc::new);
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.map_err(|error| unbound(settings.listen, error))?;
     let address = listener.local_addr().context("--listen")?;
@@ -92,10 +98,10 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
         // A sender that is gone means the same.
         drop(stopped.await);
     };
-    let mut serving = tokio::spawn(listener::serve(Arc::clone(&server), listener, stopping));
+    let mut serving = tokio::spawn(listener::serve(Arc::clone(&server), listener, tls, stopping));
     let (node, role) = (server.settings.node.as_str(), server.node.options().role.as_str());
-    tracing::info!(address = %format!("http://{address}"), node, role, position = %server.node.store().position(), "listening");
-    println!("headwater: {role} {node} listens on http://{address}");
+    tracing::info!(address = %format!("{scheme}://{address}"), node, role, position = %server.node.store().position(), "listening");
+    println!("headwater: {role} {node} listens on {scheme}://{address}");
 
     let mut failure = None;
     let signal = tokio::select! {
@@ -242,9 +248,14 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
 }
 
 fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Server>, replica::Running)> {
-    let Part::Replica { parents, pair, scope } = &settings.part else {
+    let Part::Replica { parents, pair, trust, scope } = &settings.part else {
         anyhow::bail!("a replica needs a parent");
     };
+    let connector = trust.connector(parents.iter().any(Parent::speaks_tls), replica::CONNECT_WITHIN);
+    let connector = connector.map_err(|unusable| match unusable {
+        Unusable::Ca(error) => anyhow::anyhow!("--parent-ca: {error}"),
+        Unusable::Certificate(error) => anyhow::anyhow!("--parent-cert: {error}"),
+    })?;
     let store = empty_store(Progress::new(scope.clone()));
     let directory = log_directory(&settings.data);
     let disk = replica::open_disk(&directory, settings.storage.files, &settings.node, &store);
@@ -257,6 +268,7 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
         node: Arc::clone(&node),
         parents: parents.clone(),
         pair: pair.clone(),
+        connector,
         scope: scope.clone(),
         data: settings.data.clone(),
         bell: Arc::clone(&parts.bell),

@@ -169,7 +169,7 @@ impl Node {
 
     /// Starts it again at the same address.
     pub async fn start_again(&mut self) {
-        let listen = self.url.trim_start_matches("http://").to_owned();
+        let listen = crate::raw::authority(&self.url).to_owned();
         let started = self.builder.launch(&listen).await;
         let (program, url) = started.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(url, self.url);

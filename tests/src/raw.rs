@@ -12,7 +12,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// The `host:port` of a base address.
 pub fn authority(url: &str) -> &str {
-    url.trim_start_matches("http://")
+    url.split_once("://").map_or(url, |(_, authority)| authority)
 }
 
 /// A request with the development pair, the node's own `Host`, `Connection: close` and the body's length. `target` and

@@ -7,19 +7,20 @@ use super::connection::BaseUrl;
 use super::failure::{Failure, Kind};
 use crate::refusal::error_body;
 use crate::settings::Pair;
+use crate::tls::client::Connector;
 use axum::body::Bytes;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use headwater_core::api::{ApiError, CONTENT_JSON, CONTENT_NDJSON, HEADER_LAG, HEADER_POSITION};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use std::error::Error;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long a connection may take to come about.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long an answer may take: longer than any node waits before it gives up by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Longest single answer. The longest value is far below it, and so is a status with the most collections.
@@ -103,16 +104,13 @@ impl Reply {
 
 /// Talks to one node.
 pub(super) struct Client {
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    http: legacy::Client<Connector, Full<Bytes>>,
     base: BaseUrl,
     pair: Option<Pair>,
 }
 
 impl Client {
-    pub(super) fn new(base: BaseUrl, pair: Option<Pair>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
-        connector.set_nodelay(true);
+    pub(super) fn new(base: BaseUrl, connector: Connector, pair: Option<Pair>) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
         Self { http, base, pair }
     }
@@ -262,9 +260,15 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::client::Trust;
+
+    fn client(pair: Option<Pair>) -> Client {
+        let connector = Trust::default().connector(false, CONNECT_WITHIN).unwrap();
+        Client::new("http://127.0.0.1:1".parse().unwrap(), connector, pair)
+    }
 
     fn explained(code: &str, status: u16) -> Failure {
-        let client = Client::new("http://127.0.0.1:1".parse().unwrap(), None);
+        let client = client(None);
         let failure = Failure { code: Some(code.into()), ..Failure::new(Kind::Refused, "why") };
         client.explain(failure, StatusCode::from_u16(status).unwrap())
     }
@@ -291,7 +295,7 @@ mod tests {
     fn what_is_forbidden_whatever_the_pair_is_told_as_it_is() {
         let words = "the collection \"_keys\" belongs to the system";
         let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, words) };
-        let client = Client::new("http://127.0.0.1:1".parse().unwrap(), None);
+        let client = client(None);
         let told = client.explain(failure, StatusCode::FORBIDDEN);
         assert_eq!((told.message.as_str(), told.next.len()), (words, 0));
     }
@@ -299,7 +303,7 @@ mod tests {
     #[test]
     fn a_refused_pair_is_told_in_terms_of_the_command_line() {
         for pair in [None, Some(Pair { apikey: "k".into(), secret: "hidden".into() })] {
-            let client = Client::new("http://127.0.0.1:1".parse().unwrap(), pair);
+            let client = client(pair);
             let forbidden = ApiError::forbidden();
             let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, forbidden.message) };
             let told = client.explain(failure, StatusCode::FORBIDDEN);

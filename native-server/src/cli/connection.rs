@@ -2,9 +2,10 @@
 //!
 //! A secret is never an argument: arguments are seen by everyone on the machine. It comes from a variable or a file.
 
-use super::client::Client;
+use super::client::{CONNECT_WITHIN, Client};
 use super::failure::Failure;
 use crate::settings::Pair;
+use crate::tls::client::{Trust, Unusable};
 use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
@@ -36,6 +37,15 @@ pub(super) struct Connection {
     /// File whose first line is the secret, instead of HEADWATER_SECRET
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     secret_file: Option<PathBuf>,
+    /// Certificates in PEM that say which nodes are the right ones, in place of those that this system trusts
+    #[arg(long, env = "HEADWATER_CA", value_name = "FILE", help_heading = "Connection")]
+    ca: Option<PathBuf>,
+    /// Certificate in PEM to show to a node that asks for one
+    #[arg(long, env = "HEADWATER_CERT", value_name = "FILE", requires = "key_file", help_heading = "Connection")]
+    cert: Option<PathBuf>,
+    /// Private key of --cert, in PEM
+    #[arg(long, env = "HEADWATER_KEY_FILE", value_name = "FILE", requires = "cert", help_heading = "Connection")]
+    key_file: Option<PathBuf>,
     /// Use the pair dev / dev of a node on this machine that was started with --dev
     #[arg(long, conflicts_with_all = ["apikey", "secret_file"], help_heading = "Connection")]
     dev: bool,
@@ -48,9 +58,16 @@ impl Connection {
     /// A client for the node, with the pair if there is one.
     ///
     /// # Errors
-    /// Half a pair, an unreadable secret file, or `--dev` towards another machine.
+    /// Half a pair, an unreadable secret file or certificate, or `--dev` towards another machine.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(self.url.clone(), self.pair(|name| std::env::var(name).ok())?))
+        let pair = self.pair(|name| std::env::var(name).ok())?;
+        let trust = Trust { ca: self.ca.clone(), certificate: self.cert.clone().zip(self.key_file.clone()) };
+        let connector = trust.connector(self.url.scheme == Scheme::HTTPS, CONNECT_WITHIN);
+        let connector = connector.map_err(|unusable| match unusable {
+            Unusable::Ca(error) => Failure::usage(format!("--ca: {error}")),
+            Unusable::Certificate(error) => Failure::usage(format!("--cert: {error}")),
+        })?;
+        Ok(Client::new(self.url.clone(), connector, pair))
     }
 
     fn pair(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Pair>, Failure> {
@@ -108,6 +125,7 @@ fn limited(file: File) -> Take<File> {
 /// The address that paths are put behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BaseUrl {
+    scheme: Scheme,
     /// `host` or `host:port`.
     authority: String,
     host: String,
@@ -121,7 +139,7 @@ impl BaseUrl {
         let target = format!("{}{target}", self.path);
         let invalid = |_| Failure::usage("the request is longer than an address may be");
         let target = PathAndQuery::try_from(target).map_err(invalid)?;
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.as_str()).path_and_query(target);
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.as_str()).path_and_query(target);
         uri.build().map_err(|_| Failure::usage("the request is longer than an address may be"))
     }
 
@@ -136,12 +154,11 @@ impl FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let with_scheme = if text.contains("://") { text.into() } else { format!("http://{text}") };
-        let uri: Uri = with_scheme.parse().map_err(|_| "not an address: expected http://HOST:PORT")?;
-        if uri.scheme() != Some(&Scheme::HTTP) {
-            return Err("only http:// is spoken: for a node behind TLS, start a local proxy that speaks it".into());
-        }
+        let expected = "not an address: expected https://HOST:PORT or http://HOST:PORT";
+        let uri: Uri = with_scheme.parse().map_err(|_| expected)?;
+        let scheme = uri.scheme().filter(|&scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme)).ok_or(expected)?;
         let authority = uri.authority().filter(|authority| !authority.host().is_empty());
-        let authority = authority.ok_or("not an address: expected http://HOST:PORT")?;
+        let authority = authority.ok_or(expected)?;
         if authority.as_str().contains('@') {
             return Err("a pair does not belong into an address: set HEADWATER_APIKEY and HEADWATER_SECRET".into());
         }
@@ -149,13 +166,14 @@ impl FromStr for BaseUrl {
             return Err("an address ends before the question mark".into());
         }
         let path = uri.path().trim_end_matches('/').into();
-        Ok(Self { authority: authority.as_str().into(), host: authority.host().into(), path })
+        let (authority, host) = (authority.as_str().into(), authority.host().into());
+        Ok(Self { scheme: scheme.clone(), authority, host, path })
     }
 }
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
     }
 }
 
@@ -165,7 +183,17 @@ mod tests {
     use crate::cli::failure::Kind;
 
     fn connection(url: &str) -> Connection {
-        Connection { url: url.parse().unwrap(), apikey: None, secret_file: None, dev: false, json: false }
+        let url = url.parse().unwrap();
+        Connection {
+            url,
+            apikey: None,
+            secret_file: None,
+            ca: None,
+            cert: None,
+            key_file: None,
+            dev: false,
+            json: false,
+        }
     }
 
     #[test]
@@ -174,11 +202,12 @@ mod tests {
             ("http://127.0.0.1:7070", "http://127.0.0.1:7070/v1/status"),
             ("node:1", "http://node:1/v1/status"),
             ("http://[::1]:80/", "http://[::1]:80/v1/status"),
+            ("https://host", "https://host/v1/status"),
             ("http://host/behind/proxy/", "http://host/behind/proxy/v1/status"),
         ] {
             assert_eq!(text.parse::<BaseUrl>().unwrap().join("/v1/status").unwrap().to_string(), joined);
         }
-        for text in ["", "http://", "https://host", "ftp://host", "http://dev:dev@host", "http://host/?a=b", "a b"] {
+        for text in ["", "http://", "https://", "ftp://host", "http://dev:dev@host", "http://host/?a=b", "a b"] {
             assert!(text.parse::<BaseUrl>().is_err(), "{text}");
         }
     }

@@ -1,9 +1,9 @@
 //! Who may ask: the name the node is called by, the credentials, the roles.
 
 use crate::server::Server;
-use axum::http::HeaderMap;
 use axum::http::header::{HOST, HeaderName};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Version};
 use headwater_core::api::{self, ApiError, Code, host};
 use headwater_core::credentials::{Grant, Role};
 use std::borrow::Cow;
@@ -23,12 +23,16 @@ pub(super) fn called_by_its_name(server: &Server, parts: &Parts) -> Result<(), A
         return Err(ApiError::new(Code::InvalidRequest, "the request has two Host headers"));
     }
     // A target with a host of its own overrides the header (RFC 9112, section 3.2.2); here both must be right.
-    for name in [parts.uri.authority().map(|authority| authority.as_str()), name].into_iter().flatten() {
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    for name in [authority, name].into_iter().flatten() {
         if !is_own_name(server, name) {
             return Err(host::misnamed(name));
         }
     }
-    name.map(|_| ())
+    // In HTTP/2 the authority stands for the header (RFC 9113, section 8.3.1).
+    let named = name.or(authority.filter(|_| parts.version == Version::HTTP_2 && !parts.headers.contains_key(HOST)));
+    named
+        .map(|_| ())
         .ok_or_else(|| ApiError::new(Code::InvalidRequest, "the request has no Host header, or one that is no text"))
 }
 

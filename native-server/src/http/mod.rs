@@ -73,7 +73,7 @@ impl Service<Request<Incoming>> for Front {
         let server = &self.server;
         server.metrics.requests_total.one();
         if let Some(why) = self.link.called() {
-            return Reply::Now(Some(refused::answer(server, why)));
+            return Reply::Now(Some(refused::answer(server, &self.link, why)));
         }
         let (parts, body) = request.into_parts();
         let found = guard::called_by_its_name(server, &parts)

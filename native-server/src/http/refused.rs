@@ -1,15 +1,16 @@
 //! Requests that are refused before anybody looks at what they ask for, and the end of their connection with that.
 
 use super::reply;
-use crate::listener::{Refused, Violation};
+use crate::listener::{Link, Refused, Violation};
 use crate::server::Server;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::Response;
 use headwater_core::api::{ApiError, Code};
 
 /// The answer to a request that the connection did not let through.
-pub(super) fn answer(server: &Server, why: Refused) -> Response {
+pub(super) fn answer(server: &Server, link: &Link, why: Refused) -> Response {
     server.metrics.requests_refused_total.one();
+    tracing::debug!(?why, peer = %link.peer, "a request was refused");
     last(reply::error(server, error(why)))
 }
 

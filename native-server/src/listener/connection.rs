@@ -4,17 +4,23 @@ use super::caps::Admitted;
 use super::guarded::{Guarded, Protocol, Tune};
 use super::limits::ConnectionLimits;
 use super::link::Link;
+use super::unasked::{SPEAK_TLS, say};
 use crate::http::Front;
 use crate::server::Server;
+use crate::tls::ServerTls;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use std::fmt::Display;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 /// Streams that an HTTP/2 client may have open at one time, and of those it gave up before they were looked at.
 const STREAMS_MAX: u32 = 128;
@@ -22,13 +28,21 @@ const RESETS_MAX: usize = 32;
 /// What an HTTP/2 client may send before it is read, of one stream and of all.
 const WINDOW_BYTES: (u32, u32) = (256 << 10, 1 << 20);
 
+/// What is held of an answer that an HTTP/2 client does not take, of each stream.
+const SEND_BYTES: usize = 64 << 10;
+
 /// What of the bytes behind a request is read before it is answered.
 const READ_AHEAD_BYTES: usize = 64 << 10;
+
+/// What a record begins with that begins a connection of TLS (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
 
 /// What belongs to one connection.
 pub(super) struct Connection {
     pub(super) server: Arc<Server>,
     pub(super) limits: Arc<ConnectionLimits>,
+    /// `None` where plaintext is spoken.
+    pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) peer: SocketAddr,
     /// Its place among those there may be.
     pub(super) admitted: Admitted,
@@ -42,6 +56,25 @@ impl Connection {
             tracing::debug!(%error, "TCP_NODELAY refused");
         }
         socket.give_up_after(self.limits.write);
+        let Some(tls) = &self.tls else { return self.speak(socket, stopping).await };
+        let secured = tokio::select! {
+            secured = secure(tls, &self.limits, socket) => secured,
+            _ = stopping.changed() => return,
+        };
+        match secured {
+            Ok(secured) => self.speak(secured, stopping).await,
+            Err(error) => tracing::debug!(%error, peer = %self.peer, "no TLS came about"),
+        }
+    }
+
+    /// Serves what comes over `socket`, plaintext or not.
+    ///
+    /// A driver of streams that takes plaintext sockets over would do so here: behind the first head, which [`Guarded`]
+    /// has checked and still holds, and before HTTP is told of it.
+    async fn speak<S>(self, socket: S, mut stopping: watch::Receiver<()>)
+    where
+        S: AsyncRead + AsyncWrite + Tune + Unpin + Send + 'static,
+    {
         let link = Arc::new(Link::new(self.peer));
         let mut guarded = Guarded::new(socket, Arc::clone(&link), Arc::clone(&self.limits));
         let protocol = tokio::select! {
@@ -65,6 +98,7 @@ impl Connection {
                     .max_concurrent_streams(STREAMS_MAX)
                     .max_pending_accept_reset_streams(RESETS_MAX)
                     .max_local_error_reset_streams(RESETS_MAX)
+                    .max_send_buf_size(SEND_BYTES)
                     .initial_stream_window_size(WINDOW_BYTES.0)
                     .initial_connection_window_size(WINDOW_BYTES.1)
                     .max_header_list_size(u32::try_from(self.limits.heads.bytes_max).unwrap_or(u32::MAX));
@@ -92,6 +126,26 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(%error, peer = %self.peer, "a connection broke off");
         }
+    }
+}
+
+/// Makes `socket` one that speaks TLS.
+///
+/// # Errors
+/// When the other side does not speak it, or too slowly, or shows no certificate that is to be had of it.
+async fn secure(tls: &ServerTls, limits: &ConnectionLimits, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    let count = timeout(limits.first_byte, socket.peek(&mut first)).await??;
+    if count > 0 && first[0] != HANDSHAKE {
+        say(socket, SPEAK_TLS).await;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the first byte is none of TLS"));
+    }
+    timeout(limits.head, tls.acceptor().accept(socket)).await?
+}
+
+impl Tune for TlsStream<TcpStream> {
+    fn give_up_after(&self, time: Duration) {
+        self.get_ref().0.give_up_after(time);
     }
 }
 

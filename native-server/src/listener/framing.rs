@@ -318,7 +318,7 @@ fn line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
 
 /// Checks the request line. Returns whether it is of HTTP/1.1.
 fn request_line(line: &[u8]) -> Result<bool, Violation> {
-    if line.iter().any(|&byte| byte < b' ' || byte >= 0x7f) {
+    if !line.iter().all(|byte| (b' '..0x7f).contains(byte)) {
         return Err(Violation::Control);
     }
     let mut parts = line.split(|&byte| byte == b' ');

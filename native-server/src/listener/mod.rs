@@ -11,6 +11,7 @@ mod framing;
 mod guarded;
 mod limits;
 mod link;
+mod unasked;
 
 pub(crate) use accept::serve;
 pub(crate) use framing::{HeadLimits, Violation};

@@ -18,6 +18,7 @@ use crate::bell::Bell;
 use crate::log_view::LogView;
 use crate::parent::Parent;
 use crate::settings::{Pair, Storage};
+use crate::tls::client::Connector;
 use crate::trouble::Trouble;
 use crate::wal::Usage;
 use bytes::Bytes;
@@ -30,7 +31,6 @@ use headwater_core::store::Store;
 use headwater_core::store::memory::MemoryStore;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use std::io;
 use std::path::PathBuf;
@@ -41,16 +41,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Longest time until a parent has accepted a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The client towards parents. It sends a target byte for byte as it came, and follows no redirects.
-type HttpClient = Client<HttpConnector, Full<Bytes>>;
+type HttpClient = Client<Connector, Full<Bytes>>;
 
 /// What following takes.
 pub(crate) struct Following {
     pub(crate) node: Arc<Node<MemoryStore>>,
     pub(crate) parents: Vec<Parent>,
     pub(crate) pair: Pair,
+    /// Connects to parents, within [`CONNECT_WITHIN`].
+    pub(crate) connector: Connector,
     pub(crate) scope: Scope,
     /// Where a new instance is stored.
     pub(crate) data: PathBuf,
@@ -130,10 +132,7 @@ pub(crate) struct Running {
 /// # Errors
 /// When there is no thread to be had.
 pub(crate) fn start(following: Following, log: crate::wal::file::ReplicaLog) -> io::Result<(Arc<Upstream>, Running)> {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_WITHIN));
-    connector.set_nodelay(true);
-    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let client = Client::builder(TokioExecutor::new()).build(following.connector.clone());
     // What is on disk is what was restored from it.
     let restored = following.node.store().progress();
     let stored = restored.complete.then_some(restored.position);

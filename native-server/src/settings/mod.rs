@@ -15,6 +15,8 @@ pub use storage::{ArchivePlan, Storage, StorageArgs};
 use crate::backup::scheduled::Plan;
 use crate::listener::ConnectionLimits;
 use crate::parent::Parent;
+use crate::tls::TlsFiles;
+use crate::tls::client::Trust;
 use crate::wal::WalUrl;
 use headwater_core::api::{DEV, host};
 use headwater_core::credentials::CREDENTIAL_BYTES_MAX;
@@ -122,6 +124,8 @@ pub enum Part {
         parents: Vec<Parent>,
         /// With which credentials.
         pair: Pair,
+        /// Whom to trust to be one.
+        trust: Trust,
         /// What it asks for.
         scope: Scope,
     },
@@ -144,6 +148,8 @@ pub struct Settings {
     pub storage: Storage,
     /// Bounds of connections.
     pub(crate) connections: ConnectionLimits,
+    /// The files of TLS; `None` where plaintext is spoken.
+    pub(crate) tls: Option<TlsFiles>,
     /// The backups it makes of itself.
     pub backups: Option<Plan>,
     /// Further names in `Host`.
@@ -209,6 +215,7 @@ impl Settings {
             part,
             storage: args.storage.check()?,
             connections: args.connections.limits(args.ping_ms),
+            tls: args.connections.tls()?,
             backups: args.backups.plan(),
             hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             ping_ms: args.ping_ms,
@@ -252,6 +259,12 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
         if args.unready_without_parent {
             return invalid("--unready-without-parent", "this is for replicas, with --parent");
         }
+        if args.connections.trust() != Trust::default() {
+            return invalid(
+                "--parent-ca",
+                "this is for replicas, with --parent, as are --parent-cert and --parent-key",
+            );
+        }
         if args.epoch_above.is_some_and(|epoch| epoch >= INTEGER_MAX) {
             return invalid("--epoch-above", "no epoch above it fits the protocol's numbers");
         }
@@ -288,7 +301,7 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
             return invalid("HEADWATER_PARENT_APIKEY", reason);
         }
     };
-    Ok(Part::Replica { parents: args.parent.clone(), pair, scope })
+    Ok(Part::Replica { parents: args.parent.clone(), pair, trust: args.connections.trust(), scope })
 }
 
 /// The directory of a node's own log within its data directory.
@@ -398,7 +411,7 @@ mod tests {
     #[test]
     fn a_replica_takes_its_parents_in_order() {
         let settings = check("--parent http://a:1,http://b --dev").unwrap();
-        let Part::Replica { parents, pair, scope } = settings.part else { panic!("no replica") };
+        let Part::Replica { parents, pair, scope, .. } = settings.part else { panic!("no replica") };
         assert_eq!(parents.iter().map(Parent::to_string).collect::<Vec<_>>(), ["http://a:1", "http://b"]);
         assert_eq!((pair.apikey.as_str(), scope), (DEV, Scope::Everything));
     }

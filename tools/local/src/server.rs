@@ -73,7 +73,7 @@ pub fn address_in(line: &str) -> Option<String> {
     if !line.contains("listening") {
         return None;
     }
-    let start = line.find("http://")?;
+    let start = ["http://", "https://"].into_iter().find_map(|scheme| line.find(scheme))?;
     let address = &line[start..];
     let end = address.find(|c: char| !(c.is_ascii_alphanumeric() || ":/.[]-".contains(c))).unwrap_or(address.len());
     Some(address[..end].trim_end_matches(['/', '.']).to_owned())
@@ -97,6 +97,7 @@ mod tests {
         let json = r#"{"level":"INFO","message":"listening","address":"http://127.0.0.1:4711","node":"a"}"#;
         assert_eq!(address_in(json).as_deref(), Some("http://127.0.0.1:4711"));
         assert_eq!(address_in("INFO listening on http://[::1]:80/").as_deref(), Some("http://[::1]:80"));
+        assert_eq!(address_in("INFO listening address=https://[::1]:443 node=a").as_deref(), Some("https://[::1]:443"));
     }
 
     #[test]

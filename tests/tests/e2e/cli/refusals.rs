@@ -26,7 +26,7 @@ async fn a_wrong_command_line_sends_nothing() {
         &["list", "flags", "--limit", "0"],
         &["list", "flags", "--limit", "1", "--all"],
         &["watch", "--prefix", "eu:"],
-        &["status", "--url", "https://127.0.0.1:1"],
+        &["status", "--url", "ftp://127.0.0.1:1"],
         &["status", "--url", "http://10.0.0.1", "--dev"],
         &["status", "--secret-file", "/nonexistent"],
     ] {

@@ -111,7 +111,7 @@ async fn what_is_odd_and_has_one_reading_is_taken() {
     for request in [
         format!("\r\nGET /livez HTTP/1.1\r\n{HOST}connection: close\r\n\r\n"),
         format!("GET /livez HTTP/1.0\r\n{HOST}\r\n"),
-        format!("GET /livez HTTP/1.1\r\nHOST:localhost\r\nConnection:\tclose \r\nx:\r\n\r\n"),
+        "GET /livez HTTP/1.1\r\nHOST:localhost\r\nConnection:\tclose \r\nx:\r\n\r\n".to_owned(),
         format!("POST /livez HTTP/1.1\r\n{HOST}connection: close\r\nTransfer-Encoding: CHUNKED\r\n\r\n00\r\n\r\n"),
         format!("GET http://localhost/livez HTTP/1.1\r\n{HOST}connection: close\r\n\r\n"),
     ] {

@@ -2,6 +2,7 @@
 
 mod malformed;
 mod slow;
+mod tls;
 mod too_many;
 
 use headwater_tests::{Client, Node, NodeBuilder, raw};

@@ -1,0 +1,118 @@
+//! What the node shows to those who connect, from files that may change while it runs.
+
+use super::{files, provider};
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use std::convert::Infallible;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+use tokio_rustls::TlsAcceptor;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The files of a node that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// Its certificate, and those between it and one that clients trust.
+    pub(crate) certificate: PathBuf,
+    /// The private key of the first.
+    pub(crate) key: PathBuf,
+    /// Whose certificates clients must show; `None` where they need none.
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// What tells whether a file is another one than before: when it was changed, and its length.
+type Mark = Option<(SystemTime, u64)>;
+
+impl TlsFiles {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        [&self.certificate, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path)
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let mark = |path: &Path| fs::metadata(path).and_then(|facts| Ok((facts.modified()?, facts.len()))).ok();
+        self.paths().map(mark).collect()
+    }
+
+    fn read(&self) -> Result<ServerConfig, (&'static str, String)> {
+        let certificates = files::certificates(&self.certificate).map_err(|error| ("--tls-cert", error))?;
+        let key = files::key(&self.key).map_err(|error| ("--tls-key", error))?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks the versions that are taken for safe");
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let refused = |error: String| ("--tls-client-ca", error);
+                let roots = files::roots(path).map_err(refused)?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+                let named = |error| refused(format!("{}: {error}", path.display()));
+                builder.with_client_cert_verifier(verifier.map_err(named)?)
+            }
+        };
+        let unfit = |error| ("--tls-key", format!("{}: {error}", self.key.display()));
+        let mut config = builder.with_single_cert(certificates, key).map_err(unfit)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+/// TLS as it stands. New connections take it as it is then; those that are open keep what they began with.
+#[derive(Debug)]
+pub(crate) struct ServerTls {
+    files: TlsFiles,
+    /// The files as they were when they were first read.
+    marks: Vec<Mark>,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl ServerTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The setting whose file is of no use, and why.
+    pub(crate) fn read(files: TlsFiles) -> Result<Self, (&'static str, String)> {
+        let marks = files.marks();
+        let current = RwLock::new(Arc::new(files.read()?));
+        Ok(Self { files, marks, current })
+    }
+
+    /// What takes the next connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        // It is only ever assigned to.
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+
+    /// Takes other files as soon as they are there, and stays with the old ones while they are of no use.
+    pub(crate) async fn attend(&self) -> Infallible {
+        let mut seen = self.marks.clone();
+        let mut failures = 0_u32;
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            let marks = self.files.marks();
+            if marks == seen && failures == 0 {
+                continue;
+            }
+            seen = marks;
+            match self.files.read() {
+                Ok(config) => {
+                    failures = 0;
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                    tracing::info!(file = %self.files.certificate.display(), "new connections get the new certificate");
+                }
+                Err((setting, error)) => {
+                    failures = failures.saturating_add(1);
+                    // Certificate and key are seldom replaced as one: what is still so at the next look is said, once.
+                    if failures == 2 {
+                        let kept = "new connections get the certificate before";
+                        tracing::error!(setting, error, "the files have changed and are of no use: {kept}");
+                    }
+                }
+            }
+        }
+    }
+}
