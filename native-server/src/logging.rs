@@ -5,12 +5,20 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+/// What is logged.
+///
+/// # Errors
+/// A filter that is none.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(text).map_err(|error| format!("{text:?}: {error}"))
+}
+
 /// Starts logging.
 ///
 /// # Errors
 /// A filter that is none.
 pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log: {filter:?}: {error}"))?;
+    let filter = self::filter(filter).map_err(|reason| anyhow::anyhow!("--log: {reason}"))?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),

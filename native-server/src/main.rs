@@ -1,7 +1,7 @@
 //! The program: `headwater serve`, and what there is to ask a running node.
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use headwater::settings::{Pair, ServeArgs, Settings};
+use headwater::settings::{Layered, ServeArgs};
 use headwater::{cli, logging, serve};
 use std::process::ExitCode;
 
@@ -28,11 +28,25 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let layered = match Layered::of(std::env::args_os().collect()) {
+        Ok(layered) => layered,
+        Err(invalid) => {
+            eprintln!("error: {invalid}");
+            return ExitCode::from(USAGE);
+        }
+    };
     let mut line = cli::with_plain_usage(Cli::command());
-    let matches = line.get_matches_mut();
-    let parsed = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut line).exit());
+    let matches = line.try_get_matches_from_mut(&layered.words);
+    let parsed = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let parsed = parsed.unwrap_or_else(|error| {
+        let error = error.format(&mut line);
+        if layered.file.is_some() && error.use_stderr() {
+            eprintln!("With the settings of the file of --config, which are as flags:");
+        }
+        error.exit()
+    });
     let outcome = match parsed.command {
-        Command::Serve(args) => run_node(*args),
+        Command::Serve(args) => run_node(*args, &layered),
         Command::Client(command) => return command.run(),
         Command::Local(command) => return command.run(),
     };
@@ -45,9 +59,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_node(args: ServeArgs) -> anyhow::Result<()> {
+/// Exit status for a command line or a file that is not right.
+const USAGE: u8 = 2;
+
+fn run_node(args: ServeArgs, layered: &Layered) -> anyhow::Result<()> {
+    anyhow::ensure!(args.config.is_some() == layered.file.is_some(), "--config: not read: a fault of this program");
     let (format, filter) = (args.log_format, args.log.clone());
-    let settings = Settings::check(args, Pair::from_environment()?)?;
+    let settings = layered.check(args).map_err(anyhow::Error::msg)?;
     logging::start(format, &filter)?;
+    for warning in layered.warnings() {
+        tracing::warn!("{warning}");
+    }
     serve::run(settings)
 }

@@ -10,6 +10,7 @@ mod ago;
 mod backup;
 mod client;
 mod collections;
+mod config;
 mod connection;
 mod entry;
 mod export;
@@ -92,7 +93,7 @@ pub enum Command {
     Status(status::Status),
 }
 
-/// The commands that work on a directory of this machine, without a node.
+/// The commands that work on files of this machine, without a node.
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
     /// Look into a log on this machine, check it, mend it
@@ -101,6 +102,9 @@ pub enum LocalCommand {
     /// Make a replica's directory a writer's
     #[command(after_help = promote::HELP)]
     Promote(promote::Promote),
+    /// Write a config file that explains every setting, or check one
+    #[command(after_help = config::HELP)]
+    Config(config::Config),
 }
 
 impl LocalCommand {
@@ -109,11 +113,13 @@ impl LocalCommand {
         let json = match self {
             Self::Log(log) => log.json(),
             Self::Promote(promote) => promote.json,
+            Self::Config(config) => config.json(),
         };
         let mut output = Output::new(json);
         let outcome = match self {
             Self::Log(log) => log.run(&mut output),
             Self::Promote(promote) => promote.run(&mut output),
+            Self::Config(config) => config.run(&mut output),
         };
         match outcome.and_then(|()| output.finish()) {
             Ok(()) => ExitCode::SUCCESS,

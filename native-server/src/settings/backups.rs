@@ -10,12 +10,13 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 pub struct BackupArgs {
     /// Directory in which the node makes backups of itself, one of its own for each node
-    #[arg(long, env = "HEADWATER_BACKUP_TO", value_name = "DIR")]
+    #[arg(long, help_heading = "Backups", env = "HEADWATER_BACKUP_TO", value_name = "DIR")]
     pub backup_to: Option<PathBuf>,
 
     /// When, as five cron fields in UTC: minute, hour, day of the month, month, day of the week
     #[arg(
         long,
+        help_heading = "Backups",
         env = "HEADWATER_BACKUP_SCHEDULE",
         value_name = "CRON",
         requires = "backup_to",
@@ -24,7 +25,7 @@ pub struct BackupArgs {
     pub backup_schedule: Schedule,
 
     /// How many of them are kept, at least 1
-    #[arg(long, env = "HEADWATER_BACKUP_KEEP", value_name = "N", requires = "backup_to", value_parser = whole::<usize>("backups", 1..=1_000_000), default_value_t = 7)]
+    #[arg(long, help_heading = "Backups", env = "HEADWATER_BACKUP_KEEP", value_name = "N", requires = "backup_to", value_parser = whole::<usize>("backups", 1..=1_000_000), default_value_t = 7)]
     pub backup_keep: usize,
 }
 

@@ -1,23 +1,35 @@
-//! The settings of a node, checked. What can be told by flag or variable is in [`ServeArgs`].
+//! The settings of a node, checked. What can be told by flag or variable is in [`ServeArgs`], and the same, from the same
+//! definitions, in a file.
 //!
 //! A wrong set-up is refused before anything is touched, and the refusal names the setting.
 
 mod args;
 mod backups;
 mod connections;
+mod file;
+mod layers;
+mod places;
 mod storage;
+mod template;
 
 pub use args::{LogFormat, ServeArgs};
 pub use backups::BackupArgs;
 pub use connections::ConnectionArgs;
+pub(crate) use file::write_new;
+pub use file::{ConfigFile, InvalidFile};
+pub use layers::Layered;
+pub(crate) use places::{Place, places, serve_command};
 pub use storage::{ArchivePlan, Storage, StorageArgs};
+pub use template::template;
 
 use crate::backup::scheduled::Plan;
 use crate::listener::ConnectionLimits;
+use crate::logging;
 use crate::parent::Parent;
 use crate::tls::TlsFiles;
 use crate::tls::client::Trust;
 use crate::wal::WalUrl;
+use clap::Arg;
 use headwater_core::api::{DEV, host};
 use headwater_core::credentials::CREDENTIAL_BYTES_MAX;
 use headwater_core::feed::FeedLimits;
@@ -57,34 +69,50 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// The pair of `HEADWATER_PARENT_APIKEY` and `HEADWATER_PARENT_SECRET`; `None` when neither is set. There are no
-    /// flags for it: a command line can be read by everybody on the machine.
+    /// The two halves as settings. They have variables and places in the file, and no flags: a command line can be read
+    /// by everybody on the machine.
+    pub(crate) fn arguments() -> [Arg; 2] {
+        let half = |key: &'static str, variable: &'static str, help: &'static str| {
+            let arg = Arg::new(key).long(key).env(variable).help(help).help_heading("Following");
+            arg.value_name("TEXT").value_parser(|text: &str| half_of_a_pair(text).map(|()| text.to_owned()))
+        };
+        [
+            half("parent-apikey", PARENT_APIKEY, "Public half of the pair that is shown to the parent"),
+            half("parent-secret", PARENT_SECRET, "Secret half of it: a file that has it is for its owner alone"),
+        ]
+    }
+
+    /// The pair that is shown to the parent, as `look_up` finds its halves by key and variable; `None` when neither is
+    /// there.
     ///
     /// # Errors
-    /// When only one of the two is set, or one is no text.
-    pub fn from_environment() -> Result<Option<Self>, InvalidSetting> {
-        let read = |setting| match std::env::var(setting) {
-            Ok(text) if !text.is_empty() => match half_of_a_pair(&text) {
-                Ok(()) => Ok(Some(text)),
-                Err(reason) => Err(InvalidSetting { setting, reason }),
-            },
-            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(error) => Err(InvalidSetting { setting, reason: error.to_string() }),
+    /// When only one of the two is there, or one is no text or cannot be right.
+    pub(crate) fn find(
+        look_up: impl Fn(&str, &str) -> Result<Option<String>, String>,
+    ) -> Result<Option<Self>, InvalidSetting> {
+        let read = |key, setting| {
+            let text = look_up(key, setting).and_then(|text| match &text {
+                Some(half) => half_of_a_pair(half).map(|()| text),
+                None => Ok(None),
+            });
+            text.map_err(|reason| InvalidSetting { setting, reason })
         };
-        match (read("HEADWATER_PARENT_APIKEY")?, read("HEADWATER_PARENT_SECRET")?) {
+        match (read("parent-apikey", PARENT_APIKEY)?, read("parent-secret", PARENT_SECRET)?) {
             (Some(apikey), Some(secret)) => Ok(Some(Self { apikey, secret })),
             (None, None) => Ok(None),
-            (Some(_), None) => Err(InvalidSetting {
-                setting: "HEADWATER_PARENT_SECRET",
-                reason: "it is missing beside the key".into(),
-            }),
-            (None, Some(_)) => Err(InvalidSetting {
-                setting: "HEADWATER_PARENT_APIKEY",
-                reason: "it is missing beside the secret".into(),
-            }),
+            (Some(_), None) => {
+                Err(InvalidSetting { setting: PARENT_SECRET, reason: "it is missing beside the key".into() })
+            }
+            (None, Some(_)) => {
+                Err(InvalidSetting { setting: PARENT_APIKEY, reason: "it is missing beside the secret".into() })
+            }
         }
     }
 }
+
+/// Variables of the pair that is shown to the parent.
+const PARENT_APIKEY: &str = "HEADWATER_PARENT_APIKEY";
+const PARENT_SECRET: &str = "HEADWATER_PARENT_SECRET";
 
 /// Checks that a text can be sent as a header and can be right.
 fn half_of_a_pair(text: &str) -> Result<(), String> {
@@ -179,7 +207,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks what was asked for. `pair` is the one from the environment, if it is there.
+    /// Checks what was asked for. `pair` is the one from variables or the file, if it is there.
     ///
     /// # Errors
     /// [`InvalidSetting`], naming the first setting that cannot be.
@@ -207,6 +235,7 @@ impl Settings {
                 format!("{name:?} is no name of a host: letters, digits, '-', '_' and '.', no port"),
             );
         }
+        logging::filter(&args.log).map_err(|reason| InvalidSetting { setting: "--log", reason })?;
         let part = part(&args, pair)?;
         Ok(Self {
             listen,
@@ -298,7 +327,7 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
         None if args.dev => Pair { apikey: DEV.into(), secret: DEV.into() },
         None => {
             let reason = "set it and HEADWATER_PARENT_SECRET to a pair that the parent accepts";
-            return invalid("HEADWATER_PARENT_APIKEY", reason);
+            return invalid(PARENT_APIKEY, reason);
         }
     };
     Ok(Part::Replica { parents: args.parent.clone(), pair, trust: args.connections.trust(), scope })
@@ -358,6 +387,7 @@ mod tests {
             ("--parent http://a --scope \"*\"", "--scope"),
             ("--retain-bytes 2000 --retain-bytes-max 1999", "--retain-bytes-max"),
             ("--epoch-above 9007199254740991", "--epoch-above"),
+            ("--log headwater=loud", "--log"),
         ] {
             assert_eq!(check(flags).map(|_| ()).unwrap_err().setting, setting, "{flags}");
         }

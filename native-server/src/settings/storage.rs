@@ -13,37 +13,37 @@ use std::time::Duration;
 pub struct StorageArgs {
     /// When a write is durable: group (synced before it is acknowledged) or interval:MS (handed to the system; a power
     /// cut may take the last MS milliseconds)
-    #[arg(long, env = "HEADWATER_SYNC", value_name = "WHEN", default_value_t = SyncMode::Group)]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_SYNC", value_name = "WHEN", default_value_t = SyncMode::Group)]
     pub sync: SyncMode,
 
     /// Bytes after which the log goes on in a new file: 4KiB to 1GiB
-    #[arg(long, env = "HEADWATER_SEGMENT_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 30), default_value_t = Size(64 << 20))]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_SEGMENT_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 30), default_value_t = Size(64 << 20))]
     pub segment_bytes: Size,
 
     /// Bytes of new log after which the state is stored as a whole, so that a start reads no more than that; at least as
     /// many as the state itself has; 4KiB to 1TiB
-    #[arg(long, env = "HEADWATER_BASELINE_AFTER_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 40), default_value_t = Size(64 << 20))]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_BASELINE_AFTER_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 40), default_value_t = Size(64 << 20))]
     pub baseline_after_bytes: Size,
 
     /// Bytes of older log that are kept for nodes which were away: 0 to 1024TiB
-    #[arg(long, env = "HEADWATER_RETAIN_BYTES", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(256 << 20))]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_RETAIN_BYTES", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(256 << 20))]
     pub retain_bytes: Size,
 
     /// Age at which older log goes though there is room: 90s, 30m, 24h, 7d
-    #[arg(long, env = "HEADWATER_RETAIN_AGE", value_name = "AGE", default_value = "7d", value_parser = age)]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_RETAIN_AGE", value_name = "AGE", default_value = "7d", value_parser = age)]
     pub retain_age: Duration,
 
     /// Bytes of log up to which more is kept while a connected node has yet to read it: --retain-bytes to 1024TiB
-    #[arg(long, env = "HEADWATER_RETAIN_BYTES_MAX", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(1 << 30))]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_RETAIN_BYTES_MAX", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(1 << 30))]
     pub retain_bytes_max: Size,
 
     /// Directory to which a writer copies what its log has sealed, before it lets go of it: a backup can be brought forward
     /// to any record there
-    #[arg(long, env = "HEADWATER_ARCHIVE", value_name = "DIR")]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_ARCHIVE", value_name = "DIR")]
     pub archive: Option<PathBuf>,
 
     /// Age at which what was written is sealed for the archive though there is little of it: 30s, 5m [default: 5m]
-    #[arg(long, env = "HEADWATER_ARCHIVE_AFTER", value_name = "AGE", value_parser = age)]
+    #[arg(long, help_heading = "Storage", env = "HEADWATER_ARCHIVE_AFTER", value_name = "AGE", value_parser = age)]
     pub archive_after: Option<Duration>,
 }
 
@@ -100,6 +100,9 @@ impl StorageArgs {
         })
     }
 }
+
+/// How an age is written, by examples.
+pub(super) const AGES: &str = "\"90s\", \"30m\", \"24h\", \"7d\"";
 
 /// Reads a time with its unit.
 pub(super) fn age(text: &str) -> Result<Duration, String> {

@@ -2,6 +2,7 @@
 
 mod archives;
 mod backups;
+mod config;
 mod entries;
 mod lists;
 mod log;
