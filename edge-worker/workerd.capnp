@@ -31,6 +31,7 @@ const edge :Workerd.Worker = (
     (name = "NODE", fromEnvironment = "NODE"),
     (name = "DEV", fromEnvironment = "DEV"),
     (name = "HOSTS", fromEnvironment = "HOSTS"),
+    (name = "AUTH_STALENESS_MAX_MS", fromEnvironment = "AUTH_STALENESS_MAX_MS"),
     (name = "REGION", fromEnvironment = "REGION"),
     (name = "PARENT_URL", fromEnvironment = "PARENT_URL"),
     (name = "PARENT_APIKEY", fromEnvironment = "PARENT_APIKEY"),

@@ -1,174 +1,138 @@
 //! Credentials: who may do what, decided by every node alone from the replicated collection of keys.
 //!
-//! A secret is 256 random bits made by a shell, never chosen by a person, so one round of SHA-256 guards it; only the
-//! hash is stored. Comparison takes the same time whether the key exists, the secret is wrong, or both are right.
+//! Comparison takes the same time whether the key exists, the secret is wrong, or both are right.
 
-use crate::json;
+mod rights;
+mod secret;
+mod stored;
+
+pub use rights::{Rights, Role};
+pub use secret::{SecretHash, equal_in_constant_time};
+pub use stored::StoredKey;
+
 use crate::name;
 use crate::scope::Scope;
 use crate::store::{Store, StoreError};
 use alloc::string::String;
-use alloc::vec::Vec;
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
 /// Longest key or secret that is looked at, in bytes; longer ones are wrong.
 pub const CREDENTIAL_BYTES_MAX: usize = 256;
 
-/// One thing a credential may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Read entries and follow streams.
-    Read,
-    /// Change entries and create collections.
-    Write,
-    /// Drop collections and see the node's inside: status and metrics.
-    Admin,
-    /// Follow and read system collections and see the inside of other nodes, as nodes do.
-    Node,
-}
-
-impl Role {
-    /// Every role with its spelling.
-    pub const ALL: [(Self, &'static str); 4] =
-        [(Self::Read, "read"), (Self::Write, "write"), (Self::Admin, "admin"), (Self::Node, "node")];
-
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, spelling)| *spelling == word).map(|(role, _)| *role)
-    }
-}
-
-/// Some of the roles, a bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Roles(u8);
-
-impl Roles {
-    fn has(self, role: Role) -> bool {
-        self.0 & (1 << role as u8) != 0
-    }
-}
-
-impl FromIterator<Role> for Roles {
-    fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Self {
-        Self(roles.into_iter().fold(0, |bits, role| bits | (1 << role as u8)))
-    }
-}
+/// Id of the key that needs no secret: what it may read, everybody may who shows no credentials at all.
+pub const ANONYMOUS: &str = "anonymous";
 
 /// What a verified credential may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The credential's id, fit for logs.
     pub credential: String,
-    roles: Roles,
+    rights: Rights,
+    proof: Proof,
+}
+
+/// What a grant rests on, so that it can be judged again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The node itself says so.
+    Local,
+    /// No credentials were shown.
+    Nothing,
+    /// A secret of this hash; of a secret that was rotated out, until when it is good.
+    Secret { hash: SecretHash, until_ms: Option<u64> },
 }
 
 impl Grant {
-    /// Everything, under this id.
-    pub fn all(credential: impl Into<String>) -> Self {
-        Self { credential: credential.into(), roles: Role::ALL.iter().map(|(role, _)| *role).collect() }
+    /// These rights under this id, by the node's own word and for good.
+    pub fn local(credential: impl Into<String>, rights: Rights) -> Self {
+        Self { credential: credential.into(), rights, proof: Proof::Local }
     }
 
-    /// Whether it has `role`.
+    /// Everything, as [`Grant::local`].
+    pub fn all(credential: impl Into<String>) -> Self {
+        Self::local(credential, Rights::all())
+    }
+
+    /// What it may do.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// Whether it has `role` over everything.
     pub fn has(&self, role: Role) -> bool {
-        self.roles.has(role)
+        self.rights.has(role)
     }
 
     /// What it may read and follow; `None` for nothing.
-    pub fn scope(&self) -> Option<Scope> {
-        if self.has(Role::Node) { Some(Scope::Everything) } else { self.has(Role::Read).then_some(Scope::Public) }
+    pub fn scope(&self) -> Option<&Scope> {
+        self.rights.read_scope()
     }
-}
 
-/// SHA-256 of a secret.
-type SecretHash = [u8; 32];
-
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-fn hash(secret: &str) -> SecretHash {
-    Sha256::digest(secret.as_bytes()).into()
-}
-
-/// Reads a hash as it is stored, in 64 lower-case hex digits.
-fn hash_from_hex(text: &str) -> Option<SecretHash> {
-    let mut hash = SecretHash::default();
-    if text.len() != 2 * hash.len() {
-        return None;
+    /// Whether it was decided by the keys that the node holds.
+    pub(crate) fn rests_on_keys(&self) -> bool {
+        self.proof != Proof::Local
     }
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digit(digits[0])? << 4 | digit(digits[1])?;
-    }
-    Some(hash)
-}
 
-/// SHA-256 of a secret as hex, as it is stored.
-pub fn hash_secret(secret: &str) -> String {
-    let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
-    hash(secret).into_iter().flat_map(digits).collect()
-}
-
-/// The value stored under a key's id in [`name::KEYS`].
-pub fn stored_value(secret_hash: &str, roles: &[Role]) -> String {
-    let mut out = Vec::from(&b"{\"sha256\":"[..]);
-    json::write_string(&mut out, secret_hash);
-    out.extend_from_slice(b",\"roles\":[");
-    for (index, (_, word)) in Role::ALL.iter().filter(|(role, _)| roles.contains(role)).enumerate() {
-        if index > 0 {
-            out.push(b',');
+    /// Until when it is good though no key changes, Unix ms.
+    pub(crate) fn until_ms(&self) -> Option<u64> {
+        match self.proof {
+            Proof::Secret { until_ms, .. } => until_ms,
+            Proof::Local | Proof::Nothing => None,
         }
-        json::write_string(&mut out, word);
     }
-    out.extend_from_slice(b"]}");
-    String::from_utf8(out).expect("the JSON writer emits UTF-8")
-}
 
-/// Whether two texts are equal, in a time that depends on their lengths at most.
-pub fn equal_in_constant_time(a: &str, b: &str) -> bool {
-    a.as_bytes().ct_eq(b.as_bytes()).into()
+    /// What the same credential may do by the keys that `store` holds now; `None` when it may do nothing any more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn renewed<S: Store>(&self, store: &S, wall_ms: u64) -> Result<Option<Self>, StoreError> {
+        match &self.proof {
+            Proof::Local => Ok(Some(self.clone())),
+            Proof::Nothing => anonymous(store),
+            Proof::Secret { hash, .. } => proven(store, &self.credential, *hash, wall_ms),
+        }
+    }
 }
 
 /// What the pair grants by the keys `store` holds; `None` when it is wrong, which takes as long as when it is right.
+/// `wall_ms` is the time now, Unix ms.
 ///
 /// # Errors
 /// When the store fails.
-pub fn verify<S: Store>(store: &S, apikey: &str, secret: &str) -> Result<Option<Grant>, StoreError> {
+pub fn verify<S: Store>(store: &S, apikey: &str, secret: &str, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
     if apikey.len() > CREDENTIAL_BYTES_MAX || secret.len() > CREDENTIAL_BYTES_MAX {
         return Ok(None);
     }
-    let hash = hash(secret);
+    proven(store, apikey, SecretHash::of(secret), wall_ms)
+}
+
+fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
+    // What a key that does not exist is compared with, so that it takes as long.
+    const NOBODY: &str =
+        r#"{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","roles":["read"]}"#;
     let record = if apikey.is_empty() { None } else { store.record(name::KEYS, apikey)? };
-    let stored = record.as_ref().and_then(|record| stored_key(record.value()));
-    // A key that does not exist is compared with some hash all the same, so that it takes as long.
-    let (expected, roles) = stored.unwrap_or_default();
-    let equal: bool = hash.ct_eq(&expected).into();
-    Ok((equal & stored.is_some()).then(|| Grant { credential: apikey.into(), roles }))
+    let value = record.as_ref().map_or(NOBODY, |record| record.value());
+    let StoredKey { rights, secret, previous, .. } = StoredKey::read(value).unwrap_or_default();
+    let is_present = hash.equals(&secret.unwrap_or_default());
+    let (old, until_ms) = previous.unwrap_or_default();
+    let is_previous = hash.equals(&old);
+    let by_present = bool::from(is_present) & secret.is_some();
+    let by_previous = bool::from(is_previous) & previous.is_some() & (wall_ms < until_ms);
+    let is_good = record.is_some() & (apikey != ANONYMOUS) & (by_present | by_previous);
+    let until_ms = (!by_present).then_some(until_ms);
+    Ok(is_good.then(|| Grant { credential: apikey.into(), rights, proof: Proof::Secret { hash, until_ms } }))
 }
 
-/// Reads a value of [`name::KEYS`]. Every request does, so the form that [`stored_value`] writes is read by itself.
-fn stored_key(value: &str) -> Option<(SecretHash, Roles)> {
-    written_key(value).or_else(|| foreign_key(value))
-}
-
-/// The form of [`stored_value`] to the letter; `None` for any other, which may be as good.
-fn written_key(value: &str) -> Option<(SecretHash, Roles)> {
-    let (hash, rest) = value.strip_prefix("{\"sha256\":\"")?.split_at_checked(64)?;
-    let words = rest.strip_prefix("\",\"roles\":[")?.strip_suffix("]}")?;
-    let role = |word: &str| Role::from_word(word.strip_prefix('"')?.strip_suffix('"')?);
-    Some((hash_from_hex(hash)?, words.split(',').map(role).collect::<Option<_>>()?))
-}
-
-fn foreign_key(value: &str) -> Option<(SecretHash, Roles)> {
-    let fields = json::members(value).ok()?;
-    let raw = |name| fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw);
-    let hash = hash_from_hex(&json::string(raw("sha256")?)?)?;
-    let words = json::elements(raw("roles")?).ok()?;
-    // A role this release does not know grants nothing here.
-    let roles = words.iter().filter_map(|raw| Role::from_word(&json::string(raw)?)).collect();
-    Some((hash, roles))
+/// What is granted by the keys `store` holds to whom shows no credentials; `None` for nothing.
+///
+/// # Errors
+/// When the store fails.
+pub fn anonymous<S: Store>(store: &S) -> Result<Option<Grant>, StoreError> {
+    let record = store.record(name::KEYS, ANONYMOUS)?;
+    let key = record.as_ref().and_then(|record| StoredKey::read(record.value()));
+    // With a secret it is not the key that needs none.
+    let rights = key.filter(|key| key.secret.is_none()).map(|key| key.rights.reading_alone());
+    let rights = rights.filter(|rights| !rights.is_nothing());
+    Ok(rights.map(|rights| Grant { credential: ANONYMOUS.into(), rights, proof: Proof::Nothing }))
 }
 
 #[cfg(test)]
@@ -178,72 +142,93 @@ mod tests {
     use crate::command::{Line, Trust, decode};
     use crate::store::Progress;
     use crate::store::memory::{MemoryOptions, MemoryStore};
+    use alloc::format;
+    use alloc::vec::Vec;
+
+    fn set(store: &MemoryStore, apikey: &str, value: &str) {
+        let seq = store.position().seq + 1;
+        let line = if seq == 1 {
+            format!(r#"{{"type":"CREATE","collection":"_keys","seq":{seq},"timestamp":1}}"#)
+        } else {
+            let head = format!(r#"{{"type":"SET","collection":"_keys","seq":{seq},"prev":{}"#, seq - 1);
+            format!(r#"{head},"key":"{apikey}","version":1,"timestamp":1,"value":{value}}}"#)
+        };
+        let Ok(Line::Log(command)) = decode(line.as_bytes(), Trust::Checked) else { panic!("{line}") };
+        apply(store, &command, &mut Vec::new()).unwrap();
+    }
 
     fn store_with(apikey: &str, value: &str) -> MemoryStore {
         let options = MemoryOptions { shards: 1, hash_seed: 7, snapshots: Default::default() };
         let store = MemoryStore::new(Progress::new(Scope::Everything), options);
-        let lines = [
-            String::from(r#"{"type":"CREATE","collection":"_keys","seq":1,"timestamp":1}"#),
-            alloc::format!(
-                r#"{{"type":"SET","collection":"_keys","seq":2,"prev":1,"key":"{apikey}","version":1,"timestamp":1,"value":{value}}}"#
-            ),
-        ];
-        for line in &lines {
-            let Ok(Line::Log(command)) = decode(line.as_bytes(), Trust::Checked) else { panic!("{line}") };
-            apply(&store, &command, &mut Vec::new()).unwrap();
-        }
+        set(&store, "", "");
+        set(&store, apikey, value);
         store
+    }
+
+    fn value(secret: &str, roles: &[Role]) -> String {
+        StoredKey::new(Some(SecretHash::of(secret)), Rights::of(roles.iter().copied()), 0).to_json()
     }
 
     #[test]
     fn grants_what_is_stored_and_only_to_the_right_pair() {
-        let store = store_with("k1", &stored_value(&hash_secret("s1"), &[Role::Read, Role::Admin]));
-        let grant = verify(&store, "k1", "s1").unwrap().unwrap();
+        let store = store_with("k1", &value("s1", &[Role::Read, Role::Admin]));
+        let grant = verify(&store, "k1", "s1", 0).unwrap().unwrap();
         assert!(grant.has(Role::Read) && grant.has(Role::Admin) && !grant.has(Role::Write) && !grant.has(Role::Node));
-        assert_eq!(grant.scope(), Some(Scope::Public));
+        assert_eq!(grant.scope(), Some(&Scope::Public));
         let long = "x".repeat(CREDENTIAL_BYTES_MAX + 1);
         for (apikey, secret) in [("k1", "s2"), ("k2", "s1"), ("", ""), ("k1", ""), ("k1", &long), (&long, "s1")] {
-            assert_eq!(verify(&store, apikey, secret).unwrap(), None, "{apikey} {secret}");
+            assert_eq!(verify(&store, apikey, secret, 0).unwrap(), None, "{apikey} {secret}");
         }
     }
 
     #[test]
     fn a_damaged_key_grants_nothing() {
-        for value in ["1", "{}", r#"{"sha256":"","roles":["read"]}"#, r#"{"sha256":"ab"}"#] {
-            assert_eq!(verify(&store_with("k1", value), "k1", "").unwrap(), None, "{value}");
+        for value in ["1", "{}", r#"{"sha256":"","roles":["read"]}"#, r#"{"sha256":"ab"}"#, r#"{"roles":["read"]}"#] {
+            assert_eq!(verify(&store_with("k1", value), "k1", "", 0).unwrap(), None, "{value}");
         }
     }
 
     #[test]
-    fn both_readers_of_a_stored_key_agree() {
-        let hash = hash_secret("s");
-        for bits in 0..16 {
-            let roles = Role::ALL.map(|(role, _)| role).into_iter().filter(|&role| bits & (1 << role as u8) != 0);
-            let value = stored_value(&hash, &roles.clone().collect::<Vec<_>>());
-            let expected = Some((hash_from_hex(&hash).unwrap(), roles.collect()));
-            assert_eq!(foreign_key(&value), expected, "{value}");
-            assert_eq!(written_key(&value), if bits == 0 { None } else { expected }, "{value}");
-        }
-        let upper = hash.to_uppercase();
-        for other in [
-            alloc::format!(r#"{{"roles":["read","later"],"sha256":"{hash}"}}"#),
-            alloc::format!(r#"{{"sha256":"{hash}","roles":["read","later"]}}"#),
-        ] {
-            assert_eq!(written_key(&other), None);
-            assert_eq!(stored_key(&other), Some((hash_from_hex(&hash).unwrap(), Roles::from_iter([Role::Read]))));
-        }
-        assert_eq!(stored_key(&stored_value(&upper, &[Role::Read])), None, "hashes are spelled in one way");
-        assert_eq!(stored_key(&stored_value(&hash[..63], &[Role::Read])), None);
+    fn the_secret_before_is_good_until_its_time() {
+        let key = StoredKey::new(Some(SecretHash::of("old")), Rights::of([Role::Read]), 0);
+        let store = store_with("k", &key.rotated(SecretHash::of("new"), 1_000).to_json());
+        let new = verify(&store, "k", "new", 5_000).unwrap().unwrap();
+        assert_eq!(new.until_ms(), None);
+        let old = verify(&store, "k", "old", 999).unwrap().unwrap();
+        assert_eq!((old.rights(), old.until_ms()), (new.rights(), Some(1_000)));
+        assert_eq!(verify(&store, "k", "old", 1_000).unwrap(), None);
+        assert_eq!(old.renewed(&store, 999).unwrap().as_ref(), Some(&old));
+        assert_eq!(old.renewed(&store, 1_000).unwrap(), None);
     }
 
     #[test]
-    fn stores_the_hash_of_the_secret_only() {
-        // SHA-256 of "abc", FIPS 180-2 appendix B.1.
-        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(hash_secret("abc"), hash);
-        assert_eq!(
-            stored_value(hash, &[Role::Node, Role::Read]),
-            alloc::format!(r#"{{"sha256":"{hash}","roles":["read","node"]}}"#)
-        );
+    fn a_grant_is_renewed_as_the_keys_are_then() {
+        let store = store_with("k", &value("s", &[Role::Read, Role::Write]));
+        let grant = verify(&store, "k", "s", 0).unwrap().unwrap();
+        assert_eq!(grant.renewed(&store, 0).unwrap().as_ref(), Some(&grant));
+        set(&store, "k", &value("s", &[Role::Write]));
+        let narrowed = grant.renewed(&store, 0).unwrap().unwrap();
+        assert!(narrowed.has(Role::Write) && narrowed.scope().is_none());
+        set(&store, "k", &value("another", &[Role::Read]));
+        assert_eq!(grant.renewed(&store, 0).unwrap(), None);
+        assert_eq!(Grant::all("dev").renewed(&store, 0).unwrap(), Some(Grant::all("dev")));
+    }
+
+    #[test]
+    fn without_credentials_one_reads_what_the_anonymous_key_says_and_nobody_shows_that_key() {
+        let store =
+            store_with(ANONYMOUS, r#"{"roles":["write","admin"],"grants":[{"roles":["read"],"scope":{"f":[""]}}]}"#);
+        let grant = anonymous(&store).unwrap().unwrap();
+        assert_eq!(grant.scope().unwrap().to_json(), r#"{"f":[""]}"#);
+        assert!(!grant.has(Role::Write) && !grant.has(Role::Admin));
+        assert_eq!(grant.renewed(&store, 0).unwrap().as_ref(), Some(&grant));
+        assert_eq!(verify(&store, ANONYMOUS, "", 0).unwrap(), None);
+        for nothing in [value("s", &[Role::Read]), r#"{"roles":["node","write"]}"#.into(), "{}".into(), "1".into()] {
+            set(&store, ANONYMOUS, &nothing);
+            assert_eq!(anonymous(&store).unwrap(), None, "{nothing}");
+            assert_eq!(verify(&store, ANONYMOUS, "s", 0).unwrap(), None, "{nothing}");
+            assert_eq!(grant.renewed(&store, 0).unwrap(), None, "{nothing}");
+        }
+        assert_eq!(anonymous(&store_with("k", &value("s", &[Role::Read]))).unwrap(), None);
     }
 }

@@ -70,6 +70,8 @@ pub struct NodeOptions {
     pub baselines_max: usize,
     /// Most children at one time.
     pub children_max: usize,
+    /// On a replica, the lag in ms from which on it trusts no key that it holds; `None` for never.
+    pub auth_staleness_ms_max: Option<u64>,
 }
 
 impl NodeOptions {
@@ -83,6 +85,7 @@ impl NodeOptions {
             feed: FeedLimits::default(),
             baselines_max: 16,
             children_max: 10_000,
+            auth_staleness_ms_max: None,
         }
     }
 }
@@ -115,6 +118,8 @@ struct Shared<S: Store> {
     path: Vec<Id>,
     /// How often `path` or `instance` has changed.
     path_version: u64,
+    /// How often a key has changed, and once more: a stream that has seen none of it yet begins with 0.
+    keys_version: u64,
     children: BTreeMap<u64, Child>,
     next_child: u64,
     /// How every stream ends that comes.
@@ -180,6 +185,7 @@ impl<S: Store> Node<S> {
             instance: options.instance,
             path: Vec::new(),
             path_version: 0,
+            keys_version: 1,
             children: BTreeMap::new(),
             next_child: 1,
             closing: None,
@@ -304,6 +310,15 @@ impl<S: Store> Node<S> {
         let mut shared = self.lock();
         let end = shared.clock.read(now);
         shared.lease_end.get_or_insert(end);
+    }
+
+    /// Whether this is a replica that has been without proof of the writer's state for longer than it may trust its keys:
+    /// one that was revoked meanwhile would still be good here.
+    pub fn is_cut_off(&self, now: Now) -> bool {
+        let (Some(ms_max), Role::Replica) = (self.options.auth_staleness_ms_max, self.options.role) else {
+            return false;
+        };
+        self.lag_ms(now).is_none_or(|lag_ms| lag_ms > ms_max)
     }
 
     /// What the writer's clock shows now, as far as this node can tell.

@@ -11,6 +11,7 @@ use crate::apply::scope_digest;
 use crate::baseline::{Baseline, PIECE_BYTES};
 use crate::clock::Now;
 use crate::command::{BaselineReason, End, EndReason, Hello, PROTOCOL, Proof, Ready, Resume, Steer};
+use crate::credentials::Grant;
 use crate::feed::filter_lines;
 use crate::node::{Follow, JoinError, Joined, Newcomer, Node, Role, Turn, end_for};
 use crate::position::Position;
@@ -39,6 +40,9 @@ pub enum OpenError {
     /// The store failed: 500.
     Store(StoreError),
 }
+
+/// How often a stream looks whether a credential that runs out has done so, in ms: the wall clock may be set meanwhile.
+const LOOK_AGAIN_MS: u64 = 1_000;
 
 /// What to do next for one child.
 #[derive(Debug)]
@@ -78,6 +82,8 @@ pub enum Supply {
 pub struct Stream<S: Store> {
     node: Arc<Node<S>>,
     joined: Joined,
+    /// What the child's credential grants, as it was judged last.
+    grant: Grant,
     /// Everything of the scope up to this seq was handed out.
     sent_seq: u64,
     /// Commands of the tail handed out.
@@ -109,25 +115,26 @@ enum Phase<S: Store> {
 }
 
 impl<S: Store> Stream<S> {
-    /// Opens a stream for a child whose credential covers `granted`. `log_floor` is the seq after which the log holds
-    /// every line, `None` where there is no log to read from.
+    /// Opens a stream for a child whose credential has this grant. What was asked for is cut to what it may read; when it
+    /// may not read that any more, the stream ends by END `revoked`. `log_floor` is the seq after which the log holds every
+    /// line, `None` where there is no log to read from.
     ///
     /// # Errors
     /// See [`OpenError`]; the child is not registered then.
     pub fn open(
         node: &Arc<Node<S>>,
         request: Request,
-        credential: &str,
-        granted: &Scope,
+        grant: &Grant,
         log_floor: Option<u64>,
         now: Now,
     ) -> Result<Self, OpenError> {
         if !node.is_complete() {
             return Err(OpenError::NotReady);
         }
+        let granted = grant.scope().ok_or(OpenError::Forbidden)?;
         let scope = request.scope.intersection(granted).ok_or(OpenError::Forbidden)?;
-        let newcomer =
-            Newcomer { node: request.node, instance: request.instance, credential: credential.into(), scope };
+        let credential = grant.credential.clone();
+        let newcomer = Newcomer { node: request.node, instance: request.instance, credential, scope };
         let joined = node.join(newcomer).map_err(|error| match error {
             JoinError::TooManyChildren => OpenError::Overloaded("children"),
             JoinError::TooManyScopes => OpenError::Overloaded("scopes"),
@@ -135,6 +142,7 @@ impl<S: Store> Stream<S> {
         let mut stream = Self {
             node: Arc::clone(node),
             joined,
+            grant: grant.clone(),
             sent_seq: 0,
             sent_commands: 0,
             hello_line: None,
@@ -223,10 +231,18 @@ impl<S: Store> Stream<S> {
     /// What to do next. Never blocks; each chunk is at most one publication, or about 64 KiB of a baseline and one line.
     pub fn next(&mut self, now: Now) -> Step {
         let step = self.step(now);
-        if let Step::Chunk { .. } = &step {
-            self.spoke_mono_ms = now.mono_ms;
+        match step {
+            Step::Chunk { .. } => self.spoke_mono_ms = now.mono_ms,
+            Step::Wait(until) => return Step::Wait(until.min(self.look_again(now))),
+            Step::History(_) | Step::End => {}
         }
         step
+    }
+
+    /// When the credential may have run out, on the monotonic clock.
+    fn look_again(&self, now: Now) -> u64 {
+        let left_ms = self.grant.until_ms().map(|until_ms| until_ms.saturating_sub(now.wall_ms));
+        left_ms.map_or(u64::MAX, |left_ms| now.mono_ms.saturating_add(left_ms.min(LOOK_AGAIN_MS)))
     }
 
     fn step(&mut self, now: Now) -> Step {
@@ -236,10 +252,20 @@ impl<S: Store> Stream<S> {
         if matches!(self.phase, Phase::Ended) {
             return Step::End;
         }
-        match self.node.attend(&mut self.joined, self.sent_seq) {
-            Turn::Go => {}
-            Turn::Path(path) => return steering(&Steer::Path(path)),
-            Turn::End(end) => return self.finish(end),
+        if let Some(end) = self.outlived(now) {
+            return self.finish(end);
+        }
+        loop {
+            match self.node.attend(&mut self.joined, self.sent_seq) {
+                Turn::Go => break,
+                Turn::Path(path) => return steering(&Steer::Path(path)),
+                Turn::Judge => {
+                    if let Some(end) = self.judge(now) {
+                        return self.finish(end);
+                    }
+                }
+                Turn::End(end) => return self.finish(end),
+            }
         }
         if let Phase::Baseline(baseline) = &mut self.phase {
             let mut out = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
@@ -265,6 +291,27 @@ impl<S: Store> Stream<S> {
         }
     }
 
+    /// How the stream ends because of its time alone, if it does.
+    fn outlived(&mut self, now: Now) -> Option<End> {
+        if self.grant.rests_on_keys() && self.node.is_cut_off(now) {
+            return Some(end_for(EndReason::Retry, "keys_too_old"));
+        }
+        let is_over = self.grant.until_ms().is_some_and(|until_ms| now.wall_ms >= until_ms);
+        if is_over { self.judge(now) } else { None }
+    }
+
+    /// Judges the child's credential again; how the stream ends unless it still covers what is sent.
+    fn judge(&mut self, now: Now) -> Option<End> {
+        match self.grant.renewed(self.node.store(), now.wall_ms) {
+            Ok(Some(grant)) if grant.scope().is_some_and(|granted| granted.contains(&self.joined.scope)) => {
+                self.grant = grant;
+                None
+            }
+            Ok(_) => Some(end_for(EndReason::Revoked, "")),
+            Err(_) => Some(end_for(EndReason::Retry, "store_failed")),
+        }
+    }
+
     fn next_of_tail(&mut self, now: Now) -> Step {
         loop {
             match self.node.tail(&self.joined, self.sent_seq) {
@@ -276,6 +323,7 @@ impl<S: Store> Stream<S> {
                 }
                 Follow::Fallen => return self.history_or_wait(now),
                 Follow::CaughtUp(head) => return self.ping_or_wait(head, now),
+                Follow::Again => return Step::Wait(now.mono_ms),
                 Follow::End(end) => return self.finish(end),
             }
         }

@@ -35,9 +35,10 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
             | Route::DropCollection(_)
             | Route::Set { .. }
             | Route::Delete { .. }
-            | Route::Batch(_),
+            | Route::Batch(_)
+            | Route::Key(_),
         ) => (true, false),
-        Ok(Route::Read(_)) => (false, true),
+        Ok(Route::Read(_) | Route::Keys) => (false, true),
         // A node's own health, status and streams are not its parent's.
         Ok(_) | Err(_) => (false, false),
     };

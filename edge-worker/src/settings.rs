@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) dev: bool,
     /// `HOSTS`: names this deployment is called by, separated by commas. Empty: those that the provider routes to it.
     pub(crate) hosts: Vec<String>,
+    /// `AUTH_STALENESS_MAX_MS`: the lag in ms from which on the object trusts no key; `None` for never.
+    pub(crate) auth_staleness_ms_max: Option<u64>,
     /// `REGION`: the object's region instead of the one the request came in at.
     pub(crate) region: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Settings {
             secret: or_dev(text("PARENT_SECRET")),
             dev,
             hosts: list("HOSTS"),
+            auth_staleness_ms_max: staleness(&text("AUTH_STALENESS_MAX_MS")),
             region: Some(text("REGION")).filter(|region| !region.is_empty()),
         }
     }
@@ -75,6 +78,11 @@ impl Settings {
     }
 }
 
+/// A bound that was given and is none becomes the narrowest: whoever set it wants keys to be young.
+fn staleness(text: &str) -> Option<u64> {
+    (!text.trim().is_empty()).then(|| text.trim().parse().unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +95,17 @@ mod tests {
             secret: String::new(),
             dev,
             hosts: hosts.iter().map(|host| String::from(*host)).collect(),
+            auth_staleness_ms_max: None,
             region: None,
+        }
+    }
+
+    #[test]
+    fn a_bound_that_is_none_does_not_pass_for_no_bound() {
+        for (text, bound) in
+            [("", None), (" ", None), ("30000", Some(30_000)), (" 5 ", Some(5)), ("30s", Some(0)), ("-1", Some(0))]
+        {
+            assert_eq!(staleness(text), bound, "{text:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::random;
 use crate::wal::storage::private_directory;
-use headwater_core::credentials::{Role, hash_secret, stored_value};
+use headwater_core::credentials::{Rights, SecretHash, StoredKey};
 use headwater_core::id::Id;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -57,14 +57,12 @@ pub(crate) struct AdminPair {
 impl AdminPair {
     /// Draws a pair.
     pub(crate) fn draw() -> Self {
-        let secret: [u8; 32] = random::bytes();
-        let secret = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { apikey: format!("admin-{}", &random::id().to_string()[..12]), secret }
+        Self { apikey: format!("admin-{}", &random::id().to_string()[..12]), secret: random::secret() }
     }
 
-    /// The value of its entry in the system collection of keys.
-    pub(crate) fn stored_value(&self) -> String {
-        stored_value(&hash_secret(&self.secret), &Role::ALL.map(|(role, _)| role))
+    /// The value of its entry in the system collection of keys, made now (Unix ms).
+    pub(crate) fn stored_value(&self, now_ms: u64) -> String {
+        StoredKey::new(Some(SecretHash::of(&self.secret)), Rights::all(), now_ms).to_json()
     }
 
     /// Shows it to the person who starts the node, before it is stored: a pair that is good was always seen.
@@ -104,7 +102,7 @@ mod tests {
     #[test]
     fn the_first_pair_may_do_everything() {
         let pair = AdminPair::draw();
-        let value = pair.stored_value();
+        let value = pair.stored_value(1);
         assert!(pair.secret.len() == 64 && !value.contains(&pair.secret));
         assert!(["read", "write", "admin", "node"].iter().all(|role| value.contains(role)), "{value}");
     }

@@ -18,3 +18,8 @@ pub(crate) fn bits() -> u64 {
 pub(crate) fn id() -> Id {
     Id::from_bytes(bytes())
 }
+
+/// Draws a secret of 256 bits, as text.
+pub(crate) fn secret() -> String {
+    bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+}

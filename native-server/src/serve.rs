@@ -14,9 +14,8 @@ use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings, WriterSettings};
 use crate::{bootstrap, clock, listener, random, reclaim, remedy};
 use anyhow::Context as _;
-use headwater_core::api::Counts;
+use headwater_core::api::{Counts, has_admin};
 use headwater_core::id::Id;
-use headwater_core::name;
 use headwater_core::node::{Node, NodeOptions, Role};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::{MemoryOptions, MemoryStore};
@@ -102,6 +101,9 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     let (node, role) = (server.settings.node.as_str(), server.node.options().role.as_str());
     tracing::info!(address = %format!("{scheme}://{address}"), node, role, position = %server.node.store().position(), "listening");
     println!("headwater: {role} {node} listens on {scheme}://{address}");
+    if let Some(words) = exposure(address, server.settings.tls.is_some()) {
+        tracing::warn!(%address, "{words}");
+    }
 
     let mut failure = None;
     let signal = tokio::select! {
@@ -138,6 +140,14 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     bell.abort();
     tracing::info!(position = %server.node.store().position(), "ended");
     failure.map_or(Ok(()), Err)
+}
+
+/// What is unsafe about listening at `address`, in words for the person who starts the node; `None` for nothing.
+fn exposure(address: SocketAddr, has_tls: bool) -> Option<&'static str> {
+    (!has_tls && !address.ip().to_canonical().is_loopback()).then_some(
+        "this node listens beyond loopback without TLS: whoever sees the traffic reads every pair and every value. Give it a \
+         certificate, or see to it that only a network of its own or a proxy that speaks TLS reaches it",
+    )
 }
 
 /// Why nothing can be heard at `address`, and what to do where that is known.
@@ -188,6 +198,9 @@ fn node_options(settings: &Settings, instance: Id, role: Role) -> NodeOptions {
         feed: settings.feed,
         baselines_max: settings.baselines_max,
         children_max: settings.children_max,
+        auth_staleness_ms_max: settings
+            .auth_staleness_max
+            .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         ..NodeOptions::new(settings.node.clone(), instance, role)
     }
 }
@@ -222,8 +235,10 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
             "a torn end was cut off the log"
         );
     }
-    let keys = store.collection(name::KEYS).context("looking for credentials")?;
-    let admin = (!settings.dev && keys.is_none_or(|keys| keys.keys == 0)).then(bootstrap::AdminPair::draw);
+    // Without one nobody could make the first.
+    let has_admin =
+        has_admin(&store, "", clock::now()).map_err(|error| anyhow::anyhow!("the keys: {}", error.message))?;
+    let admin = (!settings.dev && !has_admin).then(bootstrap::AdminPair::draw);
     if let Some(admin) = &admin {
         admin.show().context("showing the first pair of credentials")?;
     }
@@ -279,4 +294,27 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
     let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));
     let server = Server::new(settings, node, bell, log, metrics, Work::Replica(upstream));
     Ok((Arc::new(server), running))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_beyond_loopback_without_tls_is_told() {
+        for (address, is_near) in [
+            ("127.0.0.1:1", true),
+            ("127.8.0.1:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("0.0.0.0:1", false),
+            ("[::]:1", false),
+            ("10.0.0.1:1", false),
+            ("[::ffff:10.0.0.1]:1", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(exposure(address, false).is_none(), is_near, "{address}");
+            assert_eq!(exposure(address, true), None, "{address}");
+        }
+    }
 }

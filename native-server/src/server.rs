@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) dev: Option<Grant>,
     /// How the backups go that it makes of itself; empty where it makes none.
     pub(crate) backups: OnceLock<Arc<Mutex<Standing>>>,
+    /// Who changes a key at this time: one at a time, each deciding by what the one before has made of it.
+    pub(crate) keys_turn: tokio::sync::Mutex<()>,
     draining: AtomicBool,
 }
 
@@ -67,6 +69,7 @@ impl Server {
             started: Instant::now(),
             waiters: AtomicUsize::new(0),
             backups: OnceLock::new(),
+            keys_turn: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
         }
     }

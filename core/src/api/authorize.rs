@@ -1,34 +1,70 @@
-//! Who may ask: the pair of a request, judged by what the node itself holds.
+//! Who may ask, judged by what the node itself holds; and what of it they may ask for, judged on the resolved route and
+//! the decoded key.
 
 use super::error::{ApiError, Code};
-use crate::credentials::{Grant, Role, equal_in_constant_time, verify};
+use super::route::{Read, Route};
+use crate::clock::Now;
+use crate::credentials::{Grant, Role, anonymous, equal_in_constant_time, verify};
+use crate::name;
 use crate::node::Node;
+use crate::scope::Scope;
 use crate::store::Store;
+use crate::writer::Refusal;
 use alloc::borrow::Cow;
 
 /// Key and secret of the pair that a node started for development takes besides its own, if its shell says so.
 pub const DEV: &str = "dev";
 
-/// What the pair grants. `dev` is what [`DEV`] grants here, `None` where it is no pair. An empty text stands for a header
-/// that is missing, repeated or no text.
+/// What a request shows of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// Nothing at all: no header that could be meant as credentials.
+    Nothing,
+    /// A pair. An empty text stands for a half that is missing, repeated or no text.
+    Pair {
+        /// The public half.
+        apikey: &'a str,
+        /// The secret half.
+        secret: &'a str,
+    },
+}
+
+/// What is granted to who shows this. `dev` is what [`DEV`] grants here, `None` where it is no pair.
 ///
 /// # Errors
-/// 403 `forbidden`, the same whatever is wrong; 503 `not_ready` where the keys have not come in yet; 500 when the store
-/// fails.
+/// 403 `forbidden`, the same whatever is wrong; 503 `not_ready` where the keys have not come in yet, or are older than this
+/// node may trust; 500 when the store fails.
 pub fn authorize<'g, S: Store>(
     node: &Node<S>,
     dev: Option<&'g Grant>,
-    apikey: &str,
-    secret: &str,
+    shown: Shown<'_>,
+    now: Now,
 ) -> Result<Cow<'g, Grant>, ApiError> {
-    if let Some(dev) = dev
+    if let (Some(dev), Shown::Pair { apikey, secret }) = (dev, shown)
         && equal_in_constant_time(apikey, DEV) & equal_in_constant_time(secret, DEV)
     {
         return Ok(Cow::Borrowed(dev));
     }
-    match verify(node.store(), apikey, secret).map_err(ApiError::store_failed)? {
+    if node.is_cut_off(now) {
+        return Err(ApiError::new(
+            Code::NotReady,
+            "this replica has not heard of the writer for longer than it may trust its keys: ask another node",
+        ));
+    }
+    let progress = node.store().progress();
+    let grant = if !progress.scope.touches(name::KEYS) {
+        // It may still have keys, which do not follow the writer's any more.
+        None
+    } else {
+        let found = match shown {
+            Shown::Nothing => anonymous(node.store()),
+            Shown::Pair { apikey, secret } => verify(node.store(), apikey, secret, now.wall_ms),
+        };
+        found.map_err(ApiError::store_failed)?
+    };
+    match grant {
         Some(grant) => Ok(Cow::Owned(grant)),
-        None if node.is_complete() => Err(ApiError::forbidden()),
+        None if progress.complete => Err(ApiError::forbidden()),
         None => Err(ApiError::new(
             Code::NotReady,
             "this node holds no complete state yet, so it cannot check credentials: come back",
@@ -36,14 +72,215 @@ pub fn authorize<'g, S: Store>(
     }
 }
 
-/// The roles that see a node's inside, status and metrics: it names parents' addresses, instances and children, and who
-/// may read or write entries has no part in those.
-pub const INSIGHT: &[Role] = &[Role::Admin, Role::Node];
-
-/// The grant, if it has one of the roles.
+/// Whether the grant covers what the route asks for: all of it, or as much as can be told before a body is read. For what
+/// stands in a body see [`permit_create`] and [`permit_batch`].
 ///
 /// # Errors
-/// 403 `forbidden`, as for a wrong pair.
-pub fn require<'g>(grant: Cow<'g, Grant>, roles: &[Role]) -> Result<Cow<'g, Grant>, ApiError> {
-    if roles.iter().any(|role| grant.has(*role)) { Ok(grant) } else { Err(ApiError::forbidden()) }
+/// 403 `forbidden`, in the words of a wrong pair; in its own for a write to a system collection.
+pub fn permit(grant: &Grant, route: &Route<'_>) -> Result<(), ApiError> {
+    match route {
+        Route::Health | Route::Ready | Route::File(_) => Ok(()),
+        Route::Status | Route::Metrics => sees_inside(grant),
+        Route::Read(read) => permit_read(grant, read),
+        Route::Replicate => only_if(grant.scope().is_some()),
+        Route::CreateCollection => only_if(grant.rights().write_scope().is_some()),
+        Route::DropCollection(collection) => {
+            only_if(grant.has(Role::Admin))?;
+            not_the_systems(collection)
+        }
+        Route::Set { collection, key } | Route::Delete { collection, key } => {
+            permit_write(grant, collection, |scope| scope.covers_key(collection, key))
+        }
+        Route::Batch(collection) => permit_write(grant, collection, |scope| scope.touches(collection)),
+        Route::Keys | Route::Key(_) => only_if(grant.has(Role::Admin)),
+    }
+}
+
+/// Whether the grant covers this read.
+///
+/// # Errors
+/// As [`permit`].
+pub fn permit_read(grant: &Grant, read: &Read<'_>) -> Result<(), ApiError> {
+    match read {
+        Read::Collections => permit_reading(grant, |_| true),
+        Read::List { collection, query } => {
+            permit_reading(grant, |scope| scope.covers_prefix(collection, &query.prefix))
+        }
+        Read::Entry { collection, key } => permit_reading(grant, |scope| scope.covers_key(collection, key)),
+    }
+}
+
+/// Whether what the grant may read covers this.
+///
+/// # Errors
+/// As [`permit`].
+pub(super) fn permit_reading(grant: &Grant, covers: impl FnOnce(&Scope) -> bool) -> Result<(), ApiError> {
+    only_if(grant.scope().is_some_and(covers))
+}
+
+/// Whether the grant covers making this collection: all of it must be covered.
+///
+/// # Errors
+/// As [`permit`].
+pub fn permit_create(grant: &Grant, collection: &str) -> Result<(), ApiError> {
+    permit_write(grant, collection, |scope| scope.covers_prefix(collection, ""))
+}
+
+/// Whether the grant covers every key of a batch.
+///
+/// # Errors
+/// As [`permit`], with the `index` of the first that is not covered.
+pub fn permit_batch<'k>(
+    grant: &Grant,
+    collection: &str,
+    keys: impl IntoIterator<Item = &'k str>,
+) -> Result<(), ApiError> {
+    for (index, key) in keys.into_iter().enumerate() {
+        permit_write(grant, collection, |scope| scope.covers_key(collection, key))
+            .map_err(|error| ApiError { index: Some(index), ..error })?;
+    }
+    Ok(())
+}
+
+fn permit_write(grant: &Grant, collection: &str, covers: impl FnOnce(&Scope) -> bool) -> Result<(), ApiError> {
+    match grant.rights().write_scope() {
+        // Whoever writes everything may be told what that is.
+        Some(Scope::Public | Scope::Everything) => not_the_systems(collection),
+        Some(scope) => only_if(covers(scope)),
+        None => Err(ApiError::forbidden()),
+    }
+}
+
+fn not_the_systems(collection: &str) -> Result<(), ApiError> {
+    if name::is_system(collection) { Err(Refusal::SystemCollection(collection.into()).into()) } else { Ok(()) }
+}
+
+fn only_if(covered: bool) -> Result<(), ApiError> {
+    if covered { Ok(()) } else { Err(ApiError::forbidden()) }
+}
+
+/// Status and metrics: they name parents' addresses, instances and children, and who may read or write entries has no part
+/// in those.
+fn sees_inside(grant: &Grant) -> Result<(), ApiError> {
+    only_if(grant.has(Role::Admin) || grant.has(Role::Node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::route;
+    use crate::credentials::Rights;
+
+    fn grant(roles: &[Role], read: Option<&str>, write: Option<&str>) -> Grant {
+        let mut rights = Rights::of(roles.iter().copied());
+        for (role, text) in [(Role::Read, read), (Role::Write, write)] {
+            let Some(text) = text else { continue };
+            let Ok(Scope::Only(within)) = Scope::from_json(text) else { panic!("{text}") };
+            rights.add_within(role, &within);
+        }
+        Grant::local("test", rights)
+    }
+
+    fn may(grant: &Grant, method: &str, target: &str) -> bool {
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let route = route(method, path, query).unwrap();
+        match permit(grant, &route) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.code, Code::Forbidden, "{target}");
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrow_grant_ends_where_it_says_on_every_route() {
+        let narrow = grant(&[], Some(r#"{"f":[""],"p":["eu:","us:"]}"#), Some(r#"{"p":["eu:"],"w":[""]}"#));
+        for (method, target, allowed) in [
+            ("GET", "/v1/collections/f/keys/anything/at/all", true),
+            ("GET", "/v1/collections/f/keys", true),
+            ("GET", "/v1/collections/f/keys?prefix=x&after=y&limit=1", true),
+            ("GET", "/v1/collections/p/keys/eu:1", true),
+            ("GET", "/v1/collections/p/entry?key=eu%3A1", true),
+            ("GET", "/v1/collections/p/entry?key=EU%3A1", false),
+            ("GET", "/v1/collections/p/keys/e%75:1", true),
+            ("GET", "/v1/collections/p/keys/eu", false),
+            ("GET", "/v1/collections/p/keys/asia:1", false),
+            ("GET", "/v1/collections/%70/keys/asia:1", false),
+            ("GET", "/v1/collections/p/keys", false),
+            ("GET", "/v1/collections/p/keys?prefix=eu", false),
+            ("GET", "/v1/collections/p/keys?prefix=eu:", true),
+            ("GET", "/v1/collections/p/keys?prefix=eu:de&after=a", true),
+            ("GET", "/v1/collections/w/keys/a", false),
+            ("GET", "/v1/collections/ff/keys/a", false),
+            ("GET", "/v1/collections/_keys/keys/a", false),
+            ("GET", "/v1/collections", true),
+            ("POST", "/v1/replicate", true),
+            ("PUT", "/v1/collections/p/keys/eu:1", true),
+            ("DELETE", "/v1/collections/p/keys/eu:1", true),
+            ("PUT", "/v1/collections/p/keys/us:1", false),
+            ("DELETE", "/v1/collections/p/entry?key=us:1", false),
+            ("POST", "/v1/collections/f/keys/a", false),
+            ("POST", "/v1/collections/p/batch", true),
+            ("POST", "/v1/collections/f/batch", false),
+            ("POST", "/v1/collections/_keys/batch", false),
+            ("PUT", "/v1/collections/_keys/keys/eu:1", false),
+            ("DELETE", "/v1/collections/w", false),
+            ("GET", "/v1/status", false),
+            ("GET", "/v1/metrics", false),
+            ("GET", "/v1/keys", false),
+            ("POST", "/v1/keys", false),
+            ("PUT", "/v1/keys/a", false),
+            ("POST", "/v1/keys/a/rotate", false),
+            ("DELETE", "/v1/keys/a", false),
+            ("GET", "/healthz", true),
+        ] {
+            assert_eq!(may(&narrow, method, target), allowed, "{method} {target}");
+        }
+        assert!(permit_create(&narrow, "w").is_ok());
+        for name in ["p", "f", "x", "_w"] {
+            assert_eq!(permit_create(&narrow, name).unwrap_err().code, Code::Forbidden, "{name}");
+        }
+        assert!(permit_batch(&narrow, "p", ["eu:1", "eu:2"]).is_ok());
+        let error = permit_batch(&narrow, "p", ["eu:1", "us:2", "x"]).unwrap_err();
+        assert_eq!((error.code, error.index), (Code::Forbidden, Some(1)));
+    }
+
+    #[test]
+    fn the_systems_collections_are_written_by_no_route() {
+        let all = grant(&Role::ALL.map(|(role, _)| role), None, None);
+        for (method, target) in [
+            ("PUT", "/v1/collections/_keys/keys/a"),
+            ("DELETE", "/v1/collections/_keys/entry?key=a"),
+            ("POST", "/v1/collections/%5Fkeys/batch"),
+            ("DELETE", "/v1/collections/_keys"),
+        ] {
+            assert!(!may(&all, method, target), "{method} {target}");
+        }
+        assert!(permit_create(&all, "_mine").is_err() && permit_create(&all, "mine").is_ok());
+        assert!(may(&all, "GET", "/v1/collections/_keys/keys/a"), "a node reads them");
+        let public = grant(&[Role::Read, Role::Write, Role::Admin], None, None);
+        assert!(
+            !may(&public, "GET", "/v1/collections/_keys/keys/a") && !may(&public, "GET", "/v1/collections/_keys/keys")
+        );
+    }
+
+    #[test]
+    fn each_role_opens_its_own_routes() {
+        for (role, target, method) in [
+            (Role::Read, "/v1/collections", "GET"),
+            (Role::Write, "/v1/collections", "POST"),
+            (Role::Admin, "/v1/collections/f", "DELETE"),
+            (Role::Admin, "/v1/keys", "GET"),
+        ] {
+            for (other, _) in Role::ALL {
+                let allowed = other == role || (role == Role::Read && other == Role::Node);
+                assert_eq!(may(&grant(&[other], None, None), method, target), allowed, "{other:?} {method} {target}");
+            }
+        }
+        for (role, _) in Role::ALL {
+            let sees = matches!(role, Role::Admin | Role::Node);
+            assert_eq!(may(&grant(&[role], None, None), "GET", "/v1/metrics"), sees, "{role:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod condition;
 mod error;
 mod forward;
 pub mod host;
+mod keys;
 mod metrics;
 mod read;
 mod repeat;
@@ -19,15 +20,16 @@ mod time;
 mod wait;
 
 pub use answer::{Answer, Body, CONTENT_JSON, CONTENT_NDJSON, ListBody};
-pub use authorize::{DEV, INSIGHT, authorize, require};
+pub use authorize::{DEV, Shown, authorize, permit, permit_batch, permit_create, permit_read};
 pub use condition::{Conditions, parse_tags};
 pub use error::{ApiError, Code};
 pub use forward::{ANSWER_HEADERS, REQUEST_HEADERS, retry_after_ms, via};
+pub use keys::{Drawn, GRACE_MS_MAX, KEY_ID_BYTES_MAX, KeyChange, KeyRequest, has_admin, keys};
 pub use metrics::{Count, Counts, DiskFacts, MetricsFacts, metrics};
 pub use read::{Answered, collections, entry, health, list, read, readiness};
 pub use repeat::{IDEMPOTENCY_KEY_BYTES_MAX, idempotency_key};
 pub use request::{BatchOp, EntryBody, batch_body, collection_name, entry_body};
-pub use route::{ListQuery, Read, Route, encode, route};
+pub use route::{KeyRoute, ListQuery, Read, Route, encode, route};
 pub use status::{
     ArchiveStatus, BackupStatus, BaselineStatus, LastBackup, ParentStatus, StatusFacts, StorageStatus, StorageTrouble,
     status,

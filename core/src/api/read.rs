@@ -1,11 +1,12 @@
 //! Reads: entries, lists, collections and health.
 
 use super::answer::{Answer, Body, CONTENT_NDJSON, ListBody, write_entry};
+use super::authorize::permit_reading;
 use super::condition::Conditions;
 use super::error::{ApiError, Code};
 use super::route::{ListQuery, Read, encode};
 use crate::clock::Now;
-use crate::credentials::{Grant, Role as CredentialRole};
+use crate::credentials::Grant;
 use crate::json::write_string;
 use crate::name;
 use crate::node::{Node, Role};
@@ -30,12 +31,8 @@ fn not_covered(what: &str) -> ApiError {
     ApiError::new(Code::Misdirected, format!("this node does not hold all of {what}"))
 }
 
-/// What must hold before any entry is read. Loads the progress, which must happen before the entry is loaded.
-fn admit<S: Store>(node: &Node<S>, grant: &Grant, collection: &str) -> Result<Progress, ApiError> {
-    let hidden = name::is_system(collection) && !grant.has(CredentialRole::Node);
-    if hidden || grant.scope().is_none() {
-        return Err(ApiError::forbidden());
-    }
+/// What must hold before anything is read. Loads the progress, which must happen before an entry is loaded.
+fn admit<S: Store>(node: &Node<S>) -> Result<Progress, ApiError> {
     let progress = node.store().progress();
     if !progress.complete {
         return Err(ApiError::new(Code::NotReady, "this node holds no complete state yet"));
@@ -43,7 +40,7 @@ fn admit<S: Store>(node: &Node<S>, grant: &Grant, collection: &str) -> Result<Pr
     Ok(progress)
 }
 
-fn lag<S: Store>(node: &Node<S>, now: Now) -> Option<u64> {
+pub(super) fn lag<S: Store>(node: &Node<S>, now: Now) -> Option<u64> {
     match node.options().role {
         Role::Primary => None,
         Role::Replica => node.lag_ms(now),
@@ -92,7 +89,8 @@ pub fn entry<S: Store>(
     conditions: &Conditions,
     now: Now,
 ) -> Result<Answer<S::Snapshot>, ApiError> {
-    let progress = admit(node, grant, collection)?;
+    permit_reading(grant, |scope| scope.covers_key(collection, key))?;
+    let progress = admit(node)?;
     if !progress.scope.covers_key(collection, key) {
         return Err(not_covered(&format!("the collection {collection:?}, nor this key of it")));
     }
@@ -134,7 +132,8 @@ pub fn list<S: Store>(
     conditions: &Conditions,
     now: Now,
 ) -> Result<Answer<S::Snapshot>, ApiError> {
-    let progress = admit(node, grant, collection)?;
+    permit_reading(grant, |scope| scope.covers_prefix(collection, &query.prefix))?;
+    let progress = admit(node)?;
     if !progress.scope.covers_prefix(collection, &query.prefix) {
         return Err(not_covered(&format!("what was asked for of the collection {collection:?}")));
     }
@@ -142,9 +141,12 @@ pub fn list<S: Store>(
     let position = snapshot.progress().position;
     let facts = snapshot.collections().iter().find(|facts| *facts.name == *collection);
     let facts = facts.ok_or_else(|| missing(collection).as_of(position, lag(node, now)))?;
-    let tag = format!("{}", facts.digest);
+    // The digest is that of the whole collection, and tells whoever may read a part of it when the rest changes.
+    let sees_whole = grant.scope().is_some_and(|scope| scope.covers_prefix(collection, ""));
+    let tag = sees_whole.then(|| format!("{}", facts.digest));
     let scan = Scan::under(&query.prefix, query.after.as_deref());
-    let mut answer = if conditions.none_match.as_ref().is_some_and(|tags| tags.contain(&tag)) {
+    let is_unchanged = |tag| conditions.none_match.as_ref().is_some_and(|tags| tags.contain(tag));
+    let mut answer = if tag.as_deref().is_some_and(is_unchanged) {
         not_modified()
     } else {
         let next = match query.limit {
@@ -161,7 +163,9 @@ pub fn list<S: Store>(
             None => answer,
         }
     };
-    answer = answer.with("etag", format!("\"{tag}\""));
+    if let Some(tag) = tag {
+        answer = answer.with("etag", format!("\"{tag}\""));
+    }
     Ok(answer.as_of(position, lag(node, now)))
 }
 
@@ -200,19 +204,22 @@ fn next_link(collection: &str, query: &ListQuery, after: &str) -> String {
     link
 }
 
-/// `GET /v1/collections`: names in order, the system's left out, from this node's state alone.
+/// `GET /v1/collections`: names in order of those of which the grant may read anything, the system's left out, from this
+/// node's state alone.
 ///
 /// # Errors
 /// As [`entry`]; 421 `misdirected` where the state does not cover every public collection, as a part of the names would
 /// pass for all of them.
 pub fn collections<S: Store>(node: &Node<S>, grant: &Grant, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
-    let progress = admit(node, grant, "")?;
+    permit_reading(grant, |_| true)?;
+    let progress = admit(node)?;
     if !progress.scope.contains(&Scope::Public) {
         return Err(not_covered("the collections"));
     }
     let names = node.store().collections().map_err(ApiError::store_failed)?;
     let mut body = Vec::from(&b"{\"collections\":["[..]);
-    let shown = names.iter().filter(|facts| !name::is_system(&facts.name));
+    let is_shown = |name: &str| !name::is_system(name) && grant.scope().is_some_and(|scope| scope.touches(name));
+    let shown = names.iter().filter(|facts| is_shown(&facts.name));
     for (index, facts) in shown.enumerate() {
         if index > 0 {
             body.push(b',');

@@ -28,7 +28,7 @@ pub struct BatchOp<'a> {
     pub guard: Guard,
 }
 
-fn not_of_form(what: &str) -> ApiError {
+pub(super) fn not_of_form(what: &str) -> ApiError {
     ApiError::new(Code::InvalidJson, format!("the body is not of the form {what}"))
 }
 
@@ -37,7 +37,7 @@ fn invalid(error: json::Error) -> ApiError {
 }
 
 /// The body's members, by `members`, which must be one of [`json`]'s that take an object apart.
-fn object<'a>(
+pub(super) fn object<'a>(
     body: &'a [u8],
     form: &str,
     members: impl FnOnce(&'a str) -> Result<json::Members<'a>, json::Error>,

@@ -43,8 +43,25 @@ pub enum Route<'a> {
     Batch(Cow<'a, str>),
     /// `POST /v1/replicate`.
     Replicate,
+    /// `GET /v1/keys`.
+    Keys,
+    /// A change of one key.
+    Key(KeyRoute<'a>),
     /// `GET` of any other path: a file of the console, if there is one of this name.
     File(Cow<'a, str>),
+}
+
+/// What is to become of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyRoute<'a> {
+    /// `POST /v1/keys`.
+    Create,
+    /// `PUT /v1/keys/{id}`.
+    Change(Cow<'a, str>),
+    /// `POST /v1/keys/{id}/rotate`.
+    Rotate(Cow<'a, str>),
+    /// `DELETE /v1/keys/{id}`.
+    Revoke(Cow<'a, str>),
 }
 
 /// A read of what the node holds.
@@ -73,6 +90,11 @@ fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
 }
 
 impl Route<'_> {
+    /// Whether everybody may ask for it, without any credentials.
+    pub fn is_public(&self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::File(_))
+    }
+
     /// The same without borrowing from the request, for who must wait before it can answer.
     pub fn into_owned(self) -> Route<'static> {
         match self {
@@ -87,7 +109,21 @@ impl Route<'_> {
             Self::Delete { collection, key } => Route::Delete { collection: owned(collection), key: owned(key) },
             Self::Batch(collection) => Route::Batch(owned(collection)),
             Self::Replicate => Route::Replicate,
+            Self::Keys => Route::Keys,
+            Self::Key(route) => Route::Key(route.into_owned()),
             Self::File(path) => Route::File(owned(path)),
+        }
+    }
+}
+
+impl KeyRoute<'_> {
+    /// As [`Route::into_owned`].
+    pub fn into_owned(self) -> KeyRoute<'static> {
+        match self {
+            Self::Create => KeyRoute::Create,
+            Self::Change(id) => KeyRoute::Change(owned(id)),
+            Self::Rotate(id) => KeyRoute::Rotate(owned(id)),
+            Self::Revoke(id) => KeyRoute::Revoke(owned(id)),
         }
     }
 }
@@ -153,6 +189,17 @@ fn route_by_segments<'a>(method: &str, path: &'a str, query: Option<&'a str>) ->
         ["v1", "status"] => only("GET", Route::Status),
         ["v1", "metrics"] => only("GET", Route::Metrics),
         ["v1", "replicate"] => only("POST", Route::Replicate),
+        ["v1", "keys"] => match method {
+            "GET" => Ok(Route::Keys),
+            "POST" => Ok(Route::Key(KeyRoute::Create)),
+            _ => Err(not_allowed("GET, POST")),
+        },
+        ["v1", "keys", _] => match method {
+            "PUT" => Ok(Route::Key(KeyRoute::Change(segments[2].clone()))),
+            "DELETE" => Ok(Route::Key(KeyRoute::Revoke(segments[2].clone()))),
+            _ => Err(not_allowed("PUT, DELETE")),
+        },
+        ["v1", "keys", _, "rotate"] => only("POST", Route::Key(KeyRoute::Rotate(segments[2].clone()))),
         ["v1", "collections"] => match method {
             "GET" => Ok(Route::Read(Read::Collections)),
             "POST" => Ok(Route::CreateCollection),

@@ -4,7 +4,7 @@ use super::*;
 use crate::apply::apply;
 use crate::clock::Now;
 use crate::command::{Line, Trust, decode};
-use crate::credentials::Grant;
+use crate::credentials::{self, Grant, Rights};
 use crate::id::Id;
 use crate::node::{Node, NodeOptions, Role};
 use crate::position::{EpochStart, EpochTable, Position, Term};
@@ -184,7 +184,8 @@ fn comes(node: &Arc<Node<MemoryStore>>, epoch: u64, granted: &Scope) {
 /// A child comes with this cursor, having accepted this takeover.
 fn comes_with(node: &Arc<Node<MemoryStore>>, cursor: Option<Cursor>, takeover: Option<u64>, granted: &Scope) {
     let request = Request { node: "child".into(), instance: None, cursor, takeover, scope: granted.clone() };
-    Stream::open(node, request, "key", granted, None, NOW).unwrap();
+    let role = if *granted == Scope::Everything { credentials::Role::Node } else { credentials::Role::Read };
+    Stream::open(node, request, &Grant::local("key", Rights::of([role])), None, NOW).unwrap();
 }
 
 #[test]

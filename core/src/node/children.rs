@@ -81,6 +81,8 @@ pub(crate) struct Joined {
     ring: RingId,
     /// Which of the node's paths the child was told.
     path_version: u64,
+    /// As of which of the node's changes of keys the child's credential was judged.
+    keys_version: u64,
 }
 
 /// What a stream does with its next step.
@@ -89,6 +91,8 @@ pub(crate) enum Turn {
     Go,
     /// It tells this path, by which the state comes now.
     Path(Vec<Id>),
+    /// Keys have changed: it has the child's credential judged again, and asks once more.
+    Judge,
     /// It ends.
     End(End),
 }
@@ -101,6 +105,8 @@ pub(crate) enum Follow {
     CaughtUp(Position),
     /// The next lines are not in memory any more.
     Fallen,
+    /// Keys have changed since [`Node::attend`]: it takes another turn first.
+    Again,
     /// It ends.
     End(End),
 }
@@ -124,7 +130,9 @@ impl<S: Store> Node<S> {
         let id = shared.next_child;
         shared.next_child += 1;
         let ending = shared.closing.clone();
-        let joined = Joined { id, ring, scope: Arc::clone(&scope), path_version: shared.path_version };
+        let path_version = shared.path_version;
+        // A key may have changed since the request was let in: the first turn looks.
+        let joined = Joined { id, ring, scope: Arc::clone(&scope), path_version, keys_version: 0 };
         let child = Child {
             node,
             instance,
@@ -165,6 +173,10 @@ impl<S: Store> Node<S> {
             return Turn::End(end);
         }
         shared.attended(joined).sent_seq = sent_seq;
+        if shared.keys_version != joined.keys_version {
+            joined.keys_version = shared.keys_version;
+            return Turn::Judge;
+        }
         if shared.path_version != joined.path_version {
             joined.path_version = shared.path_version;
             return Turn::Path(shared.full_path());
@@ -180,6 +192,10 @@ impl<S: Store> Node<S> {
                 // Under the same lock: what is in the feed now may be another history than the stream began with.
                 if let Some(end) = &shared.attended(joined).ending {
                     return Follow::End(end.clone());
+                }
+                // What was published with a change of keys is not for who lost the right to it by that.
+                if shared.keys_version != joined.keys_version {
+                    return Follow::Again;
                 }
                 match shared.feed.after(joined.ring, seq) {
                     Tail::Lines(lines) => return Follow::Lines(lines),
@@ -231,7 +247,8 @@ impl<S: Store> Node<S> {
     /// everything yet.
     pub(crate) fn ping(&self, joined: &Joined, seq: u64, now: Now) -> Result<Option<(Ping, u64)>, StoreError> {
         let mut shared = self.lock();
-        if shared.attended(joined).ending.is_some() || !matches!(shared.feed.after(joined.ring, seq), Tail::Empty) {
+        let is_due = shared.attended(joined).ending.is_some() || shared.keys_version != joined.keys_version;
+        if is_due || !matches!(shared.feed.after(joined.ring, seq), Tail::Empty) {
             return Ok(None);
         }
         let (lines, count) = shared.feed.lines(joined.ring);

@@ -5,6 +5,7 @@ use crate::apply::{ApplyError, apply};
 use crate::command::{Action, Logged};
 use crate::digest::Digest;
 use crate::feed::Draft;
+use crate::name;
 use crate::store::{Collection, Store, StoreError};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -57,6 +58,9 @@ impl<'n, S: Store> Publication<'n, S> {
             }
         }
         apply(self.store, command, &mut self.shared.scratch)?;
+        if command.collection.as_deref() == Some(name::KEYS) {
+            self.shared.keys_version += 1;
+        }
         let start = self.range.start;
         let key = key_place(command, block, &range).map_or(0..0, |key| key.start - start..key.end - start);
         self.draft.push(command, range.start - start, key);

@@ -3,6 +3,7 @@
 use super::{Node, NodeOptions, Role};
 use crate::clock::Now;
 use crate::command::{Line, Trust, decode, lines};
+use crate::credentials::Grant;
 use crate::id::Id;
 use crate::scope::Scope;
 use crate::store::memory::{MemoryOptions, MemoryStore};
@@ -68,7 +69,7 @@ fn every_reader_is_handed_every_line_of_its_scope_once() {
     let scopes = [narrow.clone(), narrow.clone(), narrow, Scope::Public];
     let mut streams = scopes.map(|scope| {
         let request = Request { node: String::new(), instance: None, cursor: None, takeover: None, scope };
-        Stream::open(&node, request, "c", &Scope::Everything, None, NOW).unwrap()
+        Stream::open(&node, request, &Grant::all("c"), None, NOW).unwrap()
     });
     streams.iter_mut().for_each(|stream| read(stream, &mut vec![]));
     let found = thread::scope(|threads| {

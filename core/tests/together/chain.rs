@@ -2,6 +2,7 @@
 
 use crate::parent::{Parent, START_MS, at, empty_store, options};
 use headwater_core::clock::Now;
+use headwater_core::credentials::Grant;
 use headwater_core::id::Id;
 use headwater_core::node::{Node, NodeOptions, Role};
 use headwater_core::position::Term;
@@ -20,7 +21,7 @@ fn replica(name: &str, instance: u8) -> Replica<MemoryStore> {
 }
 
 fn connect(parent: &Arc<Node<MemoryStore>>, child: &mut Replica<MemoryStore>, now: Now) -> Stream<MemoryStore> {
-    Stream::open(parent, child.request(now), "node", &Scope::Everything, None, now).unwrap()
+    Stream::open(parent, child.request(now), &Grant::all("node"), None, now).unwrap()
 }
 
 /// What the parent has to say now, in chunks.

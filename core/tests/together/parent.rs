@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use headwater_core::clock::Now;
 use headwater_core::command::{Line, Trust, decode, lines};
+use headwater_core::credentials::Grant;
 use headwater_core::id::Id;
 use headwater_core::limits::Limits;
 use headwater_core::node::{Node, NodeOptions, Role};
@@ -96,7 +97,7 @@ pub(crate) fn open(
     log_floor: Option<u64>,
     now: Now,
 ) -> Result<Stream<MemoryStore>, OpenError> {
-    Stream::open(node, request, "credential", &Scope::Everything, log_floor, now)
+    Stream::open(node, request, &Grant::all("credential"), log_floor, now)
 }
 
 /// All the stream has to say now.

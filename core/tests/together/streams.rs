@@ -4,6 +4,7 @@ use crate::parent::{Parent, at, empty_store, open, options, request, said, scope
 use bytes::Bytes;
 use headwater_core::apply::scope_digest;
 use headwater_core::command::{End, EndReason};
+use headwater_core::credentials::{self, Grant, Rights};
 use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
 use headwater_core::limits::{NODE_BYTES_MAX, SCOPE_BYTES_MAX, SCOPE_PREFIXES_MAX};
@@ -141,11 +142,14 @@ fn a_child_is_sent_elsewhere_for_what_is_not_wholly_held() {
 #[test]
 fn a_credential_cuts_the_scope_or_refuses() {
     let parent = Parent::new(options(Role::Primary));
-    let granted = scope(r#"{"c":["eu:"],"d":[""]}"#);
+    let mut rights = Rights::default();
+    let Scope::Only(within) = scope(r#"{"c":["eu:"],"d":[""]}"#) else { panic!("a map") };
+    rights.add_within(credentials::Role::Read, &within);
+    let granted = Grant::local("k", rights);
     let asked = request(r#"{"c":[""]}"#, None);
-    let mut stream = Stream::open(&parent.node, asked, "k", &granted, None, at(0)).unwrap();
+    let mut stream = Stream::open(&parent.node, asked, &granted, None, at(0)).unwrap();
     assert_eq!(field(&said(&mut stream, at(0)), "scope"), "{c:[eu:]}");
-    let refused = Stream::open(&parent.node, request(r#"{"e":[""]}"#, None), "k", &granted, None, at(0));
+    let refused = Stream::open(&parent.node, request(r#"{"e":[""]}"#, None), &granted, None, at(0));
     assert_eq!(refused.err(), Some(OpenError::Forbidden));
 }
 
@@ -231,7 +235,7 @@ fn the_newer_connection_of_an_instance_supersedes_the_older() {
     let parent = Parent::new(options(Role::Primary));
     let named = |credential: &str, instance| {
         let request = Request { instance: Some(Id::from_bytes([instance; 16])), ..request("\"**\"", None) };
-        let mut stream = Stream::open(&parent.node, request, credential, &Scope::Everything, None, at(0)).unwrap();
+        let mut stream = Stream::open(&parent.node, request, &Grant::all(credential), None, at(0)).unwrap();
         said(&mut stream, at(0));
         stream
     };
@@ -281,7 +285,7 @@ fn one_child_can_be_ended_and_the_first_reason_stands() {
     let parent = Parent::new(options(Role::Primary));
     let mut streams = ["a", "b"].map(|credential| {
         let request = request("\"**\"", None);
-        let mut stream = Stream::open(&parent.node, request, credential, &Scope::Everything, None, at(0)).unwrap();
+        let mut stream = Stream::open(&parent.node, request, &Grant::all(credential), None, at(0)).unwrap();
         said(&mut stream, at(0));
         stream
     });

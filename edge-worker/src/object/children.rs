@@ -17,9 +17,8 @@ use worker::{Headers, Response, ResponseBuilder, Result};
 /// # Errors
 /// The answer to give instead.
 pub(super) fn open(object: &Object, grant: &Grant, body: &[u8]) -> std::result::Result<Stream<SqliteStore>, ApiError> {
-    let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
     let request = Request::from_body(body)?;
-    Ok(Stream::open(&object.node, request, &grant.credential, &granted, None, object.clock.now())?)
+    Ok(Stream::open(&object.node, request, grant, None, object.clock.now())?)
 }
 
 /// The answer that hands the stream on until it ends by END.

@@ -114,6 +114,7 @@ impl Object {
         let options = NodeOptions {
             feed: FEED,
             children_max: CHILDREN_MAX,
+            auth_staleness_ms_max: settings.auth_staleness_ms_max,
             ..NodeOptions::new(label(&settings.node, state.id().name().as_deref()), instance, Role::Replica)
         };
         #[expect(clippy::arc_with_non_send_sync, reason = "core's nodes are shared by threads elsewhere")]

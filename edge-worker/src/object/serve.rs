@@ -7,10 +7,10 @@ use crate::log::log;
 use crate::store::SqliteSnapshot;
 use futures_util::StreamExt as _;
 use headwater_core::api::{
-    self, Answer, Answered, ApiError, Code, Conditions, DEV, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT,
-    INSIGHT, Read, Route, Wait,
+    self, Answer, Answered, ApiError, Code, Conditions, DEV, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT, Read,
+    Route, Shown, Wait,
 };
-use headwater_core::credentials::{Grant, Role};
+use headwater_core::credentials::{Grant, Rights};
 use headwater_core::store::Store as _;
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -122,39 +122,39 @@ impl Object {
         caller: &Caller<'_>,
         request: &mut Request,
     ) -> std::result::Result<Response, Failed> {
+        let grant = self.permitted(route, caller)?;
         let answer = match route {
             Route::Health => api::health(&self.node),
             Route::Ready => self.readiness(),
-            Route::Status => {
-                self.grant_with(caller, INSIGHT)?;
-                self.status()?
-            }
-            Route::Metrics => {
-                self.grant_with(caller, INSIGHT)?;
-                self.metrics()
-            }
-            Route::Read(asked) => match self.read(asked, caller).await? {
-                Answered::Here(answer) => {
-                    self.counts.reads_total.one();
-                    answer
+            Route::Status => self.status()?,
+            Route::Metrics => self.metrics(),
+            Route::Read(_) | Route::Keys => {
+                let answered = match route {
+                    Route::Read(asked) => self.read(asked, &grant, caller).await?,
+                    _ => api::keys(&self.node, self.clock.now())?,
+                };
+                match answered {
+                    Answered::Here(answer) => {
+                        self.counts.reads_total.one();
+                        answer
+                    }
+                    Answered::AskParent => {
+                        self.counts.reads_forwarded_total.one();
+                        return self.forward(caller.head, request).await;
+                    }
                 }
-                Answered::AskParent => {
-                    self.counts.reads_forwarded_total.one();
-                    return self.forward(caller.head, request).await;
-                }
-            },
-            Route::CreateCollection | Route::Set { .. } | Route::Delete { .. } | Route::Batch(_) => {
-                self.grant_with(caller, &[Role::Write])?;
-                self.counts.writes_forwarded_total.one();
-                return self.forward(caller.head, request).await;
             }
-            Route::DropCollection(_) => {
-                self.grant_with(caller, &[Role::Admin])?;
+            // What stands in the body of one of these is judged where it is written.
+            Route::CreateCollection
+            | Route::DropCollection(_)
+            | Route::Set { .. }
+            | Route::Delete { .. }
+            | Route::Batch(_)
+            | Route::Key(_) => {
                 self.counts.writes_forwarded_total.one();
                 return self.forward(caller.head, request).await;
             }
             Route::Replicate => {
-                let grant = self.grant(caller)?;
                 let stream = children::open(self, &grant, &body(request, caller.head).await?)?;
                 self.counts.replication_streams_total.one();
                 let answer = self.as_of(Answer::stream());
@@ -169,38 +169,54 @@ impl Object {
 
     /// What the request's credentials grant, decided from the state held here alone.
     fn grant(&self, caller: &Caller<'_>) -> std::result::Result<Grant, ApiError> {
-        let (apikey, secret) = (caller.head.header("apikey"), caller.head.header("secret"));
+        let header = |name| caller.head.header_if_any(name);
+        let (apikey, secret) = (header("apikey"), header("secret"));
         let dev = caller.may_be_dev.then(|| Grant::all(DEV));
-        Ok(api::authorize(&self.node, dev.as_ref(), &apikey, &secret)?.into_owned())
+        // Credentials of a kind that is not taken here are wrong ones: who shows them does not ask as nobody.
+        let shown = if apikey.is_none() && secret.is_none() && header("authorization").is_none() {
+            Shown::Nothing
+        } else {
+            Shown::Pair { apikey: apikey.as_deref().unwrap_or(""), secret: secret.as_deref().unwrap_or("") }
+        };
+        Ok(api::authorize(&self.node, dev.as_ref(), shown, self.clock.now())?.into_owned())
     }
 
-    fn grant_with(&self, caller: &Caller<'_>, roles: &[Role]) -> std::result::Result<Grant, ApiError> {
-        Ok(api::require(Cow::Owned(self.grant(caller)?), roles)?.into_owned())
+    /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
+    fn permitted(&self, route: &Route<'_>, caller: &Caller<'_>) -> std::result::Result<Grant, ApiError> {
+        if route.is_public() {
+            return Ok(Grant::local("", Rights::default()));
+        }
+        let grant = self.grant(caller)?;
+        api::permit(&grant, route)?;
+        Ok(grant)
     }
 
     async fn read(
         &self,
         asked: &Read<'_>,
+        grant: &Grant,
         caller: &Caller<'_>,
     ) -> std::result::Result<Answered<SqliteSnapshot>, ApiError> {
-        let grant = self.grant(caller)?;
+        let mut grant = Cow::Borrowed(grant);
         let accept = caller.head.header("accept");
         let conditions = Conditions::read(caller.head.header_if_any("if-none-match").as_deref(), [&*accept])?;
         // What this object does not hold, the parent answers, and waits for.
-        if asked.is_covered_by(&self.store.progress().scope) {
-            self.await_position(caller.head).await?;
+        if asked.is_covered_by(&self.store.progress().scope) && self.await_position(caller.head).await? {
+            // Much may have happened meanwhile, to the keys too.
+            grant = Cow::Owned(self.grant(caller)?);
         }
         api::read(&self.node, &grant, asked, &conditions, self.clock.now())
     }
 
-    /// Waits until the state has reached the position that the request names, if it names one.
-    async fn await_position(&self, head: &Head) -> std::result::Result<(), ApiError> {
+    /// Waits until the state has reached the position that the request names, if it names one; tells whether it had to wait.
+    async fn await_position(&self, head: &Head) -> std::result::Result<bool, ApiError> {
         let (position, ms) = (head.header_if_any(HEADER_MIN_POSITION), head.header_if_any(HEADER_WAIT));
-        let Some(wait) = Wait::read(position.as_deref(), ms.as_deref())? else { return Ok(()) };
+        let Some(wait) = Wait::read(position.as_deref(), ms.as_deref())? else { return Ok(false) };
+        let mut waited = false;
         let until = self.clock.now().mono_ms + wait.ms;
         loop {
             if wait.is_over(&self.store.progress())? {
-                return Ok(());
+                return Ok(waited);
             }
             let left = until.saturating_sub(self.clock.now().mono_ms);
             if left == 0 {
@@ -212,6 +228,7 @@ impl Object {
             let place = Waiting::new(&self.waiting_reads);
             self.published.next_within(left).await;
             drop(place);
+            waited = true;
         }
     }
 

@@ -1,11 +1,13 @@
-//! Who may ask: the name the node is called by, the credentials, the roles.
+//! Who may ask: the name the node is called by, and the credentials, which core judges.
 
+use crate::clock;
 use crate::server::Server;
-use axum::http::header::{HOST, HeaderName};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
-use headwater_core::api::{self, ApiError, Code, host};
-use headwater_core::credentials::{Grant, Role};
+use headwater_core::api::{self, ApiError, Code, Route, Shown, host};
+use headwater_core::clock::Now;
+use headwater_core::credentials::{Grant, Rights};
 use std::borrow::Cow;
 
 static APIKEY: HeaderName = HeaderName::from_static("apikey");
@@ -42,12 +44,39 @@ fn is_own_name(server: &Server, name: &str) -> bool {
     host::answers_to(name, &server.settings.hosts) || (!own.is_unspecified() && host::address(name) == Some(own))
 }
 
-/// What the request's pair grants.
+/// What is granted to who asks.
 ///
 /// # Errors
 /// As [`api::authorize`].
-pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap) -> Result<Cow<'s, Grant>, ApiError> {
-    api::authorize(&server.node, server.dev.as_ref(), single(headers, &APIKEY), single(headers, &SECRET))
+pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> Result<Cow<'s, Grant>, ApiError> {
+    api::authorize(&server.node, server.dev.as_ref(), shown(headers), now)
+}
+
+/// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
+///
+/// # Errors
+/// As [`grant`] and [`api::permit`].
+pub(super) fn permitted<'s>(
+    server: &'s Server,
+    headers: &HeaderMap,
+    route: &Route<'_>,
+) -> Result<Cow<'s, Grant>, ApiError> {
+    if route.is_public() {
+        return Ok(Cow::Owned(Grant::local("", Rights::default())));
+    }
+    let grant = grant(server, headers, clock::now())?;
+    api::permit(&grant, route)?;
+    Ok(grant)
+}
+
+/// What the request shows. Credentials of a kind that is not taken here are wrong ones: who shows them does not ask as
+/// nobody.
+fn shown(headers: &HeaderMap) -> Shown<'_> {
+    if [&APIKEY, &SECRET, &AUTHORIZATION].iter().any(|name| headers.contains_key(*name)) {
+        Shown::Pair { apikey: single(headers, &APIKEY), secret: single(headers, &SECRET) }
+    } else {
+        Shown::Nothing
+    }
 }
 
 /// The header's one value; empty when it is missing, repeated or no text, which no pair is.
@@ -57,18 +86,6 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
         (Some(value), None) => value.to_str().unwrap_or(""),
         _ => "",
     }
-}
-
-/// As [`grant`], with one of these roles.
-///
-/// # Errors
-/// As [`grant`]; 403 without any of them.
-pub(super) fn grant_with<'s>(
-    server: &'s Server,
-    headers: &HeaderMap,
-    roles: &[Role],
-) -> Result<Cow<'s, Grant>, ApiError> {
-    api::require(grant(server, headers)?, roles)
 }
 
 #[cfg(test)]
@@ -83,5 +100,18 @@ mod tests {
         headers.append("apikey", "a".parse().unwrap());
         assert_eq!(single(&headers, &APIKEY), "");
         assert_eq!(single(&headers, &SECRET), "");
+    }
+
+    #[test]
+    fn whoever_shows_anything_does_not_ask_as_nobody() {
+        assert_eq!(shown(&HeaderMap::new()), Shown::Nothing);
+        let others = HeaderMap::from_iter([(HOST, "a".parse().unwrap())]);
+        assert_eq!(shown(&others), Shown::Nothing);
+        for name in [&APIKEY, &SECRET, &AUTHORIZATION] {
+            for value in ["", "x"] {
+                let headers = HeaderMap::from_iter([(name.clone(), value.parse().unwrap())]);
+                assert!(matches!(shown(&headers), Shown::Pair { .. }), "{name}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ mod body;
 mod files;
 mod guard;
 mod health;
+mod keys;
 mod reads;
 mod refused;
 mod replicate;
@@ -24,6 +25,7 @@ use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
 use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, Read, Route, route};
+use headwater_core::credentials::Grant;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use std::convert::Infallible;
@@ -88,7 +90,7 @@ impl Service<Request<Incoming>> for Front {
             Ok(Route::Read(Read::Entry { collection, key })) if !parts.headers.contains_key(&MIN_POSITION) => {
                 match reads::entry_at_once(server, &parts, &collection, &key) {
                     Some(response) => Reply::Now(Some(response)),
-                    None => self.later(reads::elsewhere(Arc::clone(server), parts)),
+                    None => self.later(reads::sent_elsewhere(Arc::clone(server), parts)),
                 }
             }
             Ok(found) => {
@@ -113,25 +115,46 @@ impl Front {
 
 /// Answers everything that may have to wait.
 async fn answer(server: Arc<Server>, link: Arc<Link>, found: Route<'static>, parts: Parts, body: Body) -> Response {
-    let outcome = match found {
-        Route::Health => Ok(health::alive(&server)),
-        Route::Ready => Ok(health::ready(&server)),
-        Route::File(path) => Ok(files::file(&server, &path, &parts)),
-        Route::Status => health::status(&server, &parts),
-        Route::Metrics => health::metrics(&server, &parts),
-        Route::Read(read) => return reads::read(server, read, parts).await,
-        Route::CreateCollection => Box::pin(writes::create(&server, parts, body)).await,
-        Route::DropCollection(collection) => Box::pin(writes::drop_collection(&server, collection, parts, body)).await,
-        Route::Set { collection, key } => Box::pin(writes::entry(&server, collection, key, true, parts, body)).await,
-        Route::Delete { collection, key } => {
-            Box::pin(writes::entry(&server, collection, key, false, parts, body)).await
-        }
-        Route::Batch(collection) => Box::pin(writes::batch(&server, collection, parts, body)).await,
-        Route::Replicate => replicate::stream(&server, &link, &parts, body).await,
+    let outcome = match guard::permitted(&server, &parts.headers, &found) {
+        Ok(grant) => answer_to(&server, &link, &grant, found, parts, body).await,
+        Err(error) => Err(error),
     };
     outcome.unwrap_or_else(|error: ApiError| {
         let is_last = error.code == Code::RequestTimeout;
         let response = reply::error(&server, error);
         if is_last { refused::last(response) } else { response }
     })
+}
+
+/// Answers who may ask for what was found.
+async fn answer_to(
+    server: &Arc<Server>,
+    link: &Arc<Link>,
+    grant: &Grant,
+    found: Route<'static>,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
+    match found {
+        Route::Health => Ok(health::alive(server)),
+        Route::Ready => Ok(health::ready(server)),
+        Route::File(path) => Ok(files::file(server, &path, &parts)),
+        Route::Status => health::status(server),
+        Route::Metrics => Ok(health::metrics(server)),
+        Route::Read(read) => reads::read(server, grant, &read, &parts).await,
+        Route::CreateCollection => Box::pin(writes::create(server, grant, parts, body)).await,
+        Route::DropCollection(collection) => {
+            Box::pin(writes::drop_collection(server, grant, collection, parts, body)).await
+        }
+        Route::Set { collection, key } => {
+            Box::pin(writes::entry(server, grant, collection, key, true, parts, body)).await
+        }
+        Route::Delete { collection, key } => {
+            Box::pin(writes::entry(server, grant, collection, key, false, parts, body)).await
+        }
+        Route::Batch(collection) => Box::pin(writes::batch(server, grant, collection, parts, body)).await,
+        Route::Replicate => replicate::stream(server, link, grant, &parts, body).await,
+        Route::Keys => keys::list(server, &parts).await,
+        Route::Key(found) => Box::pin(keys::change(server, grant, found, parts, body)).await,
+    }
 }

@@ -10,8 +10,10 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{self, Answer, Answered, ApiError, Code, Conditions, Read};
+use headwater_core::credentials::Grant;
 use headwater_core::store::Store;
 use headwater_core::store::memory::MemorySnapshot;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
@@ -23,9 +25,10 @@ fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
 
 /// Answers a read of one entry; `None` when the parent must be asked.
 pub(super) fn entry_at_once(server: &Server, parts: &Parts, collection: &str, key: &str) -> Option<Response> {
-    let answered = guard::grant(server, &parts.headers).and_then(|grant| {
+    let now = clock::now();
+    let answered = guard::grant(server, &parts.headers, now).and_then(|grant| {
         let asked = Read::Entry { collection: collection.into(), key: key.into() };
-        api::read(&server.node, &grant, &asked, &conditions(&parts.headers)?, clock::now())
+        api::read(&server.node, &grant, &asked, &conditions(&parts.headers)?, now)
     });
     match answered {
         Ok(Answered::AskParent) => None,
@@ -40,30 +43,53 @@ fn here(server: &Server, answer: Answer<MemorySnapshot>) -> Response {
 }
 
 /// Hands a read to the parent.
-pub(super) async fn elsewhere(server: Arc<Server>, parts: Parts) -> Response {
+///
+/// # Errors
+/// The answer to give instead.
+pub(super) async fn elsewhere(server: &Server, parts: &Parts) -> Result<Response, ApiError> {
     server.metrics.reads_forwarded_total.one();
-    let answered = match &server.work {
-        Work::Replica(upstream) => forward::read(&server, upstream, &parts, Bytes::new()).await,
+    match &server.work {
+        Work::Replica(upstream) => forward::read(server, upstream, parts, Bytes::new()).await,
         Work::Writer { .. } => Err(ApiError::new(Code::Misdirected, "this node does not hold what was asked for")),
-    };
-    answered.unwrap_or_else(|error| reply::error(&server, error))
+    }
+}
+
+/// As [`elsewhere`], with what it takes.
+pub(super) async fn sent_elsewhere(server: Arc<Server>, parts: Parts) -> Response {
+    elsewhere(&server, &parts).await.unwrap_or_else(|error| reply::error(&server, error))
 }
 
 /// Answers a read that may have to wait for a position first.
-pub(super) async fn read(server: Arc<Server>, found: Read<'static>, parts: Parts) -> Response {
-    match answer(&server, &found, &parts).await {
-        Ok(Answered::Here(answer)) => here(&server, answer),
-        Ok(Answered::AskParent) => elsewhere(server, parts).await,
-        Err(error) => reply::error(&server, error),
+///
+/// # Errors
+/// The answer to give instead.
+pub(super) async fn read(
+    server: &Server,
+    grant: &Grant,
+    found: &Read<'static>,
+    parts: &Parts,
+) -> Result<Response, ApiError> {
+    let conditions = conditions(&parts.headers)?;
+    let mut grant = Cow::Borrowed(grant);
+    // What this node does not hold, the parent answers, and waits for.
+    if found.is_covered_by(&server.node.store().progress().scope) && wait::reached(server, &parts.headers).await? {
+        // Much may have happened meanwhile, to the keys too.
+        grant = guard::grant(server, &parts.headers, clock::now())?;
     }
+    answered(server, parts, api::read(&server.node, &grant, found, &conditions, clock::now())?).await
 }
 
-async fn answer(server: &Server, found: &Read<'static>, parts: &Parts) -> Result<Answered<MemorySnapshot>, ApiError> {
-    let grant = guard::grant(server, &parts.headers)?;
-    let conditions = conditions(&parts.headers)?;
-    // What this node does not hold, the parent answers, and waits for.
-    if found.is_covered_by(&server.node.store().progress().scope) {
-        wait::reached(server, &parts.headers).await?;
+/// The answer, or the parent's.
+///
+/// # Errors
+/// As [`elsewhere`].
+pub(super) async fn answered(
+    server: &Server,
+    parts: &Parts,
+    answered: Answered<MemorySnapshot>,
+) -> Result<Response, ApiError> {
+    match answered {
+        Answered::Here(answer) => Ok(here(server, answer)),
+        Answered::AskParent => elsewhere(server, parts).await,
     }
-    api::read(&server.node, &grant, found, &conditions, clock::now())
 }

@@ -3,7 +3,7 @@
 //! The driver for hyper bodies. A stream holds a place at the bell and a timer, and no lines: what it yields is shared
 //! with every other child of its scope.
 
-use super::{body, guard};
+use super::body;
 use crate::bell::Listener;
 use crate::clock;
 use crate::listener::{Answering, Link};
@@ -14,6 +14,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{Answer, ApiError};
+use headwater_core::credentials::Grant;
 use headwater_core::position::Term;
 use headwater_core::store::memory::MemoryStore;
 use headwater_core::stream::{Request, Step, Stream, Supply};
@@ -36,15 +37,14 @@ const REQUEST_BYTES_MAX: usize = 1 << 20;
 pub(super) async fn stream(
     server: &Arc<Server>,
     link: &Arc<Link>,
+    grant: &Grant,
     parts: &Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let grant = guard::grant(server, &parts.headers)?;
-    let granted = grant.scope().ok_or_else(ApiError::forbidden)?;
     let body = body::read(server.settings.connections.body, &parts.headers, body, REQUEST_BYTES_MAX).await?;
     let request = Request::from_body(&body)?;
     let floor = server.log.floor_up_to(server.node.feed_floor());
-    let stream = Stream::open(&server.node, request, &grant.credential, &granted, floor, clock::now())?;
+    let stream = Stream::open(&server.node, request, grant, floor, clock::now())?;
     server.metrics.replication_streams_total.one();
     if let Some(Term { takeover, epoch }) = server.node.deposed_news() {
         tracing::error!(

@@ -8,18 +8,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Waits until the node has reached the position that the headers ask for, if they do.
+/// Waits until the node has reached the position that the headers ask for, if they do; tells whether it had to wait.
 ///
 /// # Errors
 /// 409 `diverged` at once when it never will, 504 `stale` after the time asked for, 503 when too many wait or the node
 /// is shutting down, 400 for a header that cannot be.
-pub(super) async fn reached(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) async fn reached(server: &Server, headers: &HeaderMap) -> Result<bool, ApiError> {
     let Some(wait) = Wait::read(one(headers, HEADER_MIN_POSITION)?, one(headers, HEADER_WAIT)?)? else {
-        return Ok(());
+        return Ok(false);
     };
     let store = server.node.store();
     if wait.is_over(&store.progress())? {
-        return Ok(());
+        return Ok(false);
     }
     let _waiter = Waiter::enter(server)?;
     let mut listener = server.bell.listen();
@@ -27,7 +27,7 @@ pub(super) async fn reached(server: &Server, headers: &HeaderMap) -> Result<(), 
     loop {
         listener.attend();
         if wait.is_over(&store.progress())? {
-            return Ok(());
+            return Ok(true);
         }
         if server.is_draining() {
             return Err(ApiError::new(Code::NotReady, "this node is shutting down"));

@@ -1,6 +1,6 @@
 //! Writes: decided here by the writer, or handed to the parent as they came.
 
-use super::{body, guard};
+use super::body;
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use crate::writer::{BatchEntry, Origin, RequestAction, WriteRequest, Written};
@@ -13,9 +13,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{
     Answer, ApiError, BatchOp, Code, HEADER_IDEMPOTENCY_KEY, batch_body, collection_name, entry_body, idempotency_key,
-    parse_tags,
+    parse_tags, permit_batch, permit_create,
 };
-use headwater_core::credentials::{Grant, Role};
+use headwater_core::credentials::Grant;
 use headwater_core::json::write_string;
 use headwater_core::limits::{LINE_BYTES_MAX, Limits};
 use headwater_core::name;
@@ -28,39 +28,39 @@ use std::borrow::Cow;
 const BODY_SLACK_BYTES: usize = 64 << 10;
 
 /// `POST /v1/collections`.
-pub(super) async fn create(server: &Server, parts: Parts, body: Body) -> Result<Response, ApiError> {
-    let grant = guard::grant_with(server, &parts.headers, &[Role::Write])?;
+pub(super) async fn create(server: &Server, grant: &Grant, parts: Parts, body: Body) -> Result<Response, ApiError> {
     let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_SLACK_BYTES).await?;
     let collection = collection_name(&body)?;
-    let origin = origin(&grant, &parts, &body)?;
-    let request = WriteRequest { collection: collection.clone(), action: RequestAction::Create, origin };
+    permit_create(grant, &collection)?;
+    let origin = origin(grant, &parts, &body)?;
+    let request = WriteRequest::of(collection.clone(), RequestAction::Create, origin);
     write(server, &parts, body, request, |_| about(&collection)).await
 }
 
 /// `DELETE /v1/collections/{collection}`.
 pub(super) async fn drop_collection(
     server: &Server,
+    grant: &Grant,
     collection: Cow<'_, str>,
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let grant = guard::grant_with(server, &parts.headers, &[Role::Admin])?;
     let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_SLACK_BYTES).await?;
-    let origin = origin(&grant, &parts, &body)?;
-    let request = WriteRequest { collection: collection.clone().into_owned(), action: RequestAction::Drop, origin };
+    let origin = origin(grant, &parts, &body)?;
+    let request = WriteRequest::of(collection.clone().into_owned(), RequestAction::Drop, origin);
     write(server, &parts, body, request, |_| about(&collection)).await
 }
 
 /// `POST`, `PUT` or `DELETE` of an entry.
 pub(super) async fn entry(
     server: &Server,
+    grant: &Grant,
     collection: Cow<'_, str>,
     key: Cow<'_, str>,
     is_set: bool,
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let grant = guard::grant_with(server, &parts.headers, &[Role::Write])?;
     let value_bytes_max = match &server.work {
         Work::Writer { .. } => server.settings.limits.value_bytes_max,
         // Its writer decides.
@@ -77,8 +77,8 @@ pub(super) async fn entry(
         None
     };
     let action = RequestAction::Entry { key: key.into_owned(), value, guard: conditions };
-    let origin = origin(&grant, &parts, &body)?;
-    let request = WriteRequest { collection: collection.into_owned(), action, origin };
+    let origin = origin(grant, &parts, &body)?;
+    let request = WriteRequest::of(collection.into_owned(), action, origin);
     write(server, &parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let version = versions.first().copied().unwrap_or(0);
@@ -92,11 +92,11 @@ pub(super) async fn entry(
 /// `POST /v1/collections/{collection}/batch`.
 pub(super) async fn batch(
     server: &Server,
+    grant: &Grant,
     collection: Cow<'_, str>,
     parts: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let grant = guard::grant_with(server, &parts.headers, &[Role::Write])?;
     for name in [IF_MATCH, IF_NONE_MATCH] {
         if parts.headers.contains_key(&name) {
             let words = format!("{name} is of one entry: give each op of the batch its \"ifMatch\" or \"ifAbsent\"");
@@ -115,10 +115,12 @@ pub(super) async fn batch(
         value: value.map(Cow::into_owned),
         guard,
     };
-    let entries = batch_body(&body, commands_max)?.into_iter().map(owned).collect();
+    let ops = batch_body(&body, commands_max)?;
+    permit_batch(grant, &collection, ops.iter().map(|op| &*op.key))?;
+    let entries = ops.into_iter().map(owned).collect();
     let action = RequestAction::Batch(entries);
-    let origin = origin(&grant, &parts, &body)?;
-    let request = WriteRequest { collection: collection.into_owned(), action, origin };
+    let origin = origin(grant, &parts, &body)?;
+    let request = WriteRequest::of(collection.into_owned(), action, origin);
     write(server, &parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let results: Vec<_> = versions.iter().map(|version| format!("{{\"version\":{version}}}")).collect();

@@ -83,6 +83,11 @@ pub struct ServeArgs {
     #[arg(long, help_heading = "Following", env = "HEADWATER_UNREADY_WITHOUT_PARENT", value_parser = BoolishValueParser::new())]
     pub unready_without_parent: bool,
 
+    /// How old a replica's keys may be, by its lag: beyond it trusts none until it hears of the writer again, and answers 503
+    /// (30s, 10m; several times the parent's --ping-ms) [default: no limit]
+    #[arg(long, env = "HEADWATER_AUTH_STALENESS_MAX", value_name = "AGE", value_parser = storage::age)]
+    pub auth_staleness_max: Option<Duration>,
+
     /// Longest value, up to 8MiB
     #[arg(long, help_heading = "Limits", env = "HEADWATER_VALUE_BYTES_MAX", value_name = "SIZE", value_parser = size(1..=Limits::VALUE_BYTES_CEILING as u64), default_value_t = Size(Limits::default().value_bytes_max as u64))]
     pub value_bytes_max: Size,

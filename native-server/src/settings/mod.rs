@@ -42,6 +42,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Least that a replica's keys may be old.
+const AUTH_STALENESS_LEAST: Duration = Duration::from_secs(1);
+
 /// A set-up that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
@@ -186,6 +189,8 @@ pub struct Settings {
     pub ping_ms: u64,
     /// Not ready without a parent.
     pub unready_without_parent: bool,
+    /// On a replica, the lag from which on it trusts no key; `None` for never.
+    pub auth_staleness_max: Option<Duration>,
     /// What a writer accepts.
     pub limits: Limits,
     /// Which writes may be sent again under their key.
@@ -249,6 +254,7 @@ impl Settings {
             hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             ping_ms: args.ping_ms,
             unready_without_parent: args.unready_without_parent,
+            auth_staleness_max: args.auth_staleness_max,
             limits: Limits {
                 key_bytes_max: args.key_bytes_max.in_memory(),
                 value_bytes_max: args.value_bytes_max.in_memory(),
@@ -294,6 +300,12 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
                 "this is for replicas, with --parent, as are --parent-cert and --parent-key",
             );
         }
+        if args.auth_staleness_max.is_some() {
+            return invalid(
+                "--auth-staleness-max",
+                "a writer's keys are never old: this is for replicas, with --parent",
+            );
+        }
         if args.epoch_above.is_some_and(|epoch| epoch >= INTEGER_MAX) {
             return invalid("--epoch-above", "no epoch above it fits the protocol's numbers");
         }
@@ -312,6 +324,10 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
         if given {
             return invalid(setting, "this is for writers: a replica takes the log of its --parent");
         }
+    }
+    if args.auth_staleness_max.is_some_and(|age| age < AUTH_STALENESS_LEAST) {
+        let reason = "less than 1s would refuse everybody between two PINGs: take several times the parent's --ping-ms";
+        return invalid("--auth-staleness-max", reason);
     }
     let scope = args.scope.clone().unwrap_or(Scope::Everything);
     if !args.dev && !scope.touches(name::KEYS) {
@@ -380,6 +396,8 @@ mod tests {
             ("--queue-bytes-max 1", "--queue-bytes-max"),
             ("--scope \"*\"", "--scope"),
             ("--unready-without-parent", "--unready-without-parent"),
+            ("--auth-staleness-max 30s", "--auth-staleness-max"),
+            ("--parent http://a --dev --auth-staleness-max 999ms", "--auth-staleness-max"),
             ("--parent http://a --dev --wal memory:", "--wal"),
             ("--parent http://a --dev --epoch-above 1", "--epoch-above"),
             ("--parent http://a --dev --new-cluster", "--new-cluster"),

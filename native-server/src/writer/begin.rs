@@ -175,7 +175,7 @@ impl Writer {
         let seq = self.sequencer.open(term, cluster, &self.options.node, now_ms, &mut self.scratch);
         group.push(seq, Some(term.epoch), b"", |lines| lines.extend_from_slice(&self.scratch));
         if let Some(admin) = admin {
-            let value = admin.stored_value();
+            let value = admin.stored_value(now_ms);
             let entry = EntryWrite { key: &admin.apikey, value: Some(&value), guard: Guard::default() };
             for action in [WriteAction::Create, WriteAction::Entry(entry)] {
                 self.scratch.clear();

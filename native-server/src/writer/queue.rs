@@ -16,6 +16,8 @@ pub(crate) struct WriteRequest {
     pub(crate) collection: String,
     pub(crate) action: RequestAction,
     pub(crate) origin: Origin,
+    /// Whether the node itself writes, to a collection of the system's.
+    pub(crate) system: bool,
 }
 
 /// What a waiting write asks for.
@@ -41,6 +43,11 @@ pub(crate) struct BatchEntry {
 }
 
 impl WriteRequest {
+    /// What a client asks for.
+    pub(crate) fn of(collection: String, action: RequestAction, origin: Origin) -> Self {
+        Self { collection, action, origin, system: false }
+    }
+
     /// The same as core takes it.
     pub(super) fn as_write(&self) -> Write<'_> {
         let action = match &self.action {
@@ -58,7 +65,7 @@ impl WriteRequest {
                 WriteAction::Batch(entries.collect())
             }
         };
-        Write { collection: &self.collection, action, system: false }
+        Write { collection: &self.collection, action, system: self.system }
     }
 
     fn bytes(&self) -> usize {
@@ -194,7 +201,7 @@ mod tests {
     fn set(value_bytes: usize) -> WriteRequest {
         let value = Some("v".repeat(value_bytes));
         let action = RequestAction::Entry { key: "k".into(), value, guard: Guard::default() };
-        WriteRequest { collection: "c".into(), action, origin: Origin::default() }
+        WriteRequest::of("c".into(), action, Origin::default())
     }
 
     async fn refused(writes: &Writes, request: WriteRequest) -> Code {
@@ -226,7 +233,7 @@ mod tests {
     fn everything_that_waits_weighs() {
         let tags = Some(Tags::List(vec!["t".repeat(1_000), "u".repeat(2_000)]));
         let guard = Guard { matches: tags.clone(), matches_none: tags };
-        let weight = |action| WriteRequest { collection: "c".into(), action, origin: Origin::default() }.bytes();
+        let weight = |action| WriteRequest::of("c".into(), action, Origin::default()).bytes();
         let value = || Some("v".repeat(100));
         let alone = RequestAction::Entry { key: "k".into(), value: value(), guard: guard.clone() };
         assert!((6_102..6_400).contains(&weight(alone)));

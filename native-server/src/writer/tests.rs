@@ -155,8 +155,7 @@ impl Bench {
         assert_eq!(arrivals.recv().await, Some(1), "the EPOCH");
         let mut bench = Self { node, writes, state, orders, arrivals, log, room };
         if !made {
-            let create =
-                WriteRequest { collection: "c".into(), action: RequestAction::Create, origin: Origin::default() };
+            let create = WriteRequest::of("c".into(), RequestAction::Create, Origin::default());
             bench.order(None);
             bench.writes.write(create).await.unwrap();
             assert_eq!(bench.arrivals.recv().await, Some(1), "the CREATE");
@@ -172,8 +171,7 @@ impl Bench {
     async fn queue(&self, key: &str, if_absent: bool) -> Writing {
         let guard = Guard { matches: None, matches_none: if_absent.then_some(Tags::Any) };
         let action = RequestAction::Entry { key: key.into(), value: Some("1".into()), guard };
-        let (writes, request) =
-            (self.writes.clone(), WriteRequest { collection: "c".into(), action, origin: Origin::default() });
+        let (writes, request) = (self.writes.clone(), WriteRequest::of("c".into(), action, Origin::default()));
         let mut writing: Writing = Box::pin(async move { writes.write(request).await });
         assert!(is_pending(&mut writing).await);
         writing
@@ -268,7 +266,7 @@ async fn a_full_medium_is_left_alone_until_there_is_room_for_what_was_refused() 
     let trouble = bench.state.trouble().unwrap();
     assert!(trouble.message.contains("disk is full") && trouble.since_ms > 0, "{trouble:?}");
     let action = RequestAction::Entry { key: "small".into(), value: Some("1".into()), guard: Guard::default() };
-    let request = WriteRequest { collection: "c".into(), action, origin: Origin::default() };
+    let request = WriteRequest::of("c".into(), action, Origin::default());
     assert_eq!(refused(bench.writes.write(request).await), Code::StorageFull, "not only the one that was refused");
     *room.bytes.lock().unwrap() = Some(1 << 30);
     bench.order(None);
@@ -381,7 +379,7 @@ async fn after_the_close_nothing_is_written() {
     let bench = Bench::start(data.path()).await;
     let (writes, node) = (bench.writes.clone(), bench.node.clone());
     let end = bench.close().await;
-    let request = WriteRequest { collection: "c".into(), action: RequestAction::Drop, origin: Origin::default() };
+    let request = WriteRequest::of("c".into(), RequestAction::Drop, Origin::default());
     assert_eq!(writes.write(request).await.unwrap_err().code, Code::NotReady);
     assert_eq!(node.store().position(), end);
 }

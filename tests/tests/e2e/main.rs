@@ -6,4 +6,5 @@ mod faults;
 mod first_light;
 mod fixtures;
 mod front;
+mod keys;
 mod storage;

@@ -3,6 +3,7 @@
 mod answers;
 mod bulk;
 mod faults;
+mod keys;
 mod kills;
 mod provider;
 mod run;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use headwater_core::apply::scope_digest;
 use headwater_core::clock::Now;
 use headwater_core::command::{End, EndReason};
+use headwater_core::credentials::Grant;
 use headwater_core::node::Node;
 use headwater_core::position::Term;
 use headwater_core::replica::Cause;
@@ -112,7 +113,7 @@ impl World {
             }
         };
         let clock = self.clock(to);
-        let opened = self.node(to).map(|node| Stream::open(node, request, "node", &Scope::Everything, floor, clock));
+        let opened = self.node(to).map(|node| Stream::open(node, request, &Grant::all("node"), floor, clock));
         let cause = match opened {
             Some(Ok(stream)) => {
                 let member = &mut self.members[index];

@@ -10,7 +10,7 @@ impl Bench {
         let mark = Mark::new("alice", by, &[key.as_bytes()]);
         let origin = Origin { by: "alice".into(), mark: Some(Box::new(mark)) };
         let action = RequestAction::Entry { key: key.into(), value: Some("1".into()), guard: Guard::default() };
-        let (writes, request) = (self.writes.clone(), WriteRequest { collection: "c".into(), action, origin });
+        let (writes, request) = (self.writes.clone(), WriteRequest::of("c".into(), action, origin));
         let answered = async move { tokio::time::timeout(Duration::from_secs(20), writes.write(request)).await };
         Box::pin(async move { answered.await.expect("an answer comes, without an append where none is needed") })
     }
@@ -102,7 +102,7 @@ async fn a_refusal_is_not_remembered() {
     let gone = || {
         let action = RequestAction::Entry { key: "k".into(), value: None, guard: Guard::default() };
         let origin = Origin { by: "alice".into(), mark: mark.clone() };
-        let (writes, request) = (bench.writes.clone(), WriteRequest { collection: "c".into(), action, origin });
+        let (writes, request) = (bench.writes.clone(), WriteRequest::of("c".into(), action, origin));
         async move { writes.write(request).await }
     };
     assert_eq!(refused(gone().await), Code::NotFound);

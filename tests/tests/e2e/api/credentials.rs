@@ -8,7 +8,7 @@ use headwater_tests::node::said;
 use headwater_tests::{Client, Reply, raw};
 
 /// One request of every internal route.
-const INTERNAL: [(&str, &str); 12] = [
+const INTERNAL: [(&str, &str); 18] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/metrics"),
     ("GET", "/v1/collections"),
@@ -20,7 +20,13 @@ const INTERNAL: [(&str, &str); 12] = [
     ("PUT", "/v1/collections/flags/entry?key=a"),
     ("GET", "/v1/collections/flags/entry?key=a"),
     ("DELETE", "/v1/collections/flags/keys/a"),
+    ("POST", "/v1/collections/flags/batch"),
     ("POST", "/v1/replicate"),
+    ("GET", "/v1/keys"),
+    ("POST", "/v1/keys"),
+    ("PUT", "/v1/keys/a"),
+    ("POST", "/v1/keys/a/rotate"),
+    ("DELETE", "/v1/keys/a"),
 ];
 
 async fn with_headers(url: &str, method: &str, target: &str, headers: &str, body: &str) -> Reply {

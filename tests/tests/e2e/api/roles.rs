@@ -1,11 +1,11 @@
 //! What a pair may do, as every node decides by itself from the keys in its state: reading, writing, dropping, and the
 //! system's collections, which are there for nodes alone.
 //!
-//! The keys come from a parent played by the test, since no request of this API makes any.
+//! The keys come from a parent played by the test: nothing of this node has a say in them.
 
 use super::{call, refused};
 use headwater_core::api::Code;
-use headwater_core::credentials::{Role, hash_secret, stored_value};
+use headwater_core::credentials::{Rights, Role, SecretHash, StoredKey};
 use headwater_tests::wire::{self, Script};
 use headwater_tests::{Client, Lines, Node, NodeBuilder, Stub, Visit, eventually};
 use serde_json::json;
@@ -35,7 +35,8 @@ impl Keys {
         visit.say_all(Script::default().baseline(3, &[wire::entry(3, "a", "1")])).await;
         visit.say(r#"{"type":"CREATE","collection":"_keys","seq":4,"timestamp":1700000000000}"#).await;
         for (seq, (name, roles)) in (5..).zip(PAIRS) {
-            let value = stored_value(&hash_secret(&format!("secret of {name}")), roles);
+            let (secret, rights) = (SecretHash::of(&format!("secret of {name}")), Rights::of(roles.iter().copied()));
+            let value = StoredKey::new(Some(secret), rights, 0).to_json();
             let line =
                 wire::set(seq, seq - 1, name, &value).replace("\"collection\":\"c\"", "\"collection\":\"_keys\"");
             visit.say(&line).await;

@@ -1,0 +1,89 @@
+//! Secrets as they are stored and compared.
+//!
+//! A secret is 256 random bits made by a shell, never chosen by a person, so one round of SHA-256 guards it; only the
+//! hash is stored.
+
+use alloc::string::String;
+use core::fmt;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// SHA-256 of a secret.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash of a secret.
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Reads a hash as it is stored, in 64 lower-case hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut hash = Self::default();
+        if text.len() != 2 * hash.0.len() {
+            return None;
+        }
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        for (byte, digits) in hash.0.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+        }
+        Some(hash)
+    }
+
+    /// The hash as it is stored.
+    pub fn to_hex(self) -> String {
+        let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
+        self.0.into_iter().flat_map(digits).collect()
+    }
+
+    /// Whether both are the same, in a time that does not depend on them.
+    pub(super) fn equals(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash")
+    }
+}
+
+/// Whether two texts are equal, in a time that depends on their lengths at most.
+pub fn equal_in_constant_time(a: &str, b: &str) -> bool {
+    a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn a_hash_is_that_of_the_standard_and_is_read_back() {
+        // SHA-256 of "abc", FIPS 180-2 appendix B.1.
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(SecretHash::of("abc").to_hex(), hex);
+        assert_eq!(SecretHash::from_hex(hex), Some(SecretHash::of("abc")));
+    }
+
+    #[test]
+    fn hashes_are_spelled_in_one_way() {
+        let hex = SecretHash::of("abc").to_hex();
+        for other in [hex.to_uppercase(), hex[1..].into(), format!("{hex}0"), format!("{}é", &hex[2..]), String::new()]
+        {
+            assert_eq!(SecretHash::from_hex(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_not_shown() {
+        assert_eq!(format!("{:?}", SecretHash::of("abc")), "SecretHash");
+    }
+}

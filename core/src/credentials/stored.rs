@@ -1,0 +1,299 @@
+//! A key as it is stored: the value of its entry in [`crate::name::KEYS`].
+//!
+//! ```json
+//! {"sha256":"<64 hex>","roles":["read"],"grants":[{"roles":["write"],"scope":{"prices":["eu:"]}}],
+//!  "previous":{"sha256":"<64 hex>","until":1763650000000},"created":1763640000000}
+//! ```
+//!
+//! A member that a later release adds may grant something and never take anything away: releases that do not know it pass
+//! over it.
+
+use super::rights::{Rights, Role};
+use super::secret::SecretHash;
+use crate::json;
+use crate::scope::Collections;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a value of [`crate::name::KEYS`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredKey {
+    /// What it may do.
+    pub rights: Rights,
+    /// Hash of its secret; `None` for the one that needs none.
+    pub(super) secret: Option<SecretHash>,
+    /// Hash of the secret before, and until when it is good beside, Unix ms.
+    pub(super) previous: Option<(SecretHash, u64)>,
+    /// When it was made, Unix ms; 0 where that is not known.
+    pub created_ms: u64,
+}
+
+impl StoredKey {
+    /// A key of this secret, or of none.
+    pub fn new(secret: Option<SecretHash>, rights: Rights, created_ms: u64) -> Self {
+        Self { rights, secret, previous: None, created_ms }
+    }
+
+    /// The same with another secret, and the old one good until `until_ms` (Unix ms); 0 for no longer.
+    #[must_use]
+    pub fn rotated(self, secret: SecretHash, until_ms: u64) -> Self {
+        let previous = self.secret.map(|old| (old, until_ms)).filter(|_| until_ms > 0);
+        Self { secret: Some(secret), previous, ..self }
+    }
+
+    /// Whether there is a secret that opens it.
+    pub fn has_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// Until when the secret before is good, Unix ms.
+    pub fn previous_until_ms(&self) -> Option<u64> {
+        self.previous.map(|(_, until)| until)
+    }
+
+    /// The JSON text to be stored.
+    pub fn to_json(&self) -> String {
+        let mut out = Vec::from(&b"{"[..]);
+        if let Some(secret) = &self.secret {
+            out.extend_from_slice(b"\"sha256\":");
+            json::write_string(&mut out, &secret.to_hex());
+            out.push(b',');
+        }
+        self.rights.write_members(&mut out);
+        if let Some((previous, until)) = &self.previous {
+            out.extend_from_slice(b",\"previous\":{\"sha256\":");
+            json::write_string(&mut out, &previous.to_hex());
+            out.extend_from_slice(b",\"until\":");
+            json::write_u64(&mut out, *until);
+            out.push(b'}');
+        }
+        if self.created_ms > 0 {
+            out.extend_from_slice(b",\"created\":");
+            json::write_u64(&mut out, self.created_ms);
+        }
+        out.push(b'}');
+        String::from_utf8(out).expect("the JSON writer emits UTF-8")
+    }
+
+    /// Reads a stored value; `None` for a damaged one, which grants nothing. Every request does this, so the form that
+    /// [`StoredKey::to_json`] writes is read by itself.
+    pub fn read(value: &str) -> Option<Self> {
+        written(value).or_else(|| foreign(value))
+    }
+}
+
+/// The form of [`StoredKey::to_json`] to the letter; `None` for any other, which may be as good.
+fn written(value: &str) -> Option<StoredKey> {
+    let mut rest = Rest(value);
+    rest.eat("{\"sha256\":\"")?;
+    let mut key = StoredKey { secret: Some(rest.hash()?), ..StoredKey::default() };
+    rest.eat("\",\"roles\":[")?;
+    rest.words(|word| Role::from_word(word).map(|role| key.rights.add(role)))?;
+    if rest.eat(",\"grants\":[").is_some() {
+        loop {
+            rest.eat("{\"roles\":[")?;
+            let mut roles = Vec::new();
+            rest.words(|word| Role::from_word(word).map(|role| roles.push(role)))?;
+            rest.eat(",\"scope\":")?;
+            let within = rest.collections()?;
+            roles.iter().for_each(|role| key.rights.add_within(*role, &within));
+            rest.eat("}")?;
+            if rest.eat(",").is_none() {
+                break;
+            }
+        }
+        rest.eat("]")?;
+    }
+    if rest.eat(",\"previous\":{\"sha256\":\"").is_some() {
+        let hash = rest.hash()?;
+        rest.eat("\",\"until\":")?;
+        key.previous = Some((hash, rest.number()?));
+        rest.eat("}")?;
+    }
+    if rest.eat(",\"created\":").is_some() {
+        key.created_ms = rest.number()?;
+    }
+    (rest.0 == "}").then_some(key)
+}
+
+/// What is still to be read of a value in the written form.
+struct Rest<'a>(&'a str);
+
+impl<'a> Rest<'a> {
+    fn eat(&mut self, text: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(text)?;
+        Some(())
+    }
+
+    fn hash(&mut self) -> Option<SecretHash> {
+        let (hash, rest) = self.0.split_at_checked(64)?;
+        self.0 = rest;
+        SecretHash::from_hex(hash)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let end = self.0.bytes().position(|byte| !byte.is_ascii_digit())?;
+        let (number, rest) = self.0.split_at(end);
+        self.0 = rest;
+        json::unsigned(number)
+    }
+
+    /// A string in which nothing is escaped.
+    fn text(&mut self) -> Option<&'a str> {
+        self.eat("\"")?;
+        let (text, rest) = self.0.split_once('"')?;
+        self.0 = rest;
+        (!text.contains('\\')).then_some(text)
+    }
+
+    /// Strings up to the closing bracket; none at all is another form.
+    fn words(&mut self, mut each: impl FnMut(&'a str) -> Option<()>) -> Option<()> {
+        if self.eat("]").is_some() {
+            return Some(());
+        }
+        loop {
+            each(self.text()?)?;
+            if self.eat(",").is_none() {
+                return self.eat("]");
+            }
+        }
+    }
+
+    fn collections(&mut self) -> Option<Collections> {
+        self.eat("{")?;
+        let mut collections = Vec::new();
+        loop {
+            let name = self.text()?;
+            self.eat(":[")?;
+            let mut prefixes = Vec::new();
+            self.words(|prefix| {
+                prefixes.push(String::from(prefix));
+                Some(())
+            })?;
+            collections.push((String::from(name), prefixes));
+            if self.eat(",").is_none() {
+                break;
+            }
+        }
+        self.eat("}")?;
+        Collections::new(collections).ok()
+    }
+}
+
+fn foreign(value: &str) -> Option<StoredKey> {
+    let mut key = StoredKey::default();
+    for (name, raw) in json::members(value).ok()? {
+        match &*name {
+            "sha256" => key.secret = Some(SecretHash::from_hex(&json::string(raw)?)?),
+            "roles" => key.rights.add_stored_roles(raw)?,
+            "grants" => key.rights.add_stored_grants(raw)?,
+            "previous" => {
+                let (mut hash, mut until) = (None, None);
+                for (name, raw) in json::members(raw).ok()? {
+                    match &*name {
+                        "sha256" => hash = Some(SecretHash::from_hex(&json::string(raw)?)?),
+                        "until" => until = Some(json::unsigned(raw)?),
+                        _ => {}
+                    }
+                }
+                key.previous = Some((hash?, until?));
+            }
+            "created" => key.created_ms = json::unsigned(raw)?,
+            _ => {}
+        }
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::Scope;
+    use alloc::format;
+
+    fn hash(n: u8) -> SecretHash {
+        SecretHash::from_hex(&format!("{n:02x}").repeat(32)).unwrap()
+    }
+
+    fn within(text: &str) -> Collections {
+        let Ok(Scope::Only(within)) = Scope::from_json(text) else { panic!("{text}") };
+        within
+    }
+
+    #[test]
+    fn both_readers_of_a_stored_key_agree() {
+        let mut seen = 0;
+        for bits in 0..1_u32 << 9 {
+            let bit = |n: u32| bits & (1 << n) != 0;
+            let roles = Role::ALL.iter().enumerate().filter(|(n, _)| bit(*n as u32)).map(|(_, (role, _))| *role);
+            let mut rights = Rights::of(roles);
+            if bit(4) {
+                rights.add_within(Role::Read, &within(r#"{"flags":["a","é☃"],"p":[""]}"#));
+            }
+            if bit(5) {
+                rights.add_within(Role::Write, &within(r#"{"prices":["eu:"]}"#));
+            }
+            let mut key = StoredKey::new(Some(hash(7)), rights, if bit(6) { 1_763_650_000_000 } else { 0 });
+            if bit(7) {
+                key = key.rotated(hash(9), if bit(8) { 1_763_650_000_001 } else { 0 });
+            }
+            let value = key.to_json();
+            assert_eq!(json::validate(value.as_bytes()), Ok(&*value));
+            assert_eq!(foreign(&value).as_ref(), Some(&key), "{value}");
+            assert_eq!(written(&value).as_ref(), Some(&key), "{value}");
+            seen += 1;
+        }
+        assert_eq!(seen, 512);
+    }
+
+    #[test]
+    fn another_spelling_is_read_as_well() {
+        let hex = hash(7).to_hex();
+        let read = Some(StoredKey::new(Some(hash(7)), Rights::of([Role::Read]), 0));
+        for other in [
+            format!(r#"{{"roles":["read","later"],"sha256":"{hex}"}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["read","later"]}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["read"],"later":{{"narrow":1}}}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["re\u0061d"]}}"#),
+        ] {
+            assert_eq!(written(&other), None, "{other}");
+            assert_eq!(StoredKey::read(&other), read, "{other}");
+        }
+        let escaped =
+            format!(r#"{{"sha256":"{hex}","roles":[],"grants":[{{"roles":["read"],"scope":{{"f":["a\"b"]}}}}]}}"#);
+        assert_eq!(written(&escaped), None);
+        let mut rights = Rights::default();
+        rights.add_within(Role::Read, &within(r#"{"f":["a\"b"]}"#));
+        assert_eq!(StoredKey::read(&escaped).unwrap().rights, rights);
+    }
+
+    #[test]
+    fn a_damaged_value_is_read_as_nothing() {
+        let hex = hash(7).to_hex();
+        for value in [
+            String::from("1"),
+            String::from("[]"),
+            String::from(r#"{"sha256":"","roles":["read"]}"#),
+            format!(r#"{{"sha256":"{}","roles":["read"]}}"#, hex.to_uppercase().replace('7', "A")),
+            format!(r#"{{"sha256":"{}","roles":["read"]}}"#, &hex[1..]),
+            format!(r#"{{"sha256":"{hex}","roles":"read"}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["read"],"previous":{{"sha256":"{hex}"}}}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["read"],"previous":1}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["read"],"grants":1}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["read"],"created":-1}}"#),
+            format!(r#"{{"sha256":"{hex}","roles":["read"]"#),
+        ] {
+            assert_eq!(StoredKey::read(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_rotated_key_keeps_what_it_may_and_one_secret_before() {
+        let key = StoredKey::new(Some(hash(1)), Rights::of([Role::Read]), 5);
+        let once = key.clone().rotated(hash(2), 90);
+        assert_eq!((once.secret, once.previous, once.created_ms), (Some(hash(2)), Some((hash(1), 90)), 5));
+        let twice = once.rotated(hash(3), 0);
+        assert_eq!((twice.secret, twice.previous), (Some(hash(3)), None));
+        assert_eq!(twice.rights, key.rights);
+    }
+}

@@ -1,0 +1,107 @@
+//! A key that is revoked, narrowed or rotated is so at once, on the writer and on a replica: what it has open ends, and its
+//! next request is refused.
+
+use super::{Pair, assert_refused, end_of};
+use headwater_core::api::Code;
+use headwater_local::tools::Tools;
+use headwater_tests::{Client, Lines, NodeBuilder};
+use reqwest::Method;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// Streams of a key at both nodes, caught up.
+async fn open(pair: &Pair, id: &str, secret: &str, body: &str) -> Vec<Lines> {
+    let mut open = Vec::new();
+    for client in pair.with(id, secret) {
+        let mut lines = Lines::open(&client, body).await.expect("the key reads");
+        lines.until("READY").await;
+        open.push(lines);
+    }
+    open
+}
+
+#[tokio::test]
+async fn whatever_takes_a_right_away_ends_the_streams_that_had_it() {
+    let pair = Pair::start().await;
+    let change = |method, path: &'static str, body: &'static str| (method, path, body);
+    for (change, still_reads) in [
+        (change(Method::DELETE, "/v1/keys/k", ""), false),
+        (change(Method::PUT, "/v1/keys/k", r#"{"roles":["write"]}"#), false),
+        (change(Method::PUT, "/v1/keys/k", r#"{"grants":[{"roles":["read"],"scope":{"flags":["a"]}}]}"#), true),
+        (change(Method::POST, "/v1/keys/k/rotate", ""), false),
+        (change(Method::POST, "/v1/keys/k/rotate", r#"{"graceMs":1}"#), false),
+    ] {
+        for by in [&pair.writer, &pair.replica] {
+            let (id, secret) = pair.key(r#"{"id":"k","roles":["read"]}"#).await;
+            let mut streams = open(&pair, &id, &secret, "").await;
+            let mut narrow = open(&pair, &id, &secret, r#"{"scope":{"flags":["a"]}}"#).await;
+            let (method, path, body) = change.clone();
+            let reply = by.client().call(method, path, body).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            for lines in &mut streams {
+                assert_eq!(end_of(lines).await, json!(["revoked", ""]), "{change:?}");
+            }
+            pair.together().await;
+            for (client, lines) in pair.with(&id, &secret).iter().zip(&mut narrow) {
+                let reply = client.entry("flags", "a").await;
+                if still_reads {
+                    assert_eq!(reply.status, 200);
+                    // What is still covered goes on as if nothing had been.
+                    assert_eq!(pair.writer.client().set("flags", "a", "2").await.status, 200);
+                    assert_eq!(lines.until("SET").await.pop().unwrap()["key"], json!("a"));
+                    assert_refused(&client.entry("prices", "eu:1").await, Code::Forbidden);
+                } else {
+                    assert_refused(&reply, Code::Forbidden);
+                    assert_eq!(end_of(lines).await, json!(["revoked", ""]));
+                }
+            }
+            pair.writer.client().call(Method::DELETE, "/v1/keys/k", "").await;
+            pair.together().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_came_after_is_sent() {
+    let pair = Pair::start().await;
+    for _ in 0..10 {
+        let (id, secret) = pair.key(r#"{"id":"k","roles":["read"]}"#).await;
+        let streams = open(&pair, &id, &secret, "").await;
+        let writer = pair.writer.client();
+        // The three are on their way at once: the writer decides their order.
+        let (revoked, first, second) = tokio::join!(
+            writer.call(Method::DELETE, "/v1/keys/k", ""),
+            writer.set("flags", "x", "1"),
+            writer.set("flags", "y", "1"),
+        );
+        assert_eq!([revoked.status, first.status, second.status], [200; 3]);
+        let seq = |text: &str| text.rsplit('.').next().unwrap().parse::<u64>().unwrap();
+        let end = seq(revoked.header("headwater-position").unwrap());
+        for mut lines in streams {
+            for line in lines.until("END").await {
+                assert!(line["seq"].as_u64().is_none_or(|seq| seq < end), "{line} was sent, though revoked at {end}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replica_whose_own_key_was_revoked_says_so_and_serves_what_it_has() {
+    let pair = Pair::start().await;
+    let (id, secret) = pair.key(r#"{"id":"far","roles":["node"]}"#).await;
+    let script = pair.directory.path().join("far.sh");
+    let server = Tools::load().unwrap().server;
+    let pair_of_its_own = format!("HEADWATER_PARENT_APIKEY={id} HEADWATER_PARENT_SECRET={secret}");
+    fs::write(&script, format!("#!/bin/sh\n{pair_of_its_own} exec {} \"$@\"\n", server.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let far = NodeBuilder::replica("far", pair.directory.path(), &pair.replica.url).under(script).start().await;
+    far.ready().await;
+    assert_eq!(pair.writer.client().call(Method::DELETE, "/v1/keys/far", "").await.status, 200);
+    far.says("revoked").await;
+    let reply = pair.with(&id, &secret)[0].entry("flags", "a").await;
+    assert_refused(&reply, Code::Forbidden);
+    assert_eq!(far.client().entry("flags", "a").await.status, 200);
+    // It has not heard of the end of its own key, and nobody tells it any more: this is what a bound on the lag is for.
+    assert_eq!(Client::with_pair(&far.url, Some((&id, &secret))).entry("flags", "a").await.status, 200);
+}

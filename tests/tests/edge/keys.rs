@@ -1,0 +1,140 @@
+//! Keys at an edge object: it decides from its own state alone, and hears of every change.
+
+use headwater_tests::{Client, Edge, Lines, Node, NodeBuilder, Reply, eventually};
+use reqwest::Method;
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+const NARROW: &str = r#"{"id":"narrow","grants":[{"roles":["read"],"scope":{"flags":[""],"prices":["eu:"]}},{"roles":["write"],"scope":{"prices":["eu:"]}}]}"#;
+
+async fn pair(directory: &Path) -> (Node, Edge) {
+    let writer = NodeBuilder::writer("writer", directory).start().await;
+    let edge = Edge::start(directory, &writer.url).await;
+    edge.ready().await;
+    let client = writer.client();
+    for (collection, keys) in [("flags", &["a"][..]), ("prices", &["eu:1", "us:1"]), ("hidden", &["a"])] {
+        client.create(collection).await;
+        for key in keys {
+            assert_eq!(client.set(collection, key, "1").await.status, 200);
+        }
+    }
+    (writer, edge)
+}
+
+async fn together(writer: &Node, edge: &Edge) {
+    eventually("the edge holds what the writer does", || async {
+        let (there, here) = (writer.client().position().await, edge.client().position().await);
+        if there == here { Ok(()) } else { Err(format!("{here} of {there}")) }
+    })
+    .await;
+}
+
+/// Makes a key through the edge, which must succeed, and gives back its secret.
+async fn made(edge: &Edge, body: &str) -> String {
+    let reply = edge.client().call(Method::POST, "/v1/keys", body.to_owned()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["secret"].as_str().unwrap_or_default().to_owned()
+}
+
+fn assert_forbidden(reply: &Reply) {
+    assert_eq!((reply.status, &*reply.code()), (403, "forbidden"), "{}", reply.text());
+}
+
+async fn ends_revoked(lines: &mut Lines) {
+    let ended = tokio::time::timeout(Duration::from_secs(5), lines.until("END")).await;
+    assert_eq!(ended.expect("the stream ends within 5 s").pop().unwrap()["reason"], "revoked");
+    assert_eq!(lines.line().await, None);
+}
+
+#[tokio::test]
+async fn a_key_is_made_limited_and_revoked_through_the_edge() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    let secret = made(&edge, NARROW).await;
+    together(&writer, &edge).await;
+    let client = Client::with_pair(&edge.url, Some(("narrow", &secret)));
+    assert_eq!(client.get("/v1/collections").await.text(), r#"{"collections":["flags","prices"]}"#);
+    for (path, status) in [
+        ("/v1/collections/flags/keys", 200),
+        ("/v1/collections/prices/keys?prefix=eu:", 200),
+        ("/v1/collections/prices/keys/eu:1", 200),
+        ("/v1/collections/prices/keys", 403),
+        ("/v1/collections/prices/keys/us:1", 403),
+        ("/v1/collections/hidden/keys/a", 403),
+        ("/v1/collections/%68idden/entry?key=a", 403),
+        ("/v1/collections/_keys/keys/narrow", 403),
+        // The client's own library takes it for another path; what is sent is outside.
+        ("/v1/collections/flags/../hidden/keys/a", 403),
+        ("/v1/collections/flags/keys/%2e%2e%2f%2e%2e%2fhidden%2fkeys%2fa", 400),
+        ("/v1/status", 403),
+        ("/v1/keys", 403),
+    ] {
+        let reply = client.get(path).await;
+        assert_eq!(reply.status, status, "{path}: {}", reply.text());
+    }
+    let before = writer.client().position().await;
+    for (collection, key) in [("prices", "us:1"), ("flags", "a"), ("hidden", "a"), ("_keys", "narrow")] {
+        assert_forbidden(&client.set(collection, key, "2").await);
+        assert_forbidden(&client.delete(collection, key).await);
+        let ops = format!(r#"{{"op":"set","key":"eu:1","value":2}},{{"op":"set","key":"{key}","value":2}}"#);
+        assert_forbidden(&client.batch(collection, &ops).await);
+    }
+    assert_forbidden(&client.call(Method::POST, "/v1/collections", r#"{"name":"hidden"}"#).await);
+    assert_forbidden(&client.call(Method::DELETE, "/v1/collections/prices", "").await);
+    assert_eq!(writer.client().position().await, before, "nothing was written");
+    assert_eq!(client.set("prices", "eu:1", "2").await.status, 200);
+
+    let mut wide = Lines::open(&client, "").await.unwrap();
+    assert_eq!(wide.command().await["scope"], json!({"flags": [""], "prices": ["eu:"]}));
+    wide.until("READY").await;
+    let mut narrow = Lines::open(&client, r#"{"scope":{"flags":["a"]}}"#).await.unwrap();
+    narrow.until("READY").await;
+    // Narrowed: what goes beyond ends, what does not goes on.
+    let change = r#"{"grants":[{"roles":["read"],"scope":{"flags":[""]}}]}"#;
+    assert_eq!(writer.client().call(Method::PUT, "/v1/keys/narrow", change).await.status, 200);
+    ends_revoked(&mut wide).await;
+    assert_eq!(writer.client().set("flags", "a", "2").await.status, 200);
+    assert_eq!(narrow.until("SET").await.pop().unwrap()["key"], "a");
+    assert_eq!(client.entry("flags", "a").await.status, 200);
+    assert_forbidden(&client.entry("prices", "eu:1").await);
+    // Revoked, through the edge again.
+    assert_eq!(edge.client().call(Method::DELETE, "/v1/keys/narrow", "").await.status, 200);
+    ends_revoked(&mut narrow).await;
+    assert_forbidden(&client.entry("flags", "a").await);
+    assert_forbidden(&Lines::open(&client, "").await.unwrap_err());
+}
+
+#[tokio::test]
+async fn what_everybody_may_read_everybody_reads_at_the_edge() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    let nobody = Client::with_pair(&edge.url, None);
+    assert_forbidden(&nobody.entry("flags", "a").await);
+    made(&edge, r#"{"id":"anonymous","grants":[{"roles":["read"],"scope":{"flags":[""]}}]}"#).await;
+    together(&writer, &edge).await;
+    assert_eq!(nobody.entry("flags", "a").await.status, 200);
+    assert_forbidden(&nobody.entry("prices", "eu:1").await);
+    assert_forbidden(&nobody.set("flags", "a", "2").await);
+    for (name, value) in [("apikey", "dev"), ("secret", ""), ("authorization", "Bearer x")] {
+        let request = nobody.request(Method::GET, "/v1/collections/flags/keys/a").header(name, value);
+        assert_forbidden(&nobody.send(request).await.unwrap());
+    }
+    let mut lines = Lines::open(&nobody, "").await.unwrap();
+    lines.until("READY").await;
+    assert_eq!(writer.client().call(Method::DELETE, "/v1/keys/anonymous", "").await.status, 200);
+    ends_revoked(&mut lines).await;
+    assert_forbidden(&nobody.entry("flags", "a").await);
+}
+
+#[tokio::test]
+async fn the_edge_lists_the_keys_as_the_writer_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    made(&edge, NARROW).await;
+    made(&edge, r#"{"id":"app","roles":["read","write"]}"#).await;
+    together(&writer, &edge).await;
+    let [there, here] = [writer.client().get("/v1/keys").await, edge.client().get("/v1/keys").await];
+    assert_eq!((here.status, here.text()), (200, there.text()));
+    assert!(here.text().contains("\"app\"") && !here.text().contains("sha256"), "{}", here.text());
+}
