@@ -9,7 +9,7 @@ mod bootstrap;
 pub mod cli;
 mod clock;
 mod http;
-mod listener;
+pub mod listener;
 mod log_view;
 pub mod logging;
 pub mod parent;

@@ -8,6 +8,8 @@ mod caps;
 mod connection;
 mod frames;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guarded;
 mod limits;
 mod link;
