@@ -127,6 +127,8 @@ struct Shared<S: Store> {
     snapshot: Weak<S::Snapshot>,
     /// The newest proof there was when the snapshot was taken.
     snapshot_at: u64,
+    /// Baselines begun for children.
+    baselines_begun: u64,
     scratch: Vec<u8>,
 }
 
@@ -191,6 +193,7 @@ impl<S: Store> Node<S> {
             closing: None,
             snapshot: Weak::new(),
             snapshot_at: 0,
+            baselines_begun: 0,
             scratch: Vec::new(),
         };
         let shared = Mutex::new(shared);
@@ -408,6 +411,11 @@ impl<S: Store> Node<S> {
     /// How many follow this node.
     pub fn children_count(&self) -> usize {
         self.lock().children.len()
+    }
+
+    /// How many baselines were begun for children.
+    pub fn baselines_begun(&self) -> u64 {
+        self.lock().baselines_begun
     }
 
     /// Those who follow this node.

@@ -88,6 +88,8 @@ pub struct Stream<S: Store> {
     sent_seq: u64,
     /// Commands of the tail handed out.
     sent_commands: u64,
+    /// Bytes of all chunks so far.
+    sent_bytes: u64,
     hello_line: Option<Bytes>,
     supplied: Option<Supply>,
     /// Since when the log lacks what is asked of it, and when to ask again.
@@ -145,6 +147,7 @@ impl<S: Store> Stream<S> {
             grant: grant.clone(),
             sent_seq: 0,
             sent_commands: 0,
+            sent_bytes: 0,
             hello_line: None,
             supplied: None,
             behind_log: None,
@@ -231,9 +234,12 @@ impl<S: Store> Stream<S> {
     /// What to do next. Never blocks; each chunk is at most one publication, or about 64 KiB of a baseline and one line.
     pub fn next(&mut self, now: Now) -> Step {
         let step = self.step(now);
-        match step {
-            Step::Chunk { .. } => self.spoke_mono_ms = now.mono_ms,
-            Step::Wait(until) => return Step::Wait(until.min(self.look_again(now))),
+        match &step {
+            Step::Chunk { bytes, .. } => {
+                self.spoke_mono_ms = now.mono_ms;
+                self.sent_bytes += bytes.len() as u64;
+            }
+            Step::Wait(until) => return Step::Wait((*until).min(self.look_again(now))),
             Step::History(_) | Step::End => {}
         }
         step
@@ -256,7 +262,7 @@ impl<S: Store> Stream<S> {
             return self.finish(end);
         }
         loop {
-            match self.node.attend(&mut self.joined, self.sent_seq) {
+            match self.node.attend(&mut self.joined, self.sent_seq, self.sent_bytes) {
                 Turn::Go => break,
                 Turn::Path(path) => return steering(&Steer::Path(path)),
                 Turn::Judge => {

@@ -21,6 +21,7 @@ pub mod medium;
 pub mod moment;
 pub mod node;
 pub mod page;
+pub mod prometheus;
 pub mod random;
 pub mod raw;
 pub mod relay;

@@ -41,7 +41,12 @@ pub enum Body<N> {
 impl<N> Answer<N> {
     /// 200 with a JSON body.
     pub fn json(body: impl Into<Bytes>) -> Self {
-        let headers = alloc::vec![("content-type", CONTENT_JSON.into()), ("cache-control", "no-store".into())];
+        Self::text(CONTENT_JSON, body)
+    }
+
+    /// 200 with a body of this type.
+    pub fn text(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let headers = alloc::vec![("content-type", content_type.into()), ("cache-control", "no-store".into())];
         Self { status: 200, headers, body: Body::Full(body.into()) }
     }
 

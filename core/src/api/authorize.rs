@@ -80,7 +80,7 @@ pub fn authorize<'g, S: Store>(
 pub fn permit(grant: &Grant, route: &Route<'_>) -> Result<(), ApiError> {
     match route {
         Route::Health | Route::Ready | Route::File(_) => Ok(()),
-        Route::Status | Route::Metrics => sees_inside(grant),
+        Route::Status | Route::Metrics | Route::Exposition => sees_inside(grant),
         Route::Read(read) => permit_read(grant, read),
         Route::Replicate => only_if(grant.scope().is_some()),
         Route::CreateCollection => only_if(grant.rights().write_scope().is_some()),

@@ -19,6 +19,8 @@ pub enum Route<'a> {
     Status,
     /// `GET /v1/metrics`.
     Metrics,
+    /// `GET /metrics`: the same for Prometheus.
+    Exposition,
     /// What [`read`](super::read()) answers.
     Read(Read<'a>),
     /// `POST /v1/collections`.
@@ -102,6 +104,7 @@ impl Route<'_> {
             Self::Ready => Route::Ready,
             Self::Status => Route::Status,
             Self::Metrics => Route::Metrics,
+            Self::Exposition => Route::Exposition,
             Self::Read(read) => Route::Read(read.into_owned()),
             Self::CreateCollection => Route::CreateCollection,
             Self::DropCollection(collection) => Route::DropCollection(owned(collection)),
@@ -188,6 +191,7 @@ fn route_by_segments<'a>(method: &str, path: &'a str, query: Option<&'a str>) ->
         ["readyz"] => only("GET", Route::Ready),
         ["v1", "status"] => only("GET", Route::Status),
         ["v1", "metrics"] => only("GET", Route::Metrics),
+        ["metrics"] => only("GET", Route::Exposition),
         ["v1", "replicate"] => only("POST", Route::Replicate),
         ["v1", "keys"] => match method {
             "GET" => Ok(Route::Keys),

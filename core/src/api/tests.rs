@@ -166,13 +166,42 @@ fn every_node_answers_the_same_names_of_numbers() {
     let counts = Counts::default();
     counts.reads_total.add(3);
     let of_writer = MetricsFacts { counts: &counts, uptime_s: 1, parent: None, disk: None };
-    let disk = DiskFacts { failures: 1, bytes: 2, behind: true };
+    let disk = DiskFacts { failures: 1, baselines: 3, bytes: 2, behind: true };
     let of_replica = MetricsFacts { parent: Some((true, Stats::default())), disk: Some(disk), ..of_writer };
     let writer = numbers(&node(Role::Primary, "\"**\""), &of_writer);
     let replica = numbers(&node(Role::Replica, "\"**\""), &of_replica);
     assert!(writer.keys().eq(replica.keys()), "{writer:?} {replica:?}");
     assert_eq!((&writer["reads_total"], &writer["disk_bytes"]), (&3.into(), &serde_json::Value::Null));
     assert_eq!((&replica["parent_connected"], &replica["disk_behind"]), (&true.into(), &true.into()));
+}
+
+#[test]
+fn for_prometheus_each_number_has_a_family_and_what_is_not_known_has_none() {
+    let counts = Counts::default();
+    counts.refusals.one(Code::NotFound);
+    let facts = MetricsFacts { counts: &counts, uptime_s: 1, parent: None, disk: None };
+    let answer = exposition(&node(Role::Primary, "\"**\""), &facts, NOW, |text| {
+        text.number("headwater_more", Kind::Gauge, "More.", 1);
+    });
+    assert!(answer.headers.contains(&("content-type", CONTENT_METRICS.into())), "{:?}", answer.headers);
+    let Body::Full(body) = answer.body else { panic!() };
+    let text = core::str::from_utf8(&body).unwrap();
+    let has = |line: &str| text.lines().any(|found| found == line);
+    for line in [
+        "# HELP headwater_writes_total Writes acknowledged.",
+        "# TYPE headwater_writes_total counter",
+        "headwater_writes_total 0",
+        "headwater_lag_seconds 0",
+        "headwater_parent_connected 0",
+        "headwater_replication_baselines_total{reason=\"new\"} 0",
+        "headwater_refusals_total{code=\"not_found\",status=\"404\"} 1",
+        "headwater_more 1",
+    ] {
+        assert!(has(line), "{line}\n{text}");
+    }
+    for absent in ["headwater_disk_bytes", "headwater_lag_ms", "headwater_replication_baselines_new_total"] {
+        assert!(!text.contains(absent), "{absent}\n{text}");
+    }
 }
 
 /// A child comes to a primary with a cursor of this epoch.

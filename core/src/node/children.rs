@@ -27,6 +27,8 @@ pub struct Child {
     pub scope: Arc<Scope>,
     /// Seq up to which everything was handed to its connection.
     pub sent_seq: u64,
+    /// Bytes handed to its connection.
+    pub sent_bytes: u64,
     /// Whether it is being sent a baseline.
     pub in_baseline: bool,
     /// Since when, on the monotonic clock.
@@ -139,6 +141,7 @@ impl<S: Store> Node<S> {
             credential,
             scope,
             sent_seq: 0,
+            sent_bytes: 0,
             in_baseline: false,
             baseline_mono_ms: 0,
             ending,
@@ -166,13 +169,14 @@ impl<S: Store> Node<S> {
         }
     }
 
-    /// What a stream needs to know before its next step.
-    pub(crate) fn attend(&self, joined: &mut Joined, sent_seq: u64) -> Turn {
+    /// What a stream that has handed out this much needs to know before its next step.
+    pub(crate) fn attend(&self, joined: &mut Joined, sent_seq: u64, sent_bytes: u64) -> Turn {
         let mut shared = self.lock();
         if let Some(end) = shared.attended(joined).ending.clone() {
             return Turn::End(end);
         }
-        shared.attended(joined).sent_seq = sent_seq;
+        let child = shared.attended(joined);
+        (child.sent_seq, child.sent_bytes) = (sent_seq, sent_bytes);
         if shared.keys_version != joined.keys_version {
             joined.keys_version = shared.keys_version;
             return Turn::Judge;
@@ -234,6 +238,7 @@ impl<S: Store> Node<S> {
         if let Some(child) = shared.children.get_mut(&id) {
             (child.in_baseline, child.baseline_mono_ms) = (true, now.mono_ms);
         }
+        shared.baselines_begun += 1;
         Ok(Some(Proven { snapshot, at: shared.snapshot_at }))
     }
 

@@ -56,6 +56,7 @@ impl Child {
             match self.stream.next(now) {
                 Step::Chunk { bytes, commands } => {
                     self.object.counts.replication_commands_sent_total.add(commands);
+                    self.object.counts.replication_bytes_sent_total.add(bytes.len() as u64);
                     return Poll::Ready(Some(bytes.to_vec()));
                 }
                 Step::Wait(until) => {

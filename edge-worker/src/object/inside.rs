@@ -1,9 +1,10 @@
 //! What the object says of itself: readiness, status and metrics.
 
 use super::Object;
-use crate::store::SqliteSnapshot;
+use crate::store::{SqliteSnapshot, SqliteStore};
 use headwater_core::api::{self, Answer, ApiError, DiskFacts, MetricsFacts, ParentStatus, StatusFacts};
 use headwater_core::clock::Now;
+use headwater_core::node::Node;
 
 impl Object {
     /// `GET /readyz`: a complete state makes it ready, whether or not the parent is there.
@@ -41,6 +42,18 @@ impl Object {
 
     /// `GET /v1/metrics`.
     pub(super) fn metrics(&self) -> Answer<SqliteSnapshot> {
+        self.numbers(api::metrics)
+    }
+
+    /// `GET /metrics`.
+    pub(super) fn exposition(&self) -> Answer<SqliteSnapshot> {
+        self.numbers(|node, facts, now| api::exposition(node, facts, now, |_| ()))
+    }
+
+    fn numbers(
+        &self,
+        answer: impl FnOnce(&Node<SqliteStore>, &MetricsFacts<'_>, Now) -> Answer<SqliteSnapshot>,
+    ) -> Answer<SqliteSnapshot> {
         let now = self.clock.now();
         let parent = {
             let replica = self.replica.borrow();
@@ -48,14 +61,13 @@ impl Object {
         };
         let disk = Some(DiskFacts {
             failures: self.flush_failures.value(),
+            // The object's storage has no such thing: each change is an entry of its own there.
+            baselines: 0,
             bytes: self.store.bytes_stored(),
             behind: self.store.needs_flush(),
         });
-        api::metrics(
-            &self.node,
-            &MetricsFacts { counts: &self.counts, uptime_s: self.uptime_s(now), parent, disk },
-            now,
-        )
+        let facts = MetricsFacts { counts: &self.counts, uptime_s: self.uptime_s(now), parent, disk };
+        answer(&self.node, &facts, now)
     }
 
     fn uptime_s(&self, now: Now) -> u64 {

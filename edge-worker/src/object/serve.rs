@@ -65,6 +65,7 @@ fn respond(
         if error.code == Code::Forbidden {
             object.counts.requests_forbidden_total.one();
         }
+        object.counts.refusals.one(error.code);
         if let Some(cause) = &error.cause {
             log("error", "request_failed", &[("code", &error.code.word()), ("why", cause)]);
         }
@@ -128,6 +129,7 @@ impl Object {
             Route::Ready => self.readiness(),
             Route::Status => self.status()?,
             Route::Metrics => self.metrics(),
+            Route::Exposition => self.exposition(),
             Route::Read(_) | Route::Keys => {
                 let answered = match route {
                     Route::Read(asked) => self.read(asked, &grant, caller).await?,

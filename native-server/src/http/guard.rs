@@ -1,5 +1,6 @@
 //! Who may ask: the name the node is called by, and the credentials, which core judges.
 
+use super::basic::basic;
 use crate::clock;
 use crate::server::Server;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName};
@@ -64,7 +65,13 @@ pub(super) fn permitted<'s>(
     if route.is_public() {
         return Ok(Cow::Owned(Grant::local("", Rights::default())));
     }
-    let grant = grant(server, headers, clock::now())?;
+    let basic = if *route == Route::Exposition { basic(headers) } else { None };
+    let grant = match &basic {
+        Some((apikey, secret)) => {
+            api::authorize(&server.node, server.dev.as_ref(), Shown::Pair { apikey, secret }, clock::now())
+        }
+        None => grant(server, headers, clock::now()),
+    }?;
     api::permit(&grant, route)?;
     Ok(grant)
 }

@@ -3,6 +3,7 @@
 use super::reply;
 use crate::backup::scheduled::{Made, Standing};
 use crate::clock;
+use crate::observed;
 use crate::server::{Server, Work};
 use crate::trouble::Trouble;
 use crate::wal::{StoredBaseline, Usage};
@@ -105,10 +106,17 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
 
 /// `GET /v1/metrics`.
 pub(super) fn metrics(server: &Server) -> Response {
+    reply::respond(server.as_of(api::metrics(&server.node, &facts(server), clock::now())))
+}
+
+/// What this shell knows for core's numbers.
+pub(super) fn facts(server: &Server) -> MetricsFacts<'_> {
+    let baselines = observed::BASELINES_STORED.value();
     let (parent, disk) = match &server.work {
         Work::Writer { log, .. } => {
             let disk = log.usage().map(|usage| DiskFacts {
                 failures: log.upkeep_failures(),
+                baselines,
                 bytes: disk_bytes(usage),
                 behind: false,
             });
@@ -118,14 +126,14 @@ pub(super) fn metrics(server: &Server) -> Response {
             let view = upstream.view();
             let disk = DiskFacts {
                 failures: upstream.disk_failures(),
+                baselines,
                 bytes: disk_bytes(upstream.disk_usage()),
                 behind: upstream.stored() != Some(server.node.store().position()),
             };
             (Some((view.connected, view.stats)), Some(disk))
         }
     };
-    let facts = MetricsFacts { counts: &server.metrics, uptime_s: server.started.elapsed().as_secs(), parent, disk };
-    reply::respond(server.as_of(api::metrics(&server.node, &facts, clock::now())))
+    MetricsFacts { counts: &server.metrics, uptime_s: server.started.elapsed().as_secs(), parent, disk }
 }
 
 /// Message and time of a trouble.

@@ -3,7 +3,9 @@
 //! Reads of entries are answered within the call, before anything is boxed or awaited. Nothing else decides on paths, so
 //! authorisation and lookups see the decoded key that core saw.
 
+mod basic;
 mod body;
+mod exposition;
 mod files;
 mod guard;
 mod health;
@@ -141,6 +143,7 @@ async fn answer_to(
         Route::File(path) => Ok(files::file(server, &path, &parts)),
         Route::Status => health::status(server),
         Route::Metrics => Ok(health::metrics(server)),
+        Route::Exposition => Ok(exposition::exposition(server)),
         Route::Read(read) => reads::read(server, grant, &read, &parts).await,
         Route::CreateCollection => Box::pin(writes::create(server, grant, parts, body)).await,
         Route::DropCollection(collection) => {

@@ -120,6 +120,7 @@ impl HttpBody for StreamBody {
             match this.stream.next(clock::now()) {
                 Step::Chunk { bytes, commands } => {
                     this.server.metrics.replication_commands_sent_total.add(commands);
+                    this.server.metrics.replication_bytes_sent_total.add(bytes.len() as u64);
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Step::Wait(until_mono_ms) => {

@@ -60,6 +60,7 @@ pub(crate) fn error(server: &Server, error: ApiError) -> Response {
     if error.code == Code::Forbidden {
         server.metrics.requests_forbidden_total.one();
     }
+    server.metrics.refusals.one(error.code);
     if let Some(cause) = &error.cause {
         tracing::error!(%cause, code = error.code.word(), "a request failed inside this node");
     }

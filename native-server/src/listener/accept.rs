@@ -62,8 +62,13 @@ pub(crate) async fn serve(
         match caps.admit(peer.ip()) {
             Ok(admitted) => {
                 let (server, limits) = (Arc::clone(&server), Arc::clone(&limits));
+                let counted = Counted::new(&server);
                 let connection = Connection { server, limits, tls: tls.clone(), peer, admitted };
-                tokio::spawn(connection.serve(socket, stopping.subscribe()));
+                let stopping = stopping.subscribe();
+                tokio::spawn(async move {
+                    connection.serve(socket, stopping).await;
+                    drop(counted);
+                });
             }
             Err(too_many) => {
                 server.metrics.connections_refused_total.one();
@@ -78,6 +83,22 @@ pub(crate) async fn serve(
     drop(listener);
     stopping.send_replace(());
     stopping.closed().await;
+}
+
+/// A connection as the node's metrics count it, however it ends.
+struct Counted(Arc<Server>);
+
+impl Counted {
+    fn new(server: &Arc<Server>) -> Self {
+        server.metrics.connections_opened_total.one();
+        Self(Arc::clone(server))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections_closed_total.one();
+    }
 }
 
 /// Whether an error of accept is of the connection that was to be taken, and not of those that follow.

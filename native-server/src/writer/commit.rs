@@ -18,7 +18,7 @@ use headwater_core::writer::{Accepted, Refusal};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// A write whose fate hangs on its group.
@@ -111,8 +111,10 @@ impl Commit {
         if group.is_empty() {
             return Ok(());
         }
+        let begun = Instant::now();
         self.runtime.block_on(appender.append(group)).map_err(Failure::Append)?;
         self.publish(group).map_err(Failure::Apply)?;
+        self.around.metrics.commit_durations.observe(begun.elapsed());
         self.around.metrics.log_groups_total.one();
         self.around.bell.ask();
         Ok(())

@@ -7,4 +7,5 @@ mod first_light;
 mod fixtures;
 mod front;
 mod keys;
+mod operators;
 mod storage;

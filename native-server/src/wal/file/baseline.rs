@@ -15,6 +15,7 @@ use super::keeping::{Keeping, NewFile};
 use super::making::{MadeEnd, Making};
 use super::scan::header_of;
 use super::walk::{Step, Walk, Window};
+use crate::observed;
 use std::sync::Arc;
 
 const READ_CHUNK_BYTES: usize = 1024 * 1024;
@@ -60,7 +61,9 @@ impl BaselineMaking {
             if !change(files) {
                 files.baseline = older;
             }
-        })
+        })?;
+        observed::BASELINES_STORED.one();
+        Ok(())
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::super::error::OpenError;
 use super::segment::Segment;
+use crate::observed;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// When the file log syncs, and so what its *durable* means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +116,9 @@ impl Synced {
             }
             (state.segment.clone(), state.written, state.written_seq)
         };
+        let begun = Instant::now();
         let outcome = segment.file.sync_data();
+        observed::SYNC_DURATIONS.observe(begun.elapsed());
         let mut state = self.lock();
         match outcome {
             Ok(()) => (state.synced, state.synced_seq) = (written, seq),
