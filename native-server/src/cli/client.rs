@@ -56,6 +56,10 @@ impl Call {
         Self { writes: true, ..Self::stream(target, body) }
     }
 
+    pub(super) fn put(target: String, body: String) -> Self {
+        Self { method: Method::PUT, ..Self::post(target, body) }
+    }
+
     /// A POST that changes nothing: it asks for a stream.
     pub(super) fn stream(target: String, body: String) -> Self {
         Self { method: Method::POST, body: body.into(), ..Self::get(target) }.with(CONTENT_TYPE, CONTENT_JSON)

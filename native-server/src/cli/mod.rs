@@ -1,4 +1,4 @@
-//! The client commands of `headwater`: `get`, `set`, `delete`, `list`, `collections`, `export`, `import`, `watch` and
+//! The client commands of `headwater`: `get`, `set`, `delete`, `list`, `collections`, `keys`, `export`, `import`, `watch` and
 //! `status`.
 //!
 //! Each is one request to any node, with `watch` one stream that is taken up again whenever it breaks, and with `export`
@@ -16,6 +16,7 @@ mod entry;
 mod export;
 mod failure;
 mod import;
+mod keys;
 mod list;
 mod log;
 mod output;
@@ -73,6 +74,9 @@ pub enum Command {
     /// List, create and drop collections
     #[command(after_help = collections::HELP)]
     Collections(collections::Collections),
+    /// Make, list, change, rotate and revoke keys: who may do what
+    #[command(after_help = keys::HELP)]
+    Keys(keys::Keys),
     /// Write collections to a file, exact as of one position
     #[command(after_help = export::HELP)]
     Export(export::Export),
@@ -161,6 +165,7 @@ impl Command {
             Self::Delete(delete) => &delete.connection,
             Self::List(list) => &list.connection,
             Self::Collections(collections) => collections.connection(),
+            Self::Keys(keys) => keys.connection(),
             Self::Backup(backup) => backup.connection(),
             Self::Export(export) => &export.connection,
             Self::Import(import) => &import.connection,
@@ -179,6 +184,7 @@ impl Command {
             Self::Delete(delete) => delete.run(&client()?, output).await,
             Self::List(list) => list.run(&client()?, output).await,
             Self::Collections(collections) => collections.run(&client()?, output).await,
+            Self::Keys(keys) => keys.run(&client()?, output).await,
             Self::Export(export) => export.run(&client()?, output).await,
             Self::Import(import) => import.run(client()?, output).await,
             Self::Watch(watch) => watch.run(client()?, output).await,

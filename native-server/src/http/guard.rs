@@ -76,6 +76,16 @@ pub(super) fn permitted<'s>(
     Ok(grant)
 }
 
+/// Whether who was granted this may still do as much: a body may have taken its time to come.
+///
+/// # Errors
+/// 403 `forbidden` when a key has changed meanwhile so that it may do less; 500 when the store fails.
+pub(super) fn still(server: &Server, grant: &Grant) -> Result<(), ApiError> {
+    let renewed = grant.renewed(server.node.store(), clock::now().wall_ms).map_err(ApiError::store_failed)?;
+    let as_much = renewed.is_some_and(|renewed| renewed.rights().contains(grant.rights()));
+    if as_much { Ok(()) } else { Err(ApiError::forbidden()) }
+}
+
 /// What the request shows. Credentials of a kind that is not taken here are wrong ones: who shows them does not ask as
 /// nobody.
 fn shown(headers: &HeaderMap) -> Shown<'_> {

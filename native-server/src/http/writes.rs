@@ -1,6 +1,6 @@
 //! Writes: decided here by the writer, or handed to the parent as they came.
 
-use super::body;
+use super::{body, guard};
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use crate::writer::{BatchEntry, Origin, RequestAction, WriteRequest, Written};
@@ -34,7 +34,7 @@ pub(super) async fn create(server: &Server, grant: &Grant, parts: Parts, body: B
     permit_create(grant, &collection)?;
     let origin = origin(grant, &parts, &body)?;
     let request = WriteRequest::of(collection.clone(), RequestAction::Create, origin);
-    write(server, &parts, body, request, |_| about(&collection)).await
+    write(server, grant, &parts, body, request, |_| about(&collection)).await
 }
 
 /// `DELETE /v1/collections/{collection}`.
@@ -48,7 +48,7 @@ pub(super) async fn drop_collection(
     let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_SLACK_BYTES).await?;
     let origin = origin(grant, &parts, &body)?;
     let request = WriteRequest::of(collection.clone().into_owned(), RequestAction::Drop, origin);
-    write(server, &parts, body, request, |_| about(&collection)).await
+    write(server, grant, &parts, body, request, |_| about(&collection)).await
 }
 
 /// `POST`, `PUT` or `DELETE` of an entry.
@@ -79,7 +79,7 @@ pub(super) async fn entry(
     let action = RequestAction::Entry { key: key.into_owned(), value, guard: conditions };
     let origin = origin(grant, &parts, &body)?;
     let request = WriteRequest::of(collection.into_owned(), action, origin);
-    write(server, &parts, body, request, |written| match &written.accepted {
+    write(server, grant, &parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let version = versions.first().copied().unwrap_or(0);
             format!("{{\"ok\":true,\"seq\":{seq},\"version\":{version}}}").into()
@@ -121,7 +121,7 @@ pub(super) async fn batch(
     let action = RequestAction::Batch(entries);
     let origin = origin(grant, &parts, &body)?;
     let request = WriteRequest::of(collection.into_owned(), action, origin);
-    write(server, &parts, body, request, |written| match &written.accepted {
+    write(server, grant, &parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let results: Vec<_> = versions.iter().map(|version| format!("{{\"version\":{version}}}")).collect();
             format!("{{\"ok\":true,\"seq\":{seq},\"results\":[{}]}}", results.join(",")).into()
@@ -140,11 +140,13 @@ fn about(collection: &str) -> Bytes {
 
 async fn write(
     server: &Server,
+    grant: &Grant,
     parts: &Parts,
     body: Bytes,
     request: WriteRequest,
     answer: impl FnOnce(&Written) -> Bytes,
 ) -> Result<Response, ApiError> {
+    guard::still(server, grant)?;
     match &server.work {
         Work::Writer { writes, .. } => {
             // All of it that counts is in the request, which may wait for long.

@@ -19,6 +19,7 @@ pub(crate) use file::write_new;
 pub use file::{ConfigFile, InvalidFile};
 pub use layers::Layered;
 pub(crate) use places::{Place, places, serve_command};
+pub(crate) use storage::age;
 pub use storage::{ArchivePlan, Storage, StorageArgs};
 pub use template::template;
 

@@ -105,7 +105,7 @@ impl StorageArgs {
 pub(super) const AGES: &str = "\"90s\", \"30m\", \"24h\", \"7d\"";
 
 /// Reads a time with its unit.
-pub(super) fn age(text: &str) -> Result<Duration, String> {
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit_ms = match &text[digits.len()..] {
         "ms" => 1,

@@ -4,6 +4,7 @@ mod archives;
 mod backups;
 mod config;
 mod entries;
+mod keys;
 mod lists;
 mod log;
 mod promote;

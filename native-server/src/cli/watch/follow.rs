@@ -247,7 +247,9 @@ impl<'o> Follower<'o> {
                 offence => format!("{offence} [{}]", offence.code()),
             },
             Cause::Ended(end) => match end.reason {
-                EndReason::Revoked => return Err(refused("the node does not accept this pair any more".into())),
+                EndReason::Revoked => {
+                    return Err(refused("the node does not accept this pair any more, or not for all of this".into()));
+                }
                 EndReason::Elsewhere if end.detail == "scope" => {
                     return Err(refused(format!("{} does not hold all of what was asked for", self.client.base()))
                         .next("Ask its parent, or for less."));

@@ -202,3 +202,27 @@ async fn a_log_on_disk_is_laid_out_for_people() {
     let repair = shown(log("repair"), "log verify").await;
     assert!(repair.contains("nothing to repair"), "{repair}");
 }
+
+#[tokio::test]
+async fn keys_are_a_table_in_words_and_a_secret_is_ready_to_be_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_writer, cli) = writer(directory.path()).await;
+    let command = |arguments: &[&str]| {
+        let mut command = cli.command(arguments);
+        command.env("NO_COLOR", "1");
+        command
+    };
+    let prefixes: Vec<_> = (0..20).map(|n| format!("prices/region-{n:02}:")).collect();
+    let places = prefixes.iter().flat_map(|place| ["--collection", place]);
+    let arguments: Vec<_> = ["keys", "create", "app", "--role", "read"].into_iter().chain(places).collect();
+    let made = shown(command(&arguments), "HEADWATER_SECRET=").await;
+    let secret = made.lines().find_map(|line| line.strip_prefix("HEADWATER_SECRET=")).expect("a line of its own");
+    assert!(secret.len() == 64 && made.contains("HEADWATER_APIKEY=app\n") && made.contains("only this once"), "{made}");
+    shown(command(&["keys", "rotate", "app", "--grace", "24h"]), "HEADWATER_SECRET=").await;
+    let list = shown(command(&["keys", "list"]), "region-19").await;
+    let lines: Vec<_> = list.lines().collect();
+    assert!(lines[0].starts_with("ID   CREATED  OLD SECRET") && lines[0].ends_with("MAY"), "{list}");
+    assert!(lines[1].starts_with("app  now      for ") && lines[1].contains("read in prices/region-00:, "), "{list}");
+    let revoked = shown(command(&["keys", "revoke", "app"]), "revoked").await;
+    assert_eq!(revoked, "revoked app\n");
+}

@@ -1,0 +1,84 @@
+//! `headwater keys` as a script meets it.
+
+use super::{Cli, finish};
+use headwater_tests::{NodeBuilder, Reply};
+use serde_json::json;
+
+async fn entry(url: &str, pair: Option<(&str, &str)>, collection: &str) -> Reply {
+    headwater_tests::Client::with_pair(url, pair).entry(collection, "a").await
+}
+
+#[tokio::test]
+async fn a_key_is_made_limited_rotated_and_revoked() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let (cli, url) = (Cli::of(&writer), &*writer.url);
+    for collection in ["flags", "prices"] {
+        assert_eq!(cli.run(&["set", collection, "a", "1", "--create"]).await.status, 0);
+    }
+    let made = cli.json(&["keys", "create", "app", "--role", "read", "--collection", "flags"]).await;
+    assert_eq!(
+        (&made["id"], &made["grants"]),
+        (&json!("app"), &json!([{"roles": ["read"], "scope": {"flags": [""]}}]))
+    );
+    let secret = made["secret"].as_str().unwrap();
+    assert_eq!(entry(url, Some(("app", secret)), "flags").await.status, 200);
+    assert_eq!(entry(url, Some(("app", secret)), "prices").await.status, 403);
+    let list = cli.json(&["keys", "list"]).await;
+    assert_eq!(list["keys"].as_array().map(Vec::len), Some(1), "{list}");
+    assert!(!list.to_string().contains(secret));
+
+    let changed = cli.json(&["keys", "change", "app", "--role", "read", "--collection", "prices/"]).await;
+    assert_eq!(changed["grants"], json!([{"roles": ["read"], "scope": {"prices": [""]}}]));
+    assert_eq!(entry(url, Some(("app", secret)), "prices").await.status, 200);
+
+    let rotated = cli.json(&["keys", "rotate", "app", "--grace", "10m"]).await;
+    let new = rotated["secret"].as_str().unwrap();
+    for secret in [secret, new] {
+        assert_eq!(entry(url, Some(("app", secret)), "prices").await.status, 200);
+    }
+    assert!(rotated["previousUntil"].is_string(), "{rotated}");
+    cli.json(&["keys", "rotate", "app"]).await;
+    for secret in [secret, new] {
+        assert_eq!(entry(url, Some(("app", secret)), "prices").await.status, 403);
+    }
+    assert_eq!(cli.json(&["keys", "revoke", "app"]).await, json!({"ok": true, "id": "app"}));
+
+    assert_eq!(entry(url, None, "flags").await.status, 403);
+    let open = cli.json(&["keys", "create", "anonymous", "--role", "read", "--collection", "flags"]).await;
+    assert_eq!(open.get("secret"), None);
+    assert_eq!(entry(url, None, "flags").await.status, 200);
+    let mut nobody = cli.command(&["get", "flags", "a"]);
+    nobody.env_remove("HEADWATER_APIKEY").env_remove("HEADWATER_SECRET");
+    assert_eq!(finish(nobody, b"").await.status, 0);
+}
+
+#[tokio::test]
+async fn what_a_node_refuses_is_told_in_its_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let cli = Cli::of(&writer);
+    let boss = cli.json(&["keys", "create", "boss", "--role", "admin"]).await;
+    for (arguments, status, words) in [
+        (&["keys", "revoke", "boss"][..], 1, "last key with role admin"),
+        (&["keys", "revoke", "nobody"], 1, "there is no key \"nobody\""),
+        (&["keys", "create", "boss", "--role", "read"], 1, "there is a key \"boss\" already"),
+        (&["keys", "create", "dev", "--role", "read"], 1, "cannot be a key's id"),
+        (&["keys", "create", "anonymous", "--role", "write"], 1, "can be given the role read alone"),
+        (&["keys", "rotate", "boss", "--grace", "8d"], 1, "the limit is a week"),
+        (&["keys", "rotate", "boss", "--grace", "soon"], 2, "--grace"),
+        (&["keys", "create", "a", "--role", "reader"], 2, "reader"),
+        (&["keys", "create", "a", "--role", "node", "--collection", "flags"], 2, "over everything"),
+        (&["keys", "create", "a"], 2, "--role"),
+        (&["keys"], 2, "Usage"),
+    ] {
+        let done = cli.run(arguments).await;
+        assert_eq!((done.status, &*done.stdout), (status, ""), "{arguments:?}: {done:?}");
+        assert!(done.stderr.contains(words), "{arguments:?}: {done:?}");
+    }
+    let mut as_boss = cli.command(&["keys", "create", "more", "--role", "read"]);
+    as_boss.env("HEADWATER_APIKEY", "boss").env("HEADWATER_SECRET", boss["secret"].as_str().unwrap());
+    let done = finish(as_boss, b"").await;
+    assert_eq!(done.status, 1, "{done:?}");
+    assert!(done.stderr.contains("may do more than yours"), "{done:?}");
+}
