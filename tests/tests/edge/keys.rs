@@ -43,7 +43,10 @@ fn assert_forbidden(reply: &Reply) {
 
 async fn ends_revoked(lines: &mut Lines) {
     let ended = tokio::time::timeout(Duration::from_secs(5), lines.until("END")).await;
-    assert_eq!(ended.expect("the stream ends within 5 s").pop().unwrap()["reason"], "revoked");
+    assert_eq!(
+        ended.expect("the stream ends within 5 s").pop().expect("until gives at least one")["reason"],
+        "revoked"
+    );
     assert_eq!(lines.line().await, None);
 }
 
