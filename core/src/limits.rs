@@ -1,5 +1,8 @@
 //! Every bound in one place: what a reader must take, and what a writer accepts unless it is set up otherwise.
 
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+
 /// Longest line any reader of protocol 1 must take, in bytes without the newline. A constant, so that every line a
 /// writer may write can be read by everyone.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -37,6 +40,8 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// Most collections at one time, the system's included.
     pub collections_max: usize,
+    /// Collections that are not dropped.
+    pub protected: BTreeSet<String>,
 }
 
 impl Limits {
@@ -64,6 +69,7 @@ impl Default for Limits {
             batch_commands_max: 1_000,
             batch_bytes_max: 8 * 1024 * 1024,
             collections_max: 10_000,
+            protected: BTreeSet::new(),
         }
     }
 }

@@ -72,6 +72,8 @@ pub struct NodeOptions {
     pub children_max: usize,
     /// On a replica, the lag in ms from which on it trusts no key that it holds; `None` for never.
     pub auth_staleness_ms_max: Option<u64>,
+    /// Most of them with one credential.
+    pub children_per_credential_max: usize,
 }
 
 impl NodeOptions {
@@ -86,6 +88,7 @@ impl NodeOptions {
             baselines_max: 16,
             children_max: 10_000,
             auth_staleness_ms_max: None,
+            children_per_credential_max: 10_000,
         }
     }
 }
@@ -121,6 +124,8 @@ struct Shared<S: Store> {
     /// How often a key has changed, and once more: a stream that has seen none of it yet begins with 0.
     keys_version: u64,
     children: BTreeMap<u64, Child>,
+    /// How many of them each credential has.
+    credentials: BTreeMap<String, usize>,
     next_child: u64,
     /// How every stream ends that comes.
     closing: Option<End>,
@@ -189,6 +194,7 @@ impl<S: Store> Node<S> {
             path_version: 0,
             keys_version: 1,
             children: BTreeMap::new(),
+            credentials: BTreeMap::new(),
             next_child: 1,
             closing: None,
             snapshot: Weak::new(),

@@ -139,6 +139,7 @@ impl<S: Store> Stream<S> {
         let newcomer = Newcomer { node: request.node, instance: request.instance, credential, scope };
         let joined = node.join(newcomer).map_err(|error| match error {
             JoinError::TooManyChildren => OpenError::Overloaded("children"),
+            JoinError::TooManyOfCredential => OpenError::Overloaded("streams with this credential"),
             JoinError::TooManyScopes => OpenError::Overloaded("scopes"),
         })?;
         let mut stream = Self {

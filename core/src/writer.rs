@@ -125,6 +125,8 @@ pub enum Refusal {
     TooManyCollections(usize),
     /// The collection belongs to the system.
     SystemCollection(String),
+    /// The collection may not be dropped, see [`Limits::protected`].
+    Protected(String),
     /// The collection does not exist.
     MissingCollection(String),
     /// The entry to delete does not exist.
@@ -165,6 +167,10 @@ impl fmt::Display for Refusal {
             Self::SystemCollection(name) => {
                 write!(f, "the collection {name:?} belongs to the system and is written by the admin API only")
             }
+            Self::Protected(name) => write!(
+                f,
+                "the collection {name:?} is protected by the writer's setting --protect: take it out there to drop it"
+            ),
             Self::MissingCollection(name) => write!(f, "the collection {name:?} does not exist: create it first"),
             Self::NotFound(key) => write!(f, "the key {key:?} does not exist"),
             Self::Precondition(Some((version, tag))) => {
@@ -373,6 +379,9 @@ impl Sequencer {
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> Result<Accepted, Refusal> {
+        if self.limits.protected.contains(collection) {
+            return Err(Refusal::Protected(collection.into()));
+        }
         let seq = self.write(collection, Some(prev), Action::Drop, now_ms, out)?;
         self.collection_count -= 1;
         self.renew(collection, None, seq);

@@ -3,6 +3,7 @@
 //! [`serve::run`] is the whole node; the rest is its parts. What a command means, how a stream goes on and what a read
 //! answers is decided in core: here are the clocks, sockets, disks and threads.
 
+mod audit;
 pub mod backup;
 mod bell;
 mod bootstrap;
@@ -12,10 +13,12 @@ mod http;
 pub mod listener;
 mod log_view;
 pub mod logging;
+mod network;
 mod observed;
 pub mod parent;
 mod process;
 mod random;
+mod rates;
 mod reclaim;
 mod refusal;
 mod remedy;

@@ -1,5 +1,6 @@
 //! A whole node from its start to its end.
 
+use crate::audit::{Audit, Author, Event, Fate};
 use crate::backup::scheduled::Scheduled;
 use crate::bell::Bell;
 use crate::log_view::LogView;
@@ -48,6 +49,7 @@ struct Parts {
     bell: Arc<Bell>,
     log: Arc<LogView>,
     metrics: Arc<Counts>,
+    audit: Arc<Audit>,
     instance: Id,
 }
 
@@ -69,7 +71,9 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.map_err(|error| unbound(settings.listen, error))?;
     let address = listener.local_addr().context("--listen")?;
-    let parts = Parts { bell: Arc::default(), log: Arc::default(), metrics: Arc::default(), instance };
+    let metrics = Arc::default();
+    let audit = Arc::new(open_audit(&settings, instance, &metrics)?);
+    let parts = Parts { bell: Arc::default(), log: Arc::default(), metrics, audit, instance };
     let (server, mut running) = match settings.part.clone() {
         Part::Writer { .. } => {
             let (server, state) = start_writer(settings, &parts).await?;
@@ -80,6 +84,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             (server, Running::Replica(running))
         }
     };
+    parts.audit.note(started(&server));
     let backups = match server.settings.backups.clone() {
         None => None,
         Some(plan) => {
@@ -130,7 +135,11 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             // It looks at each piece whether it is to end.
             deadline.wait("giving up a backup", tokio::task::spawn_blocking(|| backups.end())).await;
         }
-        end_work(&server, running, &deadline.at_least(CLOSING_LEAST)).await;
+        let deadline = deadline.at_least(CLOSING_LEAST);
+        end_work(&server, running, &deadline).await;
+        let stopped = Event::Stop { position: server.node.store().position(), why: signal };
+        let audit = Arc::clone(&parts.audit);
+        deadline.wait("closing the audit log", tokio::task::spawn_blocking(move || audit.end(stopped))).await;
     };
     tokio::select! {
         () = ended => {}
@@ -148,6 +157,26 @@ fn exposure(address: SocketAddr, has_tls: bool) -> Option<&'static str> {
         "this node listens beyond loopback without TLS: whoever sees the traffic reads every pair and every value. Give it a \
          certificate, or see to it that only a network of its own or a proxy that speaks TLS reaches it",
     )
+}
+
+/// Opens the audit log, where there is to be one.
+fn open_audit(settings: &Settings, instance: Id, metrics: &Arc<Counts>) -> anyhow::Result<Audit> {
+    let Some(plan) = &settings.audit else { return Ok(Audit::off()) };
+    let author = Author { node: settings.node.clone(), instance: instance.to_string() };
+    let opened = Audit::start(plan, author, Arc::clone(metrics));
+    opened.with_context(|| format!("--audit: opening {}", plan.directory.display()))
+}
+
+/// What the audit log says of a start.
+fn started(server: &Server) -> Event {
+    let progress = server.node.store().progress();
+    Event::Start {
+        role: server.node.options().role.as_str(),
+        position: progress.position,
+        takeover: progress.takeover,
+        cluster: progress.cluster.map(|cluster| cluster.to_string()),
+        read_only: server.settings.read_only,
+    }
 }
 
 /// Why nothing can be heard at `address`, and what to do where that is known.
@@ -201,6 +230,7 @@ fn node_options(settings: &Settings, instance: Id, role: Role) -> NodeOptions {
         auth_staleness_ms_max: settings
             .auth_staleness_max
             .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        children_per_credential_max: settings.children_per_credential_max,
         ..NodeOptions::new(settings.node.clone(), instance, role)
     }
 }
@@ -247,19 +277,26 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
         bell: Arc::clone(&parts.bell),
         log: Arc::clone(&parts.log),
         metrics: Arc::clone(&parts.metrics),
+        audit: Arc::clone(&parts.audit),
         state: Arc::clone(&state),
     };
     let writer = WriterSettings {
         limits: settings.limits.clone(),
         queue_max: settings.queue_max,
         queue_bytes_max: settings.queue_bytes_max,
+        queue_age_max: settings.queue_age_max,
         storage: settings.storage.clone(),
     };
     let writes = opening.start(Arc::clone(&node), writer, admin.as_ref(), around, Handle::current());
     let writes = writes.with_context(|| format!("--wal: writing to {wal}"))?;
     let work = Work::Writer { writes, log: Arc::clone(&state) };
     let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));
-    Ok((Arc::new(Server::new(settings, node, bell, log, metrics, work)), state))
+    let audit = Arc::clone(&parts.audit);
+    if let Some(admin) = admin {
+        let (id, seq, by) = (admin.apikey, node.store().position().seq, String::new());
+        audit.note(Event::Credential { fate: Fate::Created, id, seq, by, peer: None });
+    }
+    Ok((Arc::new(Server::new(settings, node, bell, log, metrics, audit, work)), state))
 }
 
 fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Server>, replica::Running)> {
@@ -292,7 +329,8 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
     };
     let (upstream, running) = replica::start(following, disk).context("starting the replica's disk")?;
     let (bell, log, metrics) = (Arc::clone(&parts.bell), Arc::clone(&parts.log), Arc::clone(&parts.metrics));
-    let server = Server::new(settings, node, bell, log, metrics, Work::Replica(upstream));
+    let audit = Arc::clone(&parts.audit);
+    let server = Server::new(settings, node, bell, log, metrics, audit, Work::Replica(upstream));
     Ok((Arc::new(server), running))
 }
 

@@ -1,9 +1,11 @@
 //! What every request and every task of one running node shares.
 
+use crate::audit::Audit;
 use crate::backup::scheduled::Standing;
 use crate::bell::Bell;
 use crate::clock;
 use crate::log_view::LogView;
+use crate::rates::Rates;
 use crate::replica::Upstream;
 use crate::settings::Settings;
 use crate::writer::{LogState, Writes};
@@ -23,10 +25,15 @@ pub(crate) struct Server {
     pub(crate) bell: Arc<Bell>,
     pub(crate) log: Arc<LogView>,
     pub(crate) metrics: Arc<Counts>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) work: Work,
     pub(crate) started: Instant,
     /// Reads that wait for a position.
     pub(crate) waiters: AtomicUsize,
+    /// Requests being answered.
+    pub(crate) in_flight: AtomicUsize,
+    /// How often somebody may ask.
+    pub(crate) rates: Rates,
     /// What the pair of `--dev` grants.
     pub(crate) dev: Option<Grant>,
     /// How the backups go that it makes of itself; empty where it makes none.
@@ -56,8 +63,10 @@ impl Server {
         bell: Arc<Bell>,
         log: Arc<LogView>,
         metrics: Arc<Counts>,
+        audit: Arc<Audit>,
         work: Work,
     ) -> Self {
+        let rates = Rates::new(settings.rates);
         Self {
             dev: settings.dev.then(|| Grant::all(headwater_core::api::DEV)),
             settings,
@@ -65,9 +74,12 @@ impl Server {
             bell,
             log,
             metrics,
+            audit,
             work,
             started: Instant::now(),
             waiters: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            rates,
             backups: OnceLock::new(),
             keys_turn: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),

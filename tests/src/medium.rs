@@ -118,8 +118,24 @@ impl Medium {
         fs::remove_file(self.filler()).expect("it was filled");
     }
 
+    /// Lets nothing that writes come to its end, as long as what is returned lives.
+    pub fn freeze(&self) -> Frozen {
+        Need::Mount.run("fsfreeze", [OsStr::new("-f"), self.path().as_os_str()]);
+        Frozen(self.path())
+    }
+
     fn filler(&self) -> PathBuf {
         self.path().join("filler")
+    }
+}
+
+/// See [`Medium::freeze`].
+#[derive(Debug)]
+pub struct Frozen(PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        Need::Mount.run("fsfreeze", [OsStr::new("-u"), self.0.as_os_str()]);
     }
 }
 

@@ -186,6 +186,16 @@ impl Node {
         self.builder.change(flag, value);
     }
 
+    /// Adds a setting that has no value, for the next start.
+    pub fn add_flag(&mut self, flag: &str) {
+        self.builder.options.push(flag.into());
+    }
+
+    /// Takes a setting away that has no value, for the next start.
+    pub fn take_flag(&mut self, flag: &str) {
+        self.builder.options.retain(|option| option != flag);
+    }
+
     /// Takes a setting away, with its value, for the next start.
     pub fn clear_option(&mut self, flag: &str) {
         if let Some(index) = self.builder.options.iter().position(|option| option == flag) {

@@ -45,6 +45,10 @@ codes! {
     UnnamedCollection = 400 "missing_collection",
     /// Credentials are missing, wrong, or do not cover this.
     Forbidden = 403 "forbidden",
+    /// This node takes no writes, by its settings.
+    ReadOnly = 403 "read_only",
+    /// The collection may not be dropped, by the writer's settings.
+    Protected = 403 "protected",
     /// The collection does not exist.
     MissingCollection = 404 "missing_collection",
     /// The entry, or the path, does not exist.
@@ -65,6 +69,8 @@ codes! {
     Misdirected = 421 "misdirected",
     /// The `Idempotency-Key` came with another request before.
     IdempotencyMismatch = 422 "idempotency_mismatch",
+    /// More requests than may come from this address, or with these credentials.
+    RateLimited = 429 "rate_limited",
     /// The head of the request is over its limit, or has too many headers.
     HeadersTooLarge = 431 "headers_too_large",
     /// A fault of this node's own.
@@ -159,6 +165,7 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidName(_) | Refusal::KeyLength { bytes: 0, .. } => Code::InvalidKey,
             Refusal::KeyLength { .. } | Refusal::TooLarge { .. } | Refusal::TooManyCollections(_) => Code::TooLarge,
             Refusal::SystemCollection(_) => Code::Forbidden,
+            Refusal::Protected(_) => Code::Protected,
             Refusal::MissingCollection(_) => Code::MissingCollection,
             Refusal::NotFound(_) => Code::NotFound,
             Refusal::Precondition(_) => Code::PreconditionFailed,

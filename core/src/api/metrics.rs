@@ -63,6 +63,16 @@ counts! {
     connections_refused_total,
     /// Times that no connection could be taken, for lack of sockets or memory.
     connections_paused_total,
+    /// Requests that were more than one address or credential may make.
+    requests_limited_total,
+    /// Requests that were more than the node takes on at one time.
+    requests_shed_total,
+    /// Lines of the audit log.
+    audit_lines_total,
+    /// Events that the audit log had no room for.
+    audit_lost_total,
+    /// Times that the audit log could not be written, or was found to be changed.
+    audit_failures_total,
     /// Groups the log made durable.
     log_groups_total,
     /// Failures of the log.

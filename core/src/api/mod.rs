@@ -35,8 +35,8 @@ pub use repeat::{IDEMPOTENCY_KEY_BYTES_MAX, idempotency_key};
 pub use request::{BatchOp, EntryBody, batch_body, collection_name, entry_body};
 pub use route::{KeyRoute, ListQuery, Read, Route, encode, route};
 pub use status::{
-    ArchiveStatus, BackupStatus, BaselineStatus, LastBackup, ParentStatus, StatusFacts, StorageStatus, StorageTrouble,
-    status,
+    ArchiveStatus, AuditStatus, BackupStatus, BaselineStatus, LastBackup, ParentStatus, StatusFacts, StorageStatus,
+    StorageTrouble, status,
 };
 pub use time::{rfc3339, unix_ms};
 pub use wait::Wait;

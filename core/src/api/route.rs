@@ -92,6 +92,14 @@ fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
 }
 
 impl Route<'_> {
+    /// Whether it asks for a change of collections or entries.
+    pub fn changes_data(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateCollection | Self::DropCollection(_) | Self::Set { .. } | Self::Delete { .. } | Self::Batch(_)
+        )
+    }
+
     /// Whether everybody may ask for it, without any credentials.
     pub fn is_public(&self) -> bool {
         matches!(self, Self::Health | Self::Ready | Self::File(_))
@@ -132,6 +140,14 @@ impl KeyRoute<'_> {
 }
 
 impl Read<'_> {
+    /// The collection it reads of; `None` for the list of them.
+    pub fn collection(&self) -> Option<&str> {
+        match self {
+            Self::Collections => None,
+            Self::List { collection, .. } | Self::Entry { collection, .. } => Some(collection),
+        }
+    }
+
     /// Whether a node of this scope answers from its own state; if not, its parent may.
     pub fn is_covered_by(&self, scope: &Scope) -> bool {
         match self {

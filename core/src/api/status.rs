@@ -19,6 +19,10 @@ pub struct StatusFacts<'a> {
     pub uptime_s: u64,
     /// Bytes of a collection's lines that the log holds behind its stored baseline; 0 where there is no log.
     pub wal_bytes: &'a dyn Fn(&str) -> u64,
+    /// Whether writes are refused, by its settings.
+    pub read_only: bool,
+    /// The audit log; `None` where there is none.
+    pub audit: Option<AuditStatus<'a>>,
     /// What the node keeps on its own disk; `None` where it has none, or lets somebody else keep it.
     pub storage: Option<StorageStatus<'a>>,
     /// Copies of the log that the node makes elsewhere; `None` where it makes none.
@@ -27,6 +31,15 @@ pub struct StatusFacts<'a> {
     pub backup: Option<BackupStatus<'a>>,
     /// The parent, on a replica.
     pub parent: Option<ParentStatus<'a>>,
+}
+
+/// The log of who changed what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditStatus<'a> {
+    /// Number and hash of its newest line.
+    pub head: &'a str,
+    /// Why it cannot be written at this time; `None` where it can.
+    pub trouble: Option<StorageTrouble<'a>>,
 }
 
 /// Backups that a node makes of itself.
@@ -173,6 +186,14 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     if let Some(backup) = facts.backup {
         write_backup(&mut body, backup);
     }
+    if let Some(AuditStatus { head, trouble }) = facts.audit {
+        text(&mut body, &format!(",\"audit\":{{\"head\":\"{head}\",\"trouble\":"));
+        write_trouble(&mut body, trouble);
+        text(&mut body, "}");
+    }
+    if facts.read_only {
+        text(&mut body, ",\"readOnly\":true");
+    }
     text(&mut body, &format!(",\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.instance()));
     if let Some(cluster) = progress.cluster {
         text(&mut body, &format!(",\"cluster\":\"{cluster}\""));
@@ -254,16 +275,16 @@ fn write_storage(body: &mut Vec<u8>, storage: Option<StorageStatus<'_>>) {
         )
         .as_bytes(),
     );
-    match trouble {
-        None => body.extend_from_slice(b"null"),
-        Some(StorageTrouble { message, since }) => {
-            body.extend_from_slice(b"{\"message\":");
-            write_string(body, message);
-            body.extend_from_slice(b",\"since\":");
-            write_string(body, since);
-            body.push(b'}');
-        }
-    }
+    write_trouble(body, trouble);
+    body.push(b'}');
+}
+
+fn write_trouble(body: &mut Vec<u8>, trouble: Option<StorageTrouble<'_>>) {
+    let Some(StorageTrouble { message, since }) = trouble else { return body.extend_from_slice(b"null") };
+    body.extend_from_slice(b"{\"message\":");
+    write_string(body, message);
+    body.extend_from_slice(b",\"since\":");
+    write_string(body, since);
     body.push(b'}');
 }
 

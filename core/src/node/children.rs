@@ -62,6 +62,7 @@ pub(super) fn retry(detail: &str) -> End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JoinError {
     TooManyChildren,
+    TooManyOfCredential,
     TooManyScopes,
 }
 
@@ -128,7 +129,12 @@ impl<S: Store> Node<S> {
             return Err(JoinError::TooManyChildren);
         }
         let Newcomer { node, instance, credential, scope } = newcomer;
+        let of_credential = shared.credentials.get(&credential).copied().unwrap_or(0);
+        if of_credential >= self.options.children_per_credential_max {
+            return Err(JoinError::TooManyOfCredential);
+        }
         let (ring, scope) = shared.feed.join(scope).ok_or(JoinError::TooManyScopes)?;
+        shared.credentials.insert(credential.clone(), of_credential + 1);
         let id = shared.next_child;
         shared.next_child += 1;
         let ending = shared.closing.clone();
@@ -166,6 +172,12 @@ impl<S: Store> Node<S> {
         let mut shared = self.lock();
         if let Some(child) = shared.children.remove(&id) {
             shared.feed.leave(child.ring);
+            if let Some(count) = shared.credentials.get_mut(&child.credential) {
+                *count -= 1;
+                if *count == 0 {
+                    shared.credentials.remove(&child.credential);
+                }
+            }
         }
     }
 

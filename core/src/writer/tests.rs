@@ -247,6 +247,17 @@ fn a_name_has_its_form_and_its_length() {
 }
 
 #[test]
+fn a_protected_collection_is_not_dropped_and_is_written_as_any_other() {
+    let mut desk = Desk::with(Limits { protected: ["a".into()].into(), ..Limits::default() });
+    assert_eq!(desk.refused("a", WriteAction::Drop), Refusal::MissingCollection("a".into()));
+    desk.ok("a", WriteAction::Create);
+    desk.ok("b", WriteAction::Create);
+    assert_eq!(desk.refused("a", WriteAction::Drop), Refusal::Protected("a".into()));
+    assert_eq!(version(&mut desk, set("a", "1")), Some(1));
+    desk.ok("b", WriteAction::Drop);
+}
+
+#[test]
 fn there_are_as_many_collections_as_the_limit_says_and_no_more() {
     let mut desk = Desk::with(Limits { collections_max: 2, ..Limits::default() });
     desk.ok("a", WriteAction::Create);

@@ -31,6 +31,8 @@ impl Object {
             &StatusFacts {
                 uptime_s: self.uptime_s(now),
                 wal_bytes: &|_| 0,
+                read_only: false,
+                audit: None,
                 storage: None,
                 archive: None,
                 backup: None,

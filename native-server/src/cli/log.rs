@@ -12,6 +12,7 @@ mod stat;
 mod verify;
 
 pub(super) use content::{Content, as_writer, empty_store, facts, replayed};
+pub(super) use verify::counted;
 
 use super::failure::{Failure, Kind};
 use super::output::Output;

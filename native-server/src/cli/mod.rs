@@ -7,6 +7,7 @@
 //! what a command means: that is the server's and core's business.
 
 mod ago;
+mod audit;
 mod backup;
 mod client;
 mod collections;
@@ -103,6 +104,9 @@ pub enum LocalCommand {
     /// Look into a log on this machine, check it, mend it
     #[command(after_help = log::HELP)]
     Log(log::Log),
+    /// Read and check the audit log of a node on this machine
+    #[command(after_help = audit::HELP)]
+    Audit(audit::Audit),
     /// Make a replica's directory a writer's
     #[command(after_help = promote::HELP)]
     Promote(promote::Promote),
@@ -116,12 +120,14 @@ impl LocalCommand {
     pub fn run(&self) -> ExitCode {
         let json = match self {
             Self::Log(log) => log.json(),
+            Self::Audit(audit) => audit.json(),
             Self::Promote(promote) => promote.json,
             Self::Config(config) => config.json(),
         };
         let mut output = Output::new(json);
         let outcome = match self {
             Self::Log(log) => log.run(&mut output),
+            Self::Audit(audit) => audit.run(&mut output),
             Self::Promote(promote) => promote.run(&mut output),
             Self::Config(config) => config.run(&mut output),
         };

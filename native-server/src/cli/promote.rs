@@ -3,8 +3,10 @@
 use super::failure::{Failure, Kind};
 use super::log::{Content, as_writer, empty_store, log_directory, no_log, refused, replayed};
 use super::output::Output;
+use crate::audit::{Event, note_of_command};
 use crate::clock::wall_ms;
 use crate::replica::open_disk;
+use crate::settings::audit_directory;
 use crate::stored::StatePieces;
 use crate::wal::file::inspect::{self, Inspection};
 use crate::wal::file::promote::Promotion;
@@ -74,7 +76,19 @@ impl Promote {
         let takeover = next_takeover(known, wall_ms()).ok_or_else(exhausted)?;
         let epochs = (*progress.epochs).clone();
         log.promote(Promotion { cluster, epoch, takeover, epochs }).map_err(unable)?;
+        self.note(&directory, Event::Promoted { position: progress.position, takeover });
         self.tell(&progress, Term { takeover, epoch }, keeps_lines, output)
+    }
+
+    /// Notes it in the audit log that the replica had within its data directory.
+    fn note(&self, log: &Path, event: Event) {
+        let data = &self.directory;
+        if log == data || !audit_directory(data).is_dir() {
+            return;
+        }
+        if let Err(error) = note_of_command(data, "headwater promote", event) {
+            eprintln!("note: this could not be noted in the audit log: {error}");
+        }
     }
 
     /// Refuses what cannot be before anything is touched.

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
 use super::value::shell_quoted;
+use crate::audit::{Event, note_of_command};
 use crate::backup::replay::{self, Reached, Sources, Target};
 use crate::backup::{BackupError, Manifest, read, restore};
 use crate::random;
@@ -105,6 +106,12 @@ impl Restore {
         progress.show(|| "writing the log".into());
         restore::restore(&store, &self.data, self.takeover_above)?;
         progress.clear();
+        let (backup, position, cluster) =
+            (self.backup.display().to_string(), manifest.position.clone(), manifest.cluster.clone());
+        let restored = Event::Restored { backup, position, cluster };
+        if let Err(error) = note_of_command(&self.data, "headwater restore", restored) {
+            eprintln!("note: this could not be noted in the audit log: {error}");
+        }
         report("restored", &self.backup, &manifest, reached, begun, output)?;
         if output.human {
             if let (Some(Reached { later_seen: false, .. }), Some(To { target: Target::Time(_), text })) =

@@ -42,6 +42,8 @@ struct Facts<'a> {
     #[serde(rename = "uptimeSeconds")]
     uptime_s: u64,
     cluster: Option<String>,
+    #[serde(rename = "readOnly", default)]
+    read_only: bool,
     #[serde(rename = "deposedBy")]
     deposed_by: Option<u64>,
     #[serde(rename = "deposedByTakeover")]
@@ -52,6 +54,7 @@ struct Facts<'a> {
     storage: Option<Storage>,
     archive: Option<Archive>,
     backup: Option<Backup>,
+    audit: Option<Audit>,
     #[serde(borrow)]
     replication: Replication<'a>,
 }
@@ -64,6 +67,11 @@ struct Storage {
     segments: u64,
     baseline: Option<Baseline>,
     failures: u64,
+    trouble: Option<Trouble>,
+}
+
+#[derive(Deserialize)]
+struct Audit {
     trouble: Option<Trouble>,
 }
 
@@ -187,6 +195,12 @@ fn summary(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     if !later.is_empty() {
         lines.push(("trouble", format!("deposed: nodes follow a later writer, of {}", later.join(" and "))));
     }
+    if let Some(Trouble { message, since }) = facts.audit.as_ref().and_then(|audit| audit.trouble.as_ref()) {
+        lines.push(("trouble", format!("{message} ({})", lasting(since))));
+    }
+    if facts.read_only {
+        lines.push(("writes", "refused: started with --read-only".into()));
+    }
     lines.extend(facts.storage.iter().flat_map(on_disk));
     if let Some(failure) = facts.archive.as_ref().and_then(|archive| archive.failure.as_ref()) {
         lines.push(("trouble", format!("the log is not archived: {failure}")));
@@ -224,11 +238,7 @@ fn on_disk(storage: &Storage) -> Vec<(&'static str, String)> {
     }
     match trouble {
         Some(Trouble { message, since }) => {
-            let since = match unix_ms(since) {
-                Some(ms) => format!("for {}", span(wall_ms().saturating_sub(ms))),
-                None => format!("since {since}"),
-            };
-            lines.push(("trouble", format!("{message} ({since})")));
+            lines.push(("trouble", format!("{message} ({})", lasting(since))));
         }
         // It is over, and somebody may want to know why it was.
         None if failures > 0 => {
@@ -238,6 +248,14 @@ fn on_disk(storage: &Storage) -> Vec<(&'static str, String)> {
         None => {}
     }
     lines
+}
+
+/// How long something has lasted.
+fn lasting(since: &str) -> String {
+    match unix_ms(since) {
+        Some(ms) => format!("for {}", span(wall_ms().saturating_sub(ms))),
+        None => format!("since {since}"),
+    }
 }
 
 /// The node's label and what it is; one word where the label says it already.

@@ -8,7 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 use headwater_core::api::{self, ApiError, Code, Route, Shown, host};
 use headwater_core::clock::Now;
-use headwater_core::credentials::{Grant, Rights};
+use headwater_core::credentials::{Grant, Rights, Role};
+use headwater_core::name;
+use headwater_core::store::Store;
 use std::borrow::Cow;
 
 static APIKEY: HeaderName = HeaderName::from_static("apikey");
@@ -53,10 +55,20 @@ pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> Re
     api::authorize(&server.node, server.dev.as_ref(), shown(headers), now)
 }
 
+/// The same, and counts the request as one of its credential's.
+///
+/// # Errors
+/// As [`grant`]; 429 when there were too many.
+pub(super) fn counted<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> Result<Cow<'s, Grant>, ApiError> {
+    let grant = grant(server, headers, now)?;
+    server.rates.credential(&grant.credential)?;
+    Ok(grant)
+}
+
 /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
 ///
 /// # Errors
-/// As [`grant`] and [`api::permit`].
+/// As [`counted`] and [`api::permit`]; 403 `read_only`; 503 for a change that could not be noted and must be.
 pub(super) fn permitted<'s>(
     server: &'s Server,
     headers: &HeaderMap,
@@ -72,7 +84,17 @@ pub(super) fn permitted<'s>(
         }
         None => grant(server, headers, clock::now()),
     }?;
+    // The streams of nodes have bounds of their own, and what follows a node cannot do without.
+    if *route != Route::Replicate || !grant.has(Role::Node) {
+        server.rates.credential(&grant.credential)?;
+    }
     api::permit(&grant, route)?;
+    if route.changes_data() && server.settings.read_only {
+        return Err(ApiError::new(Code::ReadOnly, "this node takes no writes: it was started with --read-only"));
+    }
+    if route.changes_data() || matches!(route, Route::Key(_)) {
+        server.audit.admits()?;
+    }
     Ok(grant)
 }
 
@@ -94,6 +116,32 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     } else {
         Shown::Nothing
     }
+}
+
+/// The headers that show who asks, alone.
+pub(super) fn pair(headers: &HeaderMap) -> HeaderMap {
+    let mut pair = HeaderMap::new();
+    for name in [&APIKEY, &SECRET, &AUTHORIZATION] {
+        for value in headers.get_all(name) {
+            pair.append(name, value.clone());
+        }
+    }
+    pair
+}
+
+/// Whose pair it is.
+///
+/// # Errors
+/// The id of the credential that was claimed with another secret, if there is one: whatever else was sent as a key may be
+/// a secret in the wrong place.
+pub(super) fn who(server: &Server, pair: &HeaderMap) -> Result<String, Option<String>> {
+    let wrong = match grant(server, pair, clock::now()) {
+        Ok(grant) => return Ok(grant.into_owned().credential),
+        Err(_) => single(pair, &APIKEY),
+    };
+    let is_known = wrong == api::DEV && server.dev.is_some()
+        || (!wrong.is_empty() && server.node.store().record(name::KEYS, wrong).is_ok_and(|record| record.is_some()));
+    Err(is_known.then(|| wrong.into()))
 }
 
 /// The header's one value; empty when it is missing, repeated or no text, which no pair is.

@@ -10,8 +10,8 @@ use crate::wal::{StoredBaseline, Usage};
 use crate::writer::Archived;
 use axum::response::Response;
 use headwater_core::api::{
-    self, ApiError, ArchiveStatus, BackupStatus, BaselineStatus, DiskFacts, LastBackup, MetricsFacts, ParentStatus,
-    StatusFacts, StorageStatus, StorageTrouble, rfc3339,
+    self, ApiError, ArchiveStatus, AuditStatus, BackupStatus, BaselineStatus, DiskFacts, LastBackup, MetricsFacts,
+    ParentStatus, StatusFacts, StorageStatus, StorageTrouble, rfc3339,
 };
 use headwater_core::store::Store;
 use std::sync::PoisonError;
@@ -62,6 +62,12 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
         next: next.as_deref(),
         failure: failure.as_deref(),
     });
+    let read_only = server.settings.read_only;
+    let standing = server.audit.standing().map(|standing| (standing.head.to_string(), standing.trouble.map(shown)));
+    let audit = standing.as_ref().map(|(head, trouble)| AuditStatus {
+        head,
+        trouble: trouble.as_ref().map(|(message, since)| StorageTrouble { message, since }),
+    });
     let answer = match &server.work {
         Work::Writer { log, .. } => {
             let trouble = log.trouble().map(shown);
@@ -75,7 +81,7 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
                 failure: failure.as_deref(),
             });
             let wal_bytes = &|collection: &str| log.bytes(collection);
-            let facts = StatusFacts { uptime_s, wal_bytes, storage, archive, backup, parent: None };
+            let facts = StatusFacts { uptime_s, wal_bytes, read_only, audit, storage, archive, backup, parent: None };
             api::status(&server.node, &facts, clock::now())
         }
         Work::Replica(upstream) => {
@@ -96,8 +102,8 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
             };
             let trouble = upstream.disk_trouble().map(shown);
             let storage = Some(storage_status(upstream.disk_usage(), upstream.disk_failures(), trouble.as_ref()));
-            let facts =
-                StatusFacts { uptime_s, wal_bytes: &|_| 0, storage, archive: None, backup, parent: Some(parent) };
+            let (wal_bytes, archive, parent) = (&|_: &str| 0, None, Some(parent));
+            let facts = StatusFacts { uptime_s, wal_bytes, read_only, audit, storage, archive, backup, parent };
             api::status(&server.node, &facts, clock::now())
         }
     };

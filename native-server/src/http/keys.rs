@@ -1,6 +1,8 @@
 //! The keys of the API: listed from this node's state, changed by the writer. What may become of a key is core's to say.
 
-use super::{body, reads, wait};
+use super::noted::peer_of;
+use super::{body, reads, wait, writes};
+use crate::audit::Op;
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use crate::writer::{Origin, RequestAction, WriteRequest};
@@ -14,6 +16,7 @@ use headwater_core::name;
 use headwater_core::store::Store;
 use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::writer::Guard;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Longest body: a key may name as many prefixes as a scope.
@@ -46,12 +49,14 @@ pub(super) async fn change(
     match &server.work {
         Work::Replica(upstream) => {
             server.metrics.writes_forwarded_total.one();
-            forward::write(server, upstream, &parts, body).await
+            let answer = forward::write(server, upstream, &parts, body).await?;
+            writes::note_forwarded(server, &answer, (Op::Key, name::KEYS.into(), grant.credential.clone()), &parts);
+            Ok(answer)
         }
         Work::Writer { .. } => {
             // A task of its own: whoever asks may go away at any moment, and the turn must not end before the change is
             // state, or the next would be decided without it.
-            let changing = tokio::spawn(carried_out(Arc::clone(server), grant.clone(), request));
+            let changing = tokio::spawn(carried_out(Arc::clone(server), grant.clone(), request, peer_of(&parts)));
             changing.await.unwrap_or_else(|_| {
                 Err(ApiError::new(
                     Code::OutcomeUnknown,
@@ -62,7 +67,12 @@ pub(super) async fn change(
     }
 }
 
-async fn carried_out(server: Arc<Server>, grant: Grant, request: KeyRequest) -> Result<Response, ApiError> {
+async fn carried_out(
+    server: Arc<Server>,
+    grant: Grant,
+    request: KeyRequest,
+    peer: Option<IpAddr>,
+) -> Result<Response, ApiError> {
     let _turn = server.keys_turn.lock().await;
     let store = server.node.store();
     let now = clock::now();
@@ -72,7 +82,7 @@ async fn carried_out(server: Arc<Server>, grant: Grant, request: KeyRequest) -> 
     let (id, secret) = (format!("key-{}", &random::id().to_string()[..12]), random::secret());
     let KeyChange { id, value, body } = request.decide(store, &grant, Drawn { id: &id, secret: &secret }, now)?;
     let write = async |action| {
-        let origin = Origin { by: grant.credential.clone(), mark: None };
+        let origin = Origin { by: grant.credential.clone(), mark: None, peer };
         let request = WriteRequest { system: true, ..WriteRequest::of(name::KEYS.into(), action, origin) };
         match &server.work {
             Work::Writer { writes, .. } => writes.write(request).await,

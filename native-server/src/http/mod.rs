@@ -10,6 +10,7 @@ mod files;
 mod guard;
 mod health;
 mod keys;
+mod noted;
 mod reads;
 mod refused;
 mod replicate;
@@ -30,10 +31,13 @@ use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, Read, Route, rout
 use headwater_core::credentials::Grant;
 use hyper::body::Incoming;
 use hyper::service::Service;
+use noted::{Asked, Peer};
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 static MIN_POSITION: HeaderName = HeaderName::from_static(HEADER_MIN_POSITION);
@@ -77,41 +81,86 @@ impl Service<Request<Incoming>> for Front {
         let server = &self.server;
         server.metrics.requests_total.one();
         if let Some(why) = self.link.called() {
-            return Reply::Now(Some(refused::answer(server, &self.link, why)));
+            return self.now(refused::answer(server, &self.link, why), || None);
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let found = guard::called_by_its_name(server, &parts)
             .and_then(|()| route(parts.method.as_str(), parts.uri.path(), parts.uri.query()));
+        let found = found.and_then(|found| admitted(server, self.link.peer.ip(), found));
         match found {
             Err(error) => {
                 // What was not understood may have been meant for somebody else, and so may what follows it.
                 let is_last = matches!(error.code, Code::InvalidKey | Code::InvalidRequest | Code::Misdirected);
                 let response = reply::error(server, error);
-                Reply::Now(Some(if is_last { refused::last(response) } else { response }))
+                self.now(if is_last { refused::last(response) } else { response }, || Some(Asked::of(&parts)))
             }
             Ok(Route::Read(Read::Entry { collection, key })) if !parts.headers.contains_key(&MIN_POSITION) => {
                 match reads::entry_at_once(server, &parts, &collection, &key) {
-                    Some(response) => Reply::Now(Some(response)),
-                    None => self.later(reads::sent_elsewhere(Arc::clone(server), parts)),
+                    Some(response) => self.now(response, || Some(Asked::of(&parts))),
+                    None => self.later(Asked::of(&parts), false, reads::sent_elsewhere(Arc::clone(server), parts)),
                 }
             }
             Ok(found) => {
+                // By these somebody looks what is wrong: they take next to nothing.
+                let always =
+                    matches!(found, Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition);
                 let found = found.into_owned();
-                self.later(answer(Arc::clone(server), Arc::clone(&self.link), found, parts, Body::new(body)))
+                let asked = Asked::of(&parts);
+                parts.extensions.insert(Peer(self.link.peer.ip()));
+                let (server, link) = (Arc::clone(server), Arc::clone(&self.link));
+                self.later(asked, always, answer(server, link, found, parts, Body::new(body)))
             }
         }
     }
 }
 
 impl Front {
-    /// The connection is not idle until `answer` is there.
-    fn later(&self, answer: impl Future<Output = Response> + Send + 'static) -> Reply {
-        let (link, answering) = (Arc::clone(&self.link), self.link.answering());
+    /// An answer that is there.
+    fn now(&self, response: Response, asked: impl FnOnce() -> Option<Asked>) -> Reply {
+        Reply::Now(Some(noted::settled(&self.server, self.link.peer.ip(), response, asked)))
+    }
+
+    /// An answer that has to wait, if there is a place for it; `always` is one. The connection is not idle until it is
+    /// there.
+    fn later(&self, asked: Asked, always: bool, answer: impl Future<Output = Response> + Send + 'static) -> Reply {
+        let Some(place) = Place::take(&self.server, always) else {
+            let words = "too many requests are being answered at this time: nothing was done, come back";
+            let response = reply::error(&self.server, ApiError::new(Code::Overloaded, words));
+            return self.now(response, || Some(asked));
+        };
+        let (server, link, answering) = (Arc::clone(&self.server), Arc::clone(&self.link), self.link.answering());
         Reply::Later(Box::pin(async move {
             let answer = answer.await;
-            drop(answering);
+            drop((answering, place));
+            let answer = noted::settled(&server, link.peer.ip(), answer, || Some(asked));
             if link.is_broken() { refused::last(answer) } else { answer }
         }))
+    }
+}
+
+/// What is asked for, if this address may ask now. Whether the node lives may always be asked.
+fn admitted<'r>(server: &Server, peer: IpAddr, found: Route<'r>) -> Result<Route<'r>, ApiError> {
+    if !matches!(found, Route::Health | Route::Ready) {
+        server.rates.address(peer)?;
+    }
+    Ok(found)
+}
+
+/// A place among the requests being answered.
+struct Place(Arc<Server>);
+
+impl Place {
+    /// Takes one; `None` where there are as many as may be, unless it is always to be had.
+    fn take(server: &Arc<Server>, always: bool) -> Option<Self> {
+        let place = Self(Arc::clone(server));
+        let before = server.in_flight.fetch_add(1, Ordering::Relaxed);
+        (always || before < server.settings.requests_max).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

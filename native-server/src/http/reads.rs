@@ -26,7 +26,7 @@ fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
 /// Answers a read of one entry; `None` when the parent must be asked.
 pub(super) fn entry_at_once(server: &Server, parts: &Parts, collection: &str, key: &str) -> Option<Response> {
     let now = clock::now();
-    let answered = guard::grant(server, &parts.headers, now).and_then(|grant| {
+    let answered = guard::counted(server, &parts.headers, now).and_then(|grant| {
         let asked = Read::Entry { collection: collection.into(), key: key.into() };
         api::read(&server.node, &grant, &asked, &conditions(&parts.headers)?, now)
     });

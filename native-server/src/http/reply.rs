@@ -1,5 +1,6 @@
 //! From core's answers to HTTP's, for every kind of body.
 
+use super::noted::Refused;
 use crate::server::Server;
 use axum::body::{Body, HttpBody};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, InvalidHeaderValue};
@@ -57,14 +58,20 @@ fn value(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
 
 /// An error as a response, with position and lag like every other.
 pub(crate) fn error(server: &Server, error: ApiError) -> Response {
-    if error.code == Code::Forbidden {
-        server.metrics.requests_forbidden_total.one();
+    match error.code {
+        Code::Forbidden => server.metrics.requests_forbidden_total.one(),
+        Code::RateLimited => server.metrics.requests_limited_total.one(),
+        Code::Overloaded => server.metrics.requests_shed_total.one(),
+        _ => {}
     }
     server.metrics.refusals.one(error.code);
     if let Some(cause) = &error.cause {
         tracing::error!(%cause, code = error.code.word(), "a request failed inside this node");
     }
-    respond(server.as_of(Answer::from(error)))
+    let code = error.code;
+    let mut response = respond(server.as_of(Answer::from(error)));
+    response.extensions_mut().insert(Refused(code));
+    response
 }
 
 /// A list that is written while it is sent.

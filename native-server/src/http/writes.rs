@@ -1,6 +1,8 @@
 //! Writes: decided here by the writer, or handed to the parent as they came.
 
+use super::noted::peer_of;
 use super::{body, guard};
+use crate::audit::{Changes, Event, Op, Way};
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use crate::writer::{BatchEntry, Origin, RequestAction, WriteRequest, Written};
@@ -12,13 +14,14 @@ use axum::http::uri::PathAndQuery;
 use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{
-    Answer, ApiError, BatchOp, Code, HEADER_IDEMPOTENCY_KEY, batch_body, collection_name, entry_body, idempotency_key,
-    parse_tags, permit_batch, permit_create,
+    Answer, ApiError, BatchOp, Code, HEADER_IDEMPOTENCY_KEY, HEADER_POSITION, batch_body, collection_name, entry_body,
+    idempotency_key, parse_tags, permit_batch, permit_create,
 };
 use headwater_core::credentials::Grant;
 use headwater_core::json::write_string;
 use headwater_core::limits::{LINE_BYTES_MAX, Limits};
 use headwater_core::name;
+use headwater_core::position::Position;
 use headwater_core::repeats::Mark;
 use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::writer::{Accepted, Guard, Refusal, Tags};
@@ -160,9 +163,31 @@ async fn write(
         }
         Work::Replica(upstream) => {
             server.metrics.writes_forwarded_total.one();
-            forward::write(server, upstream, parts, body).await
+            let answer = forward::write(server, upstream, parts, body).await?;
+            let op = request.op();
+            note_forwarded(server, &answer, (op, request.collection, request.origin.by), parts);
+            Ok(answer)
         }
     }
+}
+
+/// Notes what was handed to the parent, where that has done it: what, in which collection, by whom.
+pub(super) fn note_forwarded(
+    server: &Server,
+    answer: &Response,
+    (op, collection, by): (Op, String, String),
+    parts: &Parts,
+) {
+    if answer.status().is_success() {
+        let (peer, seqs) = (peer_of(parts), position_of(answer).map(|seq| (seq, seq)).into_iter().collect());
+        server.audit.note(Event::Changes(Changes { op, collection, by, peer, way: Way::Forwarded, seqs }));
+    }
+}
+
+/// The seq that a node's answer is as of.
+fn position_of(answer: &Response) -> Option<u64> {
+    let position = answer.headers().get(HEADER_POSITION)?.to_str().ok()?;
+    position.parse::<Position>().ok().map(|position| position.seq)
 }
 
 /// Who asks, and how the request is known again: by all that makes it this one, its conditions among them.
@@ -176,7 +201,7 @@ fn origin(grant: &Grant, parts: &Parts, body: &[u8]) -> Result<Origin, ApiError>
         let request = [method, target, condition(IF_MATCH), condition(IF_NONE_MATCH), body];
         Box::new(Mark::new(&by, key, &request))
     });
-    Ok(Origin { by, mark })
+    Ok(Origin { by, mark, peer: peer_of(parts) })
 }
 
 fn guard_of(headers: &HeaderMap) -> Result<Guard, ApiError> {

@@ -3,8 +3,10 @@
 use super::caps::Caps;
 use super::connection::Connection;
 use super::unasked::TOO_MANY;
+use crate::audit::Refusals;
 use crate::server::Server;
 use crate::tls::ServerTls;
+use headwater_core::api::Code;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +75,7 @@ pub(crate) async fn serve(
             Err(too_many) => {
                 server.metrics.connections_refused_total.one();
                 tracing::debug!(?too_many, %peer, "a connection was refused");
+                server.audit.refused(Refusals::of(Code::Overloaded, peer.ip()));
                 // As far as it takes no time. Over TLS nothing can be said that takes none.
                 if tls.is_none() {
                     socket.try_write(TOO_MANY).ok();

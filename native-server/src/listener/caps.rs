@@ -1,7 +1,8 @@
 //! How many connections there may be, in all and from one address.
 
+use crate::network::network;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts connections. Holds no more addresses than there are connections.
@@ -55,14 +56,6 @@ impl Caps {
     fn lock(&self) -> MutexGuard<'_, Open> {
         // Nothing in there can fail half-way.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What counts as one address: of IPv6, what one customer of a provider has at the least.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -47,6 +47,14 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub connections: super::ConnectionArgs,
 
+    /// The audit log.
+    #[command(flatten)]
+    pub audit: super::AuditArgs,
+
+    /// What is refused.
+    #[command(flatten)]
+    pub guarding: super::GuardingArgs,
+
     /// Follow this node instead of owning a log; several are tried in turn
     #[arg(long, help_heading = "Following", env = "HEADWATER_PARENT", value_name = "URL[,URL]", value_delimiter = ',')]
     pub parent: Vec<Parent>,
@@ -128,6 +136,10 @@ pub struct ServeArgs {
     #[arg(long, help_heading = "Limits", env = "HEADWATER_CHILDREN_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000), default_value_t = 10_000)]
     pub children_max: usize,
 
+    /// Most streams served at one time to one credential [default: as many as there may be]
+    #[arg(long, env = "HEADWATER_CHILDREN_PER_CREDENTIAL_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000))]
+    pub children_per_credential_max: Option<usize>,
+
     /// Most baselines sent at one time
     #[arg(long, help_heading = "Limits", env = "HEADWATER_BASELINES_MAX", value_name = "N", value_parser = whole::<usize>("baselines", 1..=10_000), default_value_t = 16)]
     pub baselines_max: usize,
@@ -135,6 +147,11 @@ pub struct ServeArgs {
     /// Most writes waiting for the log
     #[arg(long, help_heading = "Limits", env = "HEADWATER_QUEUE_MAX", value_name = "N", value_parser = whole::<usize>("writes", 1..=1_000_000), default_value_t = 8_192)]
     pub queue_max: usize,
+
+    /// Longest time that a write waits for the log before further ones are refused, in ms: so they are told at once that it
+    /// has come to a stand, and do not queue up behind it
+    #[arg(long, env = "HEADWATER_QUEUE_MS_MAX", value_name = "MS", value_parser = whole::<u64>("milliseconds", 10..=600_000), default_value_t = 5_000)]
+    pub queue_ms_max: u64,
 
     /// Most bytes of writes waiting for the log: from --value-bytes-max to 1TiB
     #[arg(long, help_heading = "Limits", env = "HEADWATER_QUEUE_BYTES_MAX", value_name = "SIZE", value_parser = size(1..=(1 << 40)), default_value_t = Size(64 << 20))]

@@ -4,19 +4,24 @@
 //! A wrong set-up is refused before anything is touched, and the refusal names the setting.
 
 mod args;
+mod audit;
 mod backups;
 mod connections;
 mod file;
+mod guarding;
 mod layers;
 mod places;
 mod storage;
 mod template;
 
 pub use args::{LogFormat, ServeArgs};
+pub use audit::AuditArgs;
+pub(crate) use audit::audit_directory;
 pub use backups::BackupArgs;
 pub use connections::ConnectionArgs;
 pub(crate) use file::write_new;
 pub use file::{ConfigFile, InvalidFile};
+pub use guarding::GuardingArgs;
 pub use layers::Layered;
 pub(crate) use places::{Place, places, serve_command};
 pub(crate) use storage::age;
@@ -27,6 +32,7 @@ use crate::backup::scheduled::Plan;
 use crate::listener::ConnectionLimits;
 use crate::logging;
 use crate::parent::Parent;
+use crate::rates::RateLimits;
 use crate::tls::TlsFiles;
 use crate::tls::client::Trust;
 use crate::wal::WalUrl;
@@ -182,6 +188,8 @@ pub struct Settings {
     pub(crate) connections: ConnectionLimits,
     /// The files of TLS; `None` where plaintext is spoken.
     pub(crate) tls: Option<TlsFiles>,
+    /// Its audit log.
+    pub(crate) audit: Option<crate::audit::Plan>,
     /// The backups it makes of itself.
     pub backups: Option<Plan>,
     /// Further names in `Host`.
@@ -192,6 +200,14 @@ pub struct Settings {
     pub unready_without_parent: bool,
     /// On a replica, the lag from which on it trusts no key; `None` for never.
     pub auth_staleness_max: Option<Duration>,
+    /// How often somebody may ask.
+    pub(crate) rates: RateLimits,
+    /// Most requests being answered at one time.
+    pub requests_max: usize,
+    /// Longest time that a write waits for the log before others are refused.
+    pub queue_age_max: Duration,
+    /// No writes are taken.
+    pub read_only: bool,
     /// What a writer accepts.
     pub limits: Limits,
     /// Which writes may be sent again under their key.
@@ -200,6 +216,8 @@ pub struct Settings {
     pub feed: FeedLimits,
     /// Most streams served at one time.
     pub children_max: usize,
+    /// Most of them with one credential.
+    pub children_per_credential_max: usize,
     /// Most baselines sent at one time.
     pub baselines_max: usize,
     /// Most writes waiting for the log.
@@ -251,12 +269,18 @@ impl Settings {
             storage: args.storage.check()?,
             connections: args.connections.limits(args.ping_ms),
             tls: args.connections.tls()?,
+            audit: args.audit.plan(&args.data)?,
             backups: args.backups.plan(),
             hosts: args.hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
             ping_ms: args.ping_ms,
             unready_without_parent: args.unready_without_parent,
             auth_staleness_max: args.auth_staleness_max,
+            rates: args.guarding.rates(),
+            requests_max: args.guarding.requests_max,
+            queue_age_max: Duration::from_millis(args.queue_ms_max),
+            read_only: args.guarding.read_only,
             limits: Limits {
+                protected: args.guarding.protected()?,
                 key_bytes_max: args.key_bytes_max.in_memory(),
                 value_bytes_max: args.value_bytes_max.in_memory(),
                 batch_commands_max: args.batch_commands_max,
@@ -276,6 +300,7 @@ impl Settings {
                 ..FeedLimits::default()
             },
             children_max: args.children_max,
+            children_per_credential_max: args.children_per_credential_max.unwrap_or(args.children_max),
             baselines_max: args.baselines_max,
             queue_max: args.queue_max,
             queue_bytes_max: args.queue_bytes_max.in_memory(),
@@ -321,6 +346,7 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
         ("--epoch-above", args.epoch_above.is_some()),
         ("--new-cluster", args.new_cluster),
         ("--archive", args.storage.archive.is_some()),
+        ("--protect", !args.guarding.protect.is_empty()),
     ] {
         if given {
             return invalid(setting, "this is for writers: a replica takes the log of its --parent");
@@ -407,6 +433,10 @@ mod tests {
             ("--retain-bytes 2000 --retain-bytes-max 1999", "--retain-bytes-max"),
             ("--epoch-above 9007199254740991", "--epoch-above"),
             ("--log headwater=loud", "--log"),
+            ("--audit off --audit-required", "--audit-required"),
+            ("--protect flags,_keys", "--protect"),
+            ("--protect a/b", "--protect"),
+            ("--parent http://a --dev --protect flags", "--protect"),
         ] {
             assert_eq!(check(flags).map(|_| ()).unwrap_err().setting, setting, "{flags}");
         }

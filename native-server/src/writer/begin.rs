@@ -25,6 +25,7 @@ use headwater_core::store::memory::MemoryStore;
 use headwater_core::writer::{Accepted, EntryWrite, Guard, Sequencer, Write, WriteAction};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// What a writer accepts, and how its log is bounded.
@@ -34,6 +35,8 @@ pub(crate) struct WriterSettings {
     pub(crate) queue_max: usize,
     /// Most bytes of them.
     pub(crate) queue_bytes_max: usize,
+    /// Longest time that one waits before further ones are refused.
+    pub(crate) queue_age_max: Duration,
     pub(crate) storage: Storage,
 }
 
@@ -140,7 +143,7 @@ impl Opening {
             archiving,
             scratch,
         };
-        let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max);
+        let (writes, receiver) = Writes::new(settings.queue_max, settings.queue_bytes_max, settings.queue_age_max);
         let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
         let admin = admin.cloned();
         let term = Term { takeover, epoch };

@@ -4,6 +4,7 @@
 //! larger one goes to a thread beside it, so that the next is decided and encoded while this one is synced; unless there is
 //! only one core for both, which then would do the same work and change between them.
 
+use super::noting::Noting;
 use super::queue::{Outcome, Pending};
 use super::recover::Failure;
 use super::{CannotApply, Surroundings, Written};
@@ -73,8 +74,13 @@ impl Commit {
         let outcome = self.append(appender, &job.group);
         match &outcome {
             Ok(()) => {
+                let mut noting = Noting::of(&self.around.audit, &job.group);
                 for Decided { pending, decision, at } in job.decided {
-                    pending.answer(self.answer(decision, at));
+                    let written = noting.is_new(&decision);
+                    let request = pending.answer(self.answer(decision, at));
+                    if let Some((seq, version)) = written {
+                        noting.note(request, seq, version);
+                    }
                 }
             }
             Err(failure) => self.fail(job.decided, failure),

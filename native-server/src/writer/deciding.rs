@@ -1,5 +1,6 @@
 //! What becomes of one write: a repeat of one that was done is answered as that was, everything else is decided anew.
 
+use super::noting::recovered;
 use super::origin::Origin;
 use super::queue::WriteRequest;
 use super::{LogState, Writer};
@@ -52,6 +53,7 @@ impl Writer {
             epoch = record.epoch.unwrap_or(epoch);
             let Line::Log(command) = decode(&record.line[..record.line.len() - 1], Trust::Canonical)? else { continue };
             note_found(&self.commit.around.state, epoch, &command, record.meta)?;
+            recovered(&self.commit.around.audit, &command, Origin::read(record.meta)?.by);
         }
         Ok(())
     }

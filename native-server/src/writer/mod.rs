@@ -10,6 +10,7 @@ mod begin;
 mod commit;
 mod deciding;
 mod log_bytes;
+mod noting;
 mod origin;
 mod queue;
 mod recover;
@@ -23,6 +24,7 @@ pub(crate) use begin::{WriterSettings, open};
 pub(crate) use origin::Origin;
 pub(crate) use queue::{BatchEntry, RequestAction, WriteRequest, Writes, Written};
 
+use crate::audit::Audit;
 use crate::bell::Bell;
 use crate::clock::wall_ms;
 use crate::log_view::LogView;
@@ -159,6 +161,7 @@ pub(crate) struct Surroundings {
     pub(crate) bell: Arc<Bell>,
     pub(crate) log: Arc<LogView>,
     pub(crate) metrics: Arc<Counts>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) state: Arc<LogState>,
 }
 
@@ -345,7 +348,7 @@ impl Writer {
         drop(self);
         while let Ok(message) = receiver.try_recv() {
             match message {
-                Message::Write(pending) => pending.answer(Err(queue::closed())),
+                Message::Write(pending) => drop(pending.answer(Err(queue::closed()))),
                 Message::Close(closed) => closers.push(closed),
             }
         }

@@ -5,6 +5,7 @@ use crate::wal::ReplayRefused;
 use headwater_core::repeats::Mark;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 /// Where a write comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) struct Origin {
     pub(crate) by: String,
     /// Of its `Idempotency-Key`, where it has one: few do, and all wait in the queue.
     pub(crate) mark: Option<Box<Mark>>,
+    /// From which address, where that is known: for the audit log, which alone keeps it.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// An origin as it is stored. What else is found there is passed over.
@@ -43,7 +46,8 @@ impl Origin {
             return Ok(Self::default());
         }
         let Meta { by, req } = serde_json::from_slice(meta)?;
-        Ok(Self { by: by.into_owned(), mark: req.map(|text| text.parse()).transpose()?.map(Box::new) })
+        let mark = req.map(|text| text.parse()).transpose()?.map(Box::new);
+        Ok(Self { by: by.into_owned(), mark, peer: None })
     }
 }
 
@@ -56,8 +60,11 @@ mod tests {
         let mark = Mark::new("a", "k", &[]);
         for (origin, meta) in [
             (Origin::default(), String::new()),
-            (Origin { by: "a\"b".into(), mark: None }, r#"{"by":"a\"b"}"#.into()),
-            (Origin { by: "a".into(), mark: Some(Box::new(mark)) }, format!(r#"{{"by":"a","req":"{mark}"}}"#)),
+            (Origin { by: "a\"b".into(), mark: None, peer: None }, r#"{"by":"a\"b"}"#.into()),
+            (
+                Origin { by: "a".into(), mark: Some(Box::new(mark)), peer: None },
+                format!(r#"{{"by":"a","req":"{mark}"}}"#),
+            ),
         ] {
             assert_eq!(String::from_utf8(origin.meta()).unwrap(), meta);
             assert_eq!(Origin::read(meta.as_bytes()).unwrap(), origin);

@@ -2,12 +2,15 @@
 //! is refused at once.
 
 use super::origin::Origin;
+use crate::audit::Op;
 use headwater_core::api::{ApiError, Code};
 use headwater_core::position::Position;
 use headwater_core::writer::{Accepted, EntryWrite, Guard, Tags, Write, WriteAction};
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// A write as it waits for its turn.
@@ -68,6 +71,17 @@ impl WriteRequest {
         Write { collection: &self.collection, action, system: self.system }
     }
 
+    /// What it does, as it is noted.
+    pub(crate) fn op(&self) -> Op {
+        match &self.action {
+            RequestAction::Create => Op::Create,
+            RequestAction::Drop => Op::Drop,
+            RequestAction::Entry { value: Some(_), .. } => Op::Set,
+            RequestAction::Entry { value: None, .. } => Op::Delete,
+            RequestAction::Batch(_) => Op::Batch,
+        }
+    }
+
     fn bytes(&self) -> usize {
         let action = match &self.action {
             RequestAction::Create | RequestAction::Drop => 0,
@@ -111,7 +125,43 @@ pub(super) struct Pending {
     pub(super) request: WriteRequest,
     answer: oneshot::Sender<Outcome>,
     bytes: usize,
-    queued_bytes: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
+}
+
+/// What waits for the log.
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: AtomicUsize,
+    /// When each came that is not answered, the oldest first: writes are answered in the order in which they came.
+    since: Mutex<VecDeque<Instant>>,
+}
+
+impl Queue {
+    fn since(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        // Times alone: a panic leaves at worst one too many.
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entered(&self, bytes: usize) -> usize {
+        self.since().push_back(Instant::now());
+        self.bytes.fetch_add(bytes, Ordering::Relaxed)
+    }
+
+    /// One has been answered, or `found_no_room`.
+    fn left(&self, bytes: usize, found_no_room: bool) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let mut since = self.since();
+        if found_no_room {
+            since.pop_back()
+        } else {
+            since.pop_front()
+        };
+    }
+
+    /// How long the oldest has waited.
+    fn age(&self) -> Duration {
+        self.since().front().map_or(Duration::ZERO, Instant::elapsed)
+    }
 }
 
 impl Pending {
@@ -120,10 +170,11 @@ impl Pending {
         self.bytes
     }
 
-    /// Answers. One who has gone away meanwhile does not hear it.
-    pub(super) fn answer(self, outcome: Outcome) {
-        self.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    /// Answers. One who has gone away meanwhile does not hear it. What was asked for is given back.
+    pub(super) fn answer(self, outcome: Outcome) -> WriteRequest {
+        self.queue.left(self.bytes, false);
         drop(self.answer.send(outcome));
+        self.request
     }
 }
 
@@ -139,15 +190,17 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(crate) struct Writes {
     sender: SyncSender<Message>,
-    queued_bytes: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     bytes_max: usize,
+    age_max: Duration,
 }
 
 impl Writes {
-    /// A queue for at most `count_max` writes of at most `bytes_max` bytes together.
-    pub(super) fn new(count_max: usize, bytes_max: usize) -> (Self, Receiver<Message>) {
+    /// A queue for at most `count_max` writes of at most `bytes_max` bytes together, that takes none while one has waited
+    /// for `age_max`.
+    pub(super) fn new(count_max: usize, bytes_max: usize, age_max: Duration) -> (Self, Receiver<Message>) {
         let (sender, receiver) = sync_channel(count_max);
-        (Self { sender, queued_bytes: Arc::default(), bytes_max }, receiver)
+        (Self { sender, queue: Arc::default(), bytes_max, age_max }, receiver)
     }
 
     /// Queues a write and waits until it, and everything it was decided on, is durable and published.
@@ -156,18 +209,23 @@ impl Writes {
     /// The answer to give: a refusal by the rules, 503 `overloaded` when there is no room, 503 `outcome_unknown` or 507
     /// when the log failed.
     pub(crate) async fn write(&self, request: WriteRequest) -> Outcome {
+        let age = self.queue.age();
+        if age >= self.age_max {
+            let words =
+                format!("writes have waited for the log for {} s: nothing was written, come back", age.as_secs());
+            return Err(ApiError::new(Code::Overloaded, words));
+        }
         let bytes = request.bytes();
         let (answer, answered) = oneshot::channel();
-        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let queued_bytes = Arc::clone(&self.queued_bytes);
-        let pending = Message::Write(Pending { request, answer, bytes, queued_bytes });
+        let before = self.queue.entered(bytes);
+        let pending = Message::Write(Pending { request, answer, bytes, queue: Arc::clone(&self.queue) });
         let sent = if before + bytes > self.bytes_max && before > 0 {
             Err(TrySendError::Full(pending))
         } else {
             self.sender.try_send(pending)
         };
         if let Err(error) = sent {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.queue.left(bytes, true);
             return Err(match error {
                 TrySendError::Full(_) => {
                     ApiError::new(Code::Overloaded, "too many writes wait for the log: nothing was written, come back")
@@ -204,19 +262,21 @@ mod tests {
         WriteRequest::of("c".into(), action, Origin::default())
     }
 
+    const AGE_MAX: Duration = Duration::from_secs(600);
+
     async fn refused(writes: &Writes, request: WriteRequest) -> Code {
         writes.write(request).await.unwrap_err().code
     }
 
     #[tokio::test]
     async fn refuses_what_finds_no_room() {
-        let (writes, receiver) = Writes::new(1, 100);
+        let (writes, receiver) = Writes::new(1, 100, AGE_MAX);
         let writes = Arc::new(writes);
         let first = tokio::spawn({
             let writes = Arc::clone(&writes);
             async move { writes.write(set(90)).await }
         });
-        while writes.queued_bytes.load(Ordering::Relaxed) == 0 {
+        while writes.queue.bytes.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(refused(&writes, set(9)).await, Code::Overloaded, "by bytes");
@@ -224,9 +284,37 @@ mod tests {
         let Ok(Message::Write(pending)) = receiver.recv() else { panic!("no write") };
         pending.answer(Err(closed()));
         assert_eq!(first.await.unwrap().unwrap_err().code, Code::NotReady);
-        assert_eq!(writes.queued_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(writes.queue.bytes.load(Ordering::Relaxed), 0);
         drop(receiver);
         assert_eq!(refused(&writes, set(1)).await, Code::NotReady);
+    }
+
+    #[tokio::test]
+    async fn takes_none_while_one_has_waited_too_long_and_some_as_soon_as_it_is_answered() {
+        let (writes, receiver) = Writes::new(9, 1_000, Duration::from_millis(20));
+        let writes = Arc::new(writes);
+        let send = || {
+            let writes = Arc::clone(&writes);
+            tokio::spawn(async move { writes.write(set(1)).await })
+        };
+        let first = send();
+        while writes.queue.age() < Duration::from_millis(20) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(refused(&writes, set(1)).await, Code::Overloaded);
+        let take = || {
+            let Ok(Message::Write(pending)) = receiver.recv() else { panic!("no write") };
+            pending.answer(Err(closed()));
+        };
+        take();
+        assert_eq!(first.await.unwrap().unwrap_err().code, Code::NotReady);
+        let second = send();
+        while writes.queue.age().is_zero() {
+            tokio::task::yield_now().await;
+        }
+        take();
+        assert_eq!(second.await.unwrap().unwrap_err().code, Code::NotReady, "it was taken");
+        assert!(writes.queue.since().is_empty());
     }
 
     #[test]
@@ -243,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_single_write_above_the_bound_in_bytes_passes_an_empty_queue() {
-        let (writes, receiver) = Writes::new(1, 10);
+        let (writes, receiver) = Writes::new(1, 10, AGE_MAX);
         let answering = std::thread::spawn(move || {
             let Ok(Message::Write(pending)) = receiver.recv() else { panic!("no write") };
             pending.answer(Err(closed()));

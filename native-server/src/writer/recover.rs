@@ -144,7 +144,7 @@ impl Writer {
         // Those who queued up behind the failed group may have decided on its outcome.
         while let Ok(message) = receiver.try_recv() {
             match message {
-                Message::Write(pending) => pending.answer(Err(failure.answer())),
+                Message::Write(pending) => drop(pending.answer(Err(failure.answer()))),
                 Message::Close(closed) => closers.push(closed),
             }
         }
@@ -206,7 +206,7 @@ impl Writer {
                 None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match message {
-                Ok(Message::Write(pending)) => pending.answer(Err(failure.later_answer())),
+                Ok(Message::Write(pending)) => drop(pending.answer(Err(failure.later_answer()))),
                 Ok(Message::Close(closed)) => return Some(closed),
                 Err(_) => return None,
             }
@@ -258,7 +258,7 @@ impl Writer {
     pub(super) fn refuse_rest(receiver: &Receiver<Message>) {
         while let Ok(message) = receiver.try_recv() {
             match message {
-                Message::Write(pending) => pending.answer(Err(closed())),
+                Message::Write(pending) => drop(pending.answer(Err(closed()))),
                 Message::Close(done) => drop(done.send(()).ok()),
             }
         }

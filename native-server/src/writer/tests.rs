@@ -122,7 +122,13 @@ struct Bench {
 fn settings() -> WriterSettings {
     let retention = Retention { bytes: 0, age: Duration::ZERO, bytes_max: 0 };
     let storage = Storage { files: FileOptions::default(), retention, baseline_after_bytes: 1 << 20, archive: None };
-    WriterSettings { limits: Limits::default(), queue_max: 64, queue_bytes_max: 1 << 20, storage }
+    WriterSettings {
+        limits: Limits::default(),
+        queue_max: 64,
+        queue_bytes_max: 1 << 20,
+        queue_age_max: Duration::from_secs(60),
+        storage,
+    }
 }
 
 type Writing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -145,8 +151,13 @@ impl Bench {
         let opening = open(wal, OpenOptions::default(), &store, &state).await.unwrap();
         let node = Arc::new(Node::new(store, NodeOptions::new("w", crate::random::id(), Role::Primary)));
         let log = Arc::new(LogView::default());
-        let around =
-            Surroundings { bell: Arc::default(), log: log.clone(), metrics: Arc::default(), state: state.clone() };
+        let around = Surroundings {
+            bell: Arc::default(),
+            log: log.clone(),
+            metrics: Arc::default(),
+            audit: Arc::new(Audit::off()),
+            state: state.clone(),
+        };
         orders.send(None).unwrap();
         let (started, runtime) = (node.clone(), Handle::current());
         let start = move || opening.start(started, settings(), None, around, runtime);

@@ -28,17 +28,17 @@ use tokio::time::timeout;
 const WITHIN: Duration = Duration::from_secs(40);
 
 /// The program, told where a node is and given the development pair by variables.
-struct Cli {
+pub(crate) struct Cli {
     program: PathBuf,
     url: String,
 }
 
 /// A command that has ended.
 #[derive(Debug)]
-struct Done {
-    status: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Done {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Cli {
@@ -47,7 +47,7 @@ impl Cli {
         Self { program: tools.server, url: url.into() }
     }
 
-    fn of(node: &Node) -> Self {
+    pub(crate) fn of(node: &Node) -> Self {
         Self::at(&node.url)
     }
 
@@ -66,7 +66,7 @@ impl Cli {
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Done {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Done {
         finish(self.command(arguments), b"").await
     }
 
@@ -78,7 +78,7 @@ impl Cli {
     }
 
     /// Runs what must succeed and gives its stdout as JSON.
-    async fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         let done = self.run(arguments).await;
         assert_eq!((done.status, &*done.stderr), (0, ""), "{arguments:?}: {done:?}");
         serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"))

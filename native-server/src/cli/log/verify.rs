@@ -82,7 +82,7 @@ impl Verify {
 }
 
 /// A number of things that take an `s`.
-pub(super) fn counted(count: u64, what: &str) -> String {
+pub(in crate::cli) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -8,7 +8,7 @@ impl Bench {
     /// A SET of `key` under the idempotency key `by`.
     fn write_as(&self, by: &str, key: &str) -> Writing {
         let mark = Mark::new("alice", by, &[key.as_bytes()]);
-        let origin = Origin { by: "alice".into(), mark: Some(Box::new(mark)) };
+        let origin = Origin { by: "alice".into(), mark: Some(Box::new(mark)), peer: None };
         let action = RequestAction::Entry { key: key.into(), value: Some("1".into()), guard: Guard::default() };
         let (writes, request) = (self.writes.clone(), WriteRequest::of("c".into(), action, origin));
         let answered = async move { tokio::time::timeout(Duration::from_secs(20), writes.write(request)).await };
@@ -101,7 +101,7 @@ async fn a_refusal_is_not_remembered() {
     let mark = Some(Box::new(Mark::new("alice", "1", &[])));
     let gone = || {
         let action = RequestAction::Entry { key: "k".into(), value: None, guard: Guard::default() };
-        let origin = Origin { by: "alice".into(), mark: mark.clone() };
+        let origin = Origin { by: "alice".into(), mark: mark.clone(), peer: None };
         let (writes, request) = (bench.writes.clone(), WriteRequest::of("c".into(), action, origin));
         async move { writes.write(request).await }
     };

@@ -37,6 +37,18 @@ async fn provoke(code: Code, writer: &Writer) -> Reply {
             let client = orphan.client();
             if code == Code::NotReady { client.get(&entry).await } else { client.set("flags", "a", "1").await }
         }
+        Code::Protected => call(client, "DELETE", "/v1/collections/kept", &[], "").await,
+        Code::RateLimited => {
+            let builder = NodeBuilder::replica("limited", writer.directory.path(), writer.url());
+            let limited = builder.option("--rate-per-address", "1/m:1").start().await;
+            assert_eq!(limited.client().get("/v1/status").await.status, 200);
+            limited.client().get("/v1/status").await
+        }
+        Code::ReadOnly => {
+            let builder = NodeBuilder::replica("reader", writer.directory.path(), writer.url());
+            let reader = builder.flag("--read-only").start().await;
+            reader.client().set("flags", "a", "1").await
+        }
         Code::Overloaded => {
             let builder = NodeBuilder::replica("crowded", writer.directory.path(), writer.url());
             let crowded = builder.option("--children-max", "1").start().await;
@@ -83,7 +95,8 @@ async fn provoke(code: Code, writer: &Writer) -> Reply {
 
 #[tokio::test]
 async fn every_code_of_the_table_is_answered_with_its_status() {
-    let writer = Writer::start().await;
+    let writer = Writer::start_with(&[("--protect", "kept")]).await;
+    writer.client.create("kept").await;
     writer.write("a", "1").await;
     let taken = [("idempotency-key", "taken")];
     call(&writer.client, "PUT", &Client::entry_path("flags", "a"), &taken, "{\"value\":1}").await;

@@ -35,18 +35,18 @@ use std::collections::BTreeSet;
 use tempfile::TempDir;
 
 /// A running writer with the collection `flags`.
-struct Writer {
-    directory: TempDir,
-    node: Node,
-    client: Client,
+pub(crate) struct Writer {
+    pub(crate) directory: TempDir,
+    pub(crate) node: Node,
+    pub(crate) client: Client,
 }
 
 impl Writer {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    async fn start_with(options: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with(options: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let builder = NodeBuilder::writer("writer", directory.path());
         let node = options.iter().fold(builder, |builder, (flag, value)| builder.option(flag, value)).start().await;
@@ -55,12 +55,12 @@ impl Writer {
         Self { directory, node, client }
     }
 
-    fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.node.url
     }
 
     /// A replica of this writer that holds everything written so far.
-    async fn replica(&self, options: &[(&str, &str)]) -> Node {
+    pub(crate) async fn replica(&self, options: &[(&str, &str)]) -> Node {
         let builder = NodeBuilder::replica("replica", self.directory.path(), self.url());
         let node = options.iter().fold(builder, |builder, (flag, value)| builder.option(flag, value)).start().await;
         node.ready().await;
@@ -72,7 +72,7 @@ impl Writer {
     }
 
     /// Writes an entry, which must succeed, and returns the write's position.
-    async fn write(&self, key: &str, value: &str) -> Position {
+    pub(crate) async fn write(&self, key: &str, value: &str) -> Position {
         let reply = self.client.set("flags", key, value).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         position(&reply)
@@ -80,13 +80,13 @@ impl Writer {
 }
 
 /// The position an answer is as of.
-fn position(reply: &Reply) -> Position {
+pub(crate) fn position(reply: &Reply) -> Position {
     let text = reply.header("headwater-position").unwrap_or_else(|| panic!("no position: {reply:?}"));
     text.parse().expect("a position has its form")
 }
 
 /// Any request with more headers, its answer whole.
-async fn call(client: &Client, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+pub(crate) async fn call(client: &Client, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let request = client.request(method, path).body(body.to_owned());
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -94,7 +94,7 @@ async fn call(client: &Client, method: &str, path: &str, headers: &[(&str, &str)
 }
 
 /// Asserts that an answer is this error and has the one form of all errors; `words` must be in its message.
-fn refused(reply: &Reply, code: Code, words: &[&str]) {
+pub(crate) fn refused(reply: &Reply, code: Code, words: &[&str]) {
     let text = String::from_utf8_lossy(&reply.body);
     assert_eq!((reply.status, &*reply.code()), (code.status(), code.word()), "{text}");
     let body = reply.json();
@@ -109,7 +109,7 @@ fn refused(reply: &Reply, code: Code, words: &[&str]) {
     assert!(text.starts_with("{\"ok\":false,\"error\":"), "{text}");
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.header("cache-control"), Some("no-store"));
-    let comes_back = matches!(code, Code::Overloaded | Code::NotReady);
+    let comes_back = matches!(code, Code::Overloaded | Code::NotReady | Code::RateLimited);
     assert_eq!(reply.header("retry-after").is_some(), comes_back, "{text}");
     position(reply);
 }
@@ -128,6 +128,6 @@ fn fields(object: &Value) -> BTreeSet<&str> {
 }
 
 /// A position of the same epoch, `by` commands further on.
-fn ahead(position: Position, by: u64) -> String {
+pub(crate) fn ahead(position: Position, by: u64) -> String {
     Position { seq: position.seq + by, ..position }.to_string()
 }

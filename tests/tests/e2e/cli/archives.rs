@@ -7,7 +7,6 @@ use headwater_tests::machine::Need;
 use headwater_tests::medium::Medium;
 use headwater_tests::{Client, Node, NodeBuilder, State, eventually};
 use serde_json::{Value, json};
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -319,7 +318,7 @@ async fn an_archive_that_hangs_keeps_nothing_else_from_going_on() {
     node.stop().await;
     node.set_option("--retain-bytes-max", "16384");
     node.start_again().await;
-    let frozen = Frozen::new(&medium);
+    let frozen = medium.freeze();
     again(&client, 16).await;
     let status = eventually("the log is bounded, its baseline follows, and what hangs is told", async || {
         let status = client.status().await;
@@ -341,22 +340,6 @@ async fn an_archive_that_hangs_keeps_nothing_else_from_going_on() {
     assert!(!node.log().contains("not finished by the deadline"), "{}", node.log());
     node.start_again().await;
     assert_eq!(client.entry("c", "key-49").await.status, 200);
-}
-
-/// A file system on which nothing that writes comes to an end, as long as this lives.
-struct Frozen(PathBuf);
-
-impl Frozen {
-    fn new(medium: &Medium) -> Self {
-        Need::Mount.run("fsfreeze", [OsStr::new("-f"), medium.path().as_os_str()]);
-        Self(medium.path())
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        Need::Mount.run("fsfreeze", [OsStr::new("-u"), self.0.as_os_str()]);
-    }
 }
 
 #[tokio::test]

@@ -1,0 +1,64 @@
+//! Those who were refused: the first of a kind at once, the others as a count, and nothing that could be a secret.
+
+use super::{content, told};
+use crate::api::{Writer, call, refused};
+use headwater_core::api::Code;
+use headwater_tests::{Client, raw};
+use serde_json::json;
+
+#[tokio::test]
+async fn wrong_pairs_are_one_line_and_a_count() {
+    let mut writer = Writer::start().await;
+    let entry = Client::entry_path("flags", "a");
+    for index in 0..30 {
+        let secret = format!("a wrong guess {index}");
+        let client = Client::with_pair(writer.url(), Some(("dev", &secret)));
+        refused(&call(&client, "PUT", &entry, &[], "{\"value\":1}").await, Code::Forbidden, &[]);
+    }
+    let swapped = Client::with_pair(writer.url(), Some(("a secret in the wrong place", "dev")));
+    refused(&swapped.get("/v1/status").await, Code::Forbidden, &[]);
+    let noted = told(&writer.node, "refused", |found| !found.is_empty()).await;
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    let first = &noted[0];
+    assert_eq!((&first["code"], &first["status"], &first["count"]), (&json!("forbidden"), &json!(403), &json!(1)));
+    assert_eq!((&first["peer"], &first["claimed"], &first["by"]), (&json!("127.0.0.1"), &json!("dev"), &json!(null)));
+    assert_eq!((&first["op"], &first["collection"]), (&json!("set"), &json!("flags")));
+    writer.node.stop().await.expect("it runs");
+    let counted = told(&writer.node, "refused", |found| found.len() > 1).await;
+    assert_eq!((counted.len(), &counted[1]["count"]), (2, &json!(30)), "{counted:?}");
+    let content = content(&writer.node);
+    for hidden in ["guess", "wrong place"] {
+        assert!(!content.contains(hidden), "{hidden:?} in {content}");
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_refusal_is_noted_with_what_is_known_of_it() {
+    let writer = Writer::start_with(&[("--protect", "flags")]).await;
+    refused(&call(&writer.client, "DELETE", "/v1/collections/flags", &[], "").await, Code::Protected, &[]);
+    refused(&writer.client.set("_keys", "a", "1").await, Code::Forbidden, &[]);
+    raw::send(writer.url(), b"GET /healthz HTTP/1.1\r\n\r\n").await;
+    raw::send(writer.url(), b"GET /healthz HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n").await;
+    raw::ask(writer.url(), "GET", "/v1/collections/flags/keys/a/../b", &[], b"").await;
+    let noted = told(&writer.node, "refused", |found| found.len() >= 5).await;
+    let by_code = |code: Code| {
+        noted.iter().find(|entry| entry["code"] == code.word()).unwrap_or_else(|| panic!("{code:?}: {noted:?}"))
+    };
+    let protected = by_code(Code::Protected);
+    assert_eq!(
+        (&protected["by"], &protected["op"], &protected["collection"]),
+        (&json!("dev"), &json!("drop"), &json!("flags"))
+    );
+    let system = by_code(Code::Forbidden);
+    assert_eq!((&system["by"], &system["collection"]), (&json!("dev"), &json!("_keys")));
+    for code in [Code::InvalidRequest, Code::Misdirected, Code::InvalidKey] {
+        assert_eq!(by_code(code)["peer"], "127.0.0.1");
+    }
+    let ordinary = noted.len();
+    // What clients meet in their daily work is nobody's attempt at anything.
+    assert_eq!(writer.client.entry("flags", "missing").await.status, 404);
+    assert_eq!(writer.client.set("flags", "a", "1e400").await.status, 400);
+    writer.write("a", "1").await;
+    told(&writer.node, "write", |found| found.len() >= 2).await;
+    assert_eq!(told(&writer.node, "refused", |_| true).await.len(), ordinary);
+}

@@ -1,0 +1,85 @@
+//! Limits of how often somebody may ask: told before anything is read, and felt by nobody else.
+
+use crate::api::{Writer, call, refused};
+use headwater_core::api::Code;
+use headwater_tests::{Client, Lines, NodeBuilder, raw};
+
+/// Asserts a refusal that says when to come back.
+fn limited(reply: &headwater_tests::Reply, words: &str) {
+    refused(reply, Code::RateLimited, &[words]);
+    let after: u32 = reply.header("retry-after").and_then(|text| text.parse().ok()).expect("a number of seconds");
+    assert!((1..=60).contains(&after), "{after}");
+}
+
+#[tokio::test]
+async fn wrong_pairs_are_told_to_come_back_and_keep_no_right_one_out() {
+    let writer = Writer::start_with(&[("--rate-of-wrong-pairs", "1/m:5")]).await;
+    let wrong = Client::with_pair(writer.url(), Some(("dev", "wrong")));
+    let missing = Client::with_pair(writer.url(), None);
+    for client in [&wrong, &missing, &wrong, &missing, &wrong] {
+        refused(&client.set("flags", "a", "1").await, Code::Forbidden, &[]);
+    }
+    for client in [&wrong, &missing] {
+        limited(&client.set("flags", "a", "1").await, "--rate-of-wrong-pairs");
+        limited(&client.get("/v1/collections").await, "--rate-of-wrong-pairs");
+        limited(&client.entry("flags", "a").await, "--rate-of-wrong-pairs");
+    }
+    writer.write("a", "1").await;
+    assert_eq!(writer.client.entry("flags", "a").await.status, 200);
+    assert_eq!(missing.get("/readyz").await.status, 200);
+    let metrics = writer.client.get("/v1/metrics").await.json();
+    assert_eq!(metrics["requests_limited_total"], 6);
+}
+
+#[tokio::test]
+async fn a_credential_has_its_share_and_nodes_their_streams_beyond_it() {
+    let writer = Writer::start_with(&[("--rate-per-credential", "1/m:20")]).await;
+    let mut served = 1;
+    while writer.client.entry("flags", "a").await.status == 404 {
+        served += 1;
+        assert!(served <= 20, "no limit");
+    }
+    assert_eq!(served, 20);
+    for (method, path) in [("GET", "/v1/collections/flags/keys"), ("DELETE", "/v1/collections/flags")] {
+        limited(&call(&writer.client, method, path, &[], "").await, "--rate-per-credential");
+    }
+    // It announces a mebibyte and sends nothing: the answer does not wait for it.
+    let announced = format!(
+        "PUT /v1/collections/flags/entry?key=a HTTP/1.1\r\nhost: {}\r\napikey: dev\r\nsecret: dev\r\n\
+         connection: close\r\ncontent-length: 1000000\r\n\r\n",
+        raw::authority(writer.url())
+    );
+    limited(&raw::send(writer.url(), announced.as_bytes()).await, "--rate-per-credential");
+    // Another one's guesses are not its own.
+    let wrong = Client::with_pair(writer.url(), Some(("dev", "wrong")));
+    refused(&wrong.entry("flags", "a").await, Code::Forbidden, &[]);
+    let mut stream = Lines::open(&writer.client, "").await.expect("a node's stream");
+    stream.until("READY").await;
+    assert_eq!(writer.client.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_and_may_ask_for_health_beyond_it() {
+    let place = tempfile::tempdir().unwrap();
+    let node = NodeBuilder::writer("writer", place.path()).option("--rate-per-address", "1/m:3").start().await;
+    for client in [node.client(), Client::with_pair(&node.url, None), node.client()] {
+        assert_ne!(client.get("/v1/status").await.status, 429);
+    }
+    limited(&node.client().get("/v1/status").await, "--rate-per-address");
+    limited(&node.client().entry("flags", "a").await, "--rate-per-address");
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(node.client().get(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_rate_that_is_none_is_refused_with_what_one_is() {
+    let place = tempfile::tempdir().unwrap();
+    for (flag, text) in
+        [("--rate-per-address", "5"), ("--rate-per-credential", "0/s"), ("--rate-of-wrong-pairs", "none")]
+    {
+        let refused = NodeBuilder::writer("writer", place.path()).option(flag, text).try_start().await;
+        let said = refused.err().expect("it is refused");
+        assert!(said.contains(flag) && said.contains("100/s:500"), "{said}");
+    }
+}
