@@ -137,7 +137,7 @@ pub struct ServeArgs {
     pub children_max: usize,
 
     /// Most streams served at one time to one credential [default: as many as there may be]
-    #[arg(long, env = "HEADWATER_CHILDREN_PER_CREDENTIAL_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000))]
+    #[arg(long, help_heading = "Limits", env = "HEADWATER_CHILDREN_PER_CREDENTIAL_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000))]
     pub children_per_credential_max: Option<usize>,
 
     /// Most baselines sent at one time
@@ -150,7 +150,7 @@ pub struct ServeArgs {
 
     /// Longest time that a write waits for the log before further ones are refused, in ms: so they are told at once that it
     /// has come to a stand, and do not queue up behind it
-    #[arg(long, env = "HEADWATER_QUEUE_MS_MAX", value_name = "MS", value_parser = whole::<u64>("milliseconds", 10..=600_000), default_value_t = 5_000)]
+    #[arg(long, help_heading = "Limits", env = "HEADWATER_QUEUE_MS_MAX", value_name = "MS", value_parser = whole::<u64>("milliseconds", 10..=600_000), default_value_t = 5_000)]
     pub queue_ms_max: u64,
 
     /// Most bytes of writes waiting for the log: from --value-bytes-max to 1TiB

@@ -11,27 +11,26 @@ use std::time::Duration;
 
 /// Flags and variables of the audit log.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Audit")]
 pub struct AuditArgs {
     /// Directory of the audit log: who changed what, when and from where, and who was refused; "off" for none
     /// [default: the directory audit within --data]
-    #[arg(long, env = "HEADWATER_AUDIT", value_name = "DIR|off")]
+    #[arg(long, help_heading = "Audit log", env = "HEADWATER_AUDIT", value_name = "DIR|off")]
     pub audit: Option<PathBuf>,
 
     /// Take no write while it could not be noted, instead of going on and telling so
-    #[arg(long, env = "HEADWATER_AUDIT_REQUIRED", value_parser = BoolishValueParser::new())]
+    #[arg(long, help_heading = "Audit log", env = "HEADWATER_AUDIT_REQUIRED", value_parser = BoolishValueParser::new())]
     pub audit_required: bool,
 
     /// Bytes after which the audit log goes on in a new file: 4KiB to 1GiB
-    #[arg(long, env = "HEADWATER_AUDIT_FILE_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 30), default_value_t = Size(16 << 20))]
+    #[arg(long, help_heading = "Audit log", env = "HEADWATER_AUDIT_FILE_BYTES", value_name = "SIZE", value_parser = size(4_096..=1 << 30), default_value_t = Size(16 << 20))]
     pub audit_file_bytes: Size,
 
     /// Bytes of full files of the audit log that are kept: 0 to 1024TiB
-    #[arg(long, env = "HEADWATER_AUDIT_RETAIN_BYTES", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(1 << 30))]
+    #[arg(long, help_heading = "Audit log", env = "HEADWATER_AUDIT_RETAIN_BYTES", value_name = "SIZE", value_parser = size(0..=1 << 50), default_value_t = Size(1 << 30))]
     pub audit_retain_bytes: Size,
 
     /// Age at which a file of the audit log goes though there is room: 90s, 30m, 24h, 7d
-    #[arg(long, env = "HEADWATER_AUDIT_RETAIN_AGE", value_name = "AGE", default_value = "365d", value_parser = age)]
+    #[arg(long, help_heading = "Audit log", env = "HEADWATER_AUDIT_RETAIN_AGE", value_name = "AGE", default_value = "365d", value_parser = age)]
     pub audit_retain_age: Duration,
 }
 

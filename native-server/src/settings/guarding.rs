@@ -10,32 +10,31 @@ use std::collections::BTreeSet;
 
 /// Flags and variables of what is refused.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Protection")]
 pub struct GuardingArgs {
     /// Serve reads and streams and take no writes; a replica hands none on either. Credentials can still be changed
-    #[arg(long, env = "HEADWATER_READ_ONLY", value_parser = BoolishValueParser::new())]
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_READ_ONLY", value_parser = BoolishValueParser::new())]
     pub read_only: bool,
 
     /// Most requests with one credential: 100/s, 30/m, or 100/s:500 for up to 500 at once; streams of nodes are not counted
     /// [default: no limit]
-    #[arg(long, env = "HEADWATER_RATE_PER_CREDENTIAL", value_name = "RATE")]
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_RATE_PER_CREDENTIAL", value_name = "RATE")]
     pub rate_per_credential: Option<Rate>,
 
     /// Most requests from one address, of IPv6 from one /64, whatever their credentials [default: no limit]
-    #[arg(long, env = "HEADWATER_RATE_PER_ADDRESS", value_name = "RATE")]
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_RATE_PER_ADDRESS", value_name = "RATE")]
     pub rate_per_address: Option<Rate>,
 
     /// Most requests with wrong credentials from one address that are told so; further ones are told to come back; "off"
     /// for no limit
-    #[arg(long, env = "HEADWATER_RATE_OF_WRONG_PAIRS", value_name = "RATE|off", default_value = "20/s:100", value_parser = rate_or_off)]
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_RATE_OF_WRONG_PAIRS", value_name = "RATE|off", default_value = "20/s:100", value_parser = rate_or_off)]
     pub rate_of_wrong_pairs: RateOrOff,
 
     /// Most requests being answered at one time; health, status and metrics are answered beyond it
-    #[arg(long, env = "HEADWATER_REQUESTS_MAX", value_name = "N", value_parser = whole::<usize>("requests", 1..=1_000_000), default_value_t = 10_000)]
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_REQUESTS_MAX", value_name = "N", value_parser = whole::<usize>("requests", 1..=1_000_000), default_value_t = 10_000)]
     pub requests_max: usize,
 
     /// Collection that a writer does not drop, whoever asks; repeatable, or several with commas
-    #[arg(long, env = "HEADWATER_PROTECT", value_name = "COLLECTION", value_delimiter = ',', action = ArgAction::Append)]
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_PROTECT", value_name = "COLLECTION", value_delimiter = ',', action = ArgAction::Append)]
     pub protect: Vec<String>,
 }
 
