@@ -138,9 +138,9 @@ impl<S: Store> Stream<S> {
         let credential = grant.credential.clone();
         let newcomer = Newcomer { node: request.node, instance: request.instance, credential, scope };
         let joined = node.join(newcomer).map_err(|error| match error {
-            JoinError::TooManyChildren => OpenError::Overloaded("children"),
-            JoinError::TooManyOfCredential => OpenError::Overloaded("streams with this credential"),
-            JoinError::TooManyScopes => OpenError::Overloaded("scopes"),
+            JoinError::Children => OpenError::Overloaded("children"),
+            JoinError::OfCredential => OpenError::Overloaded("streams with this credential"),
+            JoinError::Scopes => OpenError::Overloaded("scopes"),
         })?;
         let mut stream = Self {
             node: Arc::clone(node),

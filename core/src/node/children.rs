@@ -58,12 +58,12 @@ pub(super) fn retry(detail: &str) -> End {
     end_for(EndReason::Retry, detail)
 }
 
-/// Why a child cannot join.
+/// Of what there are too many for a child to join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JoinError {
-    TooManyChildren,
-    TooManyOfCredential,
-    TooManyScopes,
+    Children,
+    OfCredential,
+    Scopes,
 }
 
 /// How long a child may take for a baseline, in ms, while others wait for its place.
@@ -126,14 +126,14 @@ impl<S: Store> Node<S> {
     pub(crate) fn join(&self, newcomer: Newcomer) -> Result<Joined, JoinError> {
         let mut shared = self.lock();
         if shared.children.len() >= self.options.children_max {
-            return Err(JoinError::TooManyChildren);
+            return Err(JoinError::Children);
         }
         let Newcomer { node, instance, credential, scope } = newcomer;
         let of_credential = shared.credentials.get(&credential).copied().unwrap_or(0);
         if of_credential >= self.options.children_per_credential_max {
-            return Err(JoinError::TooManyOfCredential);
+            return Err(JoinError::OfCredential);
         }
-        let (ring, scope) = shared.feed.join(scope).ok_or(JoinError::TooManyScopes)?;
+        let (ring, scope) = shared.feed.join(scope).ok_or(JoinError::Scopes)?;
         shared.credentials.insert(credential.clone(), of_credential + 1);
         let id = shared.next_child;
         shared.next_child += 1;

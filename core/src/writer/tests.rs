@@ -253,7 +253,7 @@ fn a_protected_collection_is_not_dropped_and_is_written_as_any_other() {
     desk.ok("a", WriteAction::Create);
     desk.ok("b", WriteAction::Create);
     assert_eq!(desk.refused("a", WriteAction::Drop), Refusal::Protected("a".into()));
-    assert_eq!(version(&mut desk, set("a", "1")), Some(1));
+    assert_eq!(desk.ok("a", set("k", "1")), [1]);
     desk.ok("b", WriteAction::Drop);
 }
 

@@ -231,6 +231,19 @@ fn a_node_that_is_not_complete_or_full_opens_no_stream() {
 }
 
 #[test]
+fn a_credential_has_so_many_streams_and_others_have_theirs() {
+    let parent = Parent::new(NodeOptions { children_per_credential_max: 2, ..options(Role::Primary) });
+    let open =
+        |credential: &str| Stream::open(&parent.node, request("\"**\"", None), &Grant::all(credential), None, at(0));
+    let (first, _second) = (open("a").unwrap(), open("a").unwrap());
+    assert_eq!(open("a").err(), Some(OpenError::Overloaded("streams with this credential")));
+    let _other = open("b").unwrap();
+    drop(first);
+    let _third = open("a").unwrap();
+    assert_eq!(open("a").err(), Some(OpenError::Overloaded("streams with this credential")));
+}
+
+#[test]
 fn the_newer_connection_of_an_instance_supersedes_the_older() {
     let parent = Parent::new(options(Role::Primary));
     let named = |credential: &str, instance| {
