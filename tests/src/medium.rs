@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Length of an image; it is sparse.
-const IMAGE_BYTES: u64 = 128 << 20;
+const IMAGE_BYTES: u64 = 1 << 30;
 /// Begin of the names of the directories that everything here lies in, followed by the id of the process.
 const NAME: &str = "headwater-medium-";
 /// How long a file system may stay busy with a process that was killed just now.
