@@ -37,6 +37,18 @@ impl Server {
         Self::writer_with(settings, place, directory, &[], None).await
     }
 
+    /// [`Server::writer`] of another `program` than the one under measurement.
+    pub(crate) async fn writer_of(
+        program: &Path,
+        settings: &Settings,
+        place: Place,
+        directory: &Path,
+    ) -> anyhow::Result<Self> {
+        let words = serve(program, directory)?;
+        let pair = Pair { apikey: String::new(), secret: String::new() };
+        Self::start(settings, place, "writer", words, &[], pair, directory).await
+    }
+
     /// [`Server::writer`] with further `options`. `pair` is the one that its first start made, if this is not the first.
     pub(crate) async fn writer_with(
         settings: &Settings,
@@ -45,7 +57,7 @@ impl Server {
         options: &[&str],
         pair: Option<Pair>,
     ) -> anyhow::Result<Self> {
-        let mut words = serve(settings, directory)?;
+        let mut words = serve(&settings.server, directory)?;
         words.extend(options.iter().map(OsString::from));
         let pair = pair.unwrap_or_else(|| Pair { apikey: String::new(), secret: String::new() });
         Self::start(settings, place, "writer", words, &[], pair, directory).await
@@ -59,7 +71,7 @@ impl Server {
         parent: &Self,
     ) -> anyhow::Result<Self> {
         let Endpoint { address, pair } = &parent.endpoint;
-        let mut words = serve(settings, directory)?;
+        let mut words = serve(&settings.server, directory)?;
         words.extend(["--parent".into(), format!("http://{address}").into()]);
         let variables = [("HEADWATER_PARENT_APIKEY", &*pair.apikey), ("HEADWATER_PARENT_SECRET", &*pair.secret)];
         Self::start(settings, place, "replica", words, &variables, pair.clone(), directory).await
@@ -160,9 +172,9 @@ impl Server {
 }
 
 /// The words that start a node whose state lies below `directory`, which is made.
-fn serve(settings: &Settings, directory: &Path) -> anyhow::Result<Vec<OsString>> {
+fn serve(program: &Path, directory: &Path) -> anyhow::Result<Vec<OsString>> {
     std::fs::create_dir_all(directory)?;
-    let mut words = vec![settings.server.clone().into_os_string()];
+    let mut words = vec![program.into()];
     words.extend(["serve", "--listen", "127.0.0.1:0", "--data"].map(OsString::from));
     words.push(directory.join("state").into());
     Ok(words)

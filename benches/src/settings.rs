@@ -20,6 +20,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
 
+    /// An earlier release of it, which `get` measures by turns with the present one
+    #[arg(long, value_name = "PATH")]
+    before: Option<PathBuf>,
+
     /// Turns of each contender
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -53,6 +57,8 @@ pub(crate) struct RunArgs {
 pub(crate) struct Settings {
     /// The program to measure.
     pub(crate) server: PathBuf,
+    /// An earlier release of it.
+    pub(crate) before: Option<PathBuf>,
     /// Who runs where.
     pub(crate) cores: Cores,
     /// Turns of each contender.
@@ -85,6 +91,7 @@ impl Settings {
             None => std::env::current_exe()?.with_file_name("headwater"),
         };
         anyhow::ensure!(server.is_file(), "{} is no program: `./dev bench` builds it", server.display());
+        let before = arguments.before.map(|path| path.canonicalize().with_context(|| format!("{}", path.display())));
         raise_open_files()?;
         let parent = arguments.directory.unwrap_or_else(std::env::temp_dir);
         std::fs::create_dir_all(&parent)?;
@@ -92,6 +99,7 @@ impl Settings {
         let smoke = arguments.smoke;
         Ok(Self {
             server: server.canonicalize()?,
+            before: before.transpose()?,
             cores: Cores::choose()?,
             rounds: if smoke { 1 } else { arguments.rounds },
             warm_up: Duration::from_millis(if smoke { 20 } else { 200 }),

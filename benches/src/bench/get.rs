@@ -18,6 +18,9 @@ const BODY_BYTES: usize = 120;
 /// Connections, and the least ratio to the axum handler.
 const CASES: [(usize, Option<f64>); 2] = [(64, Some(0.8)), (1, None)];
 
+/// The least ratio to an earlier release.
+const BEFORE: Option<f64> = Some(0.95);
+
 pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     let directory = settings.directory().join("get");
     let ours = Server::writer(settings, Place::Measured, &directory).await?;
@@ -26,9 +29,18 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
     answer.write(&file)?;
     let axum = competitor(settings, "axum", &directory, &file, &ours).await?;
     let raw = competitor(settings, "raw", &directory, &file, &ours).await?;
-    let servers = [("headwater", &ours), ("axum handler", &axum), ("plain sockets", &raw)];
+    let before = match &settings.before {
+        None => None,
+        Some(program) => {
+            let before = Server::writer_of(program, settings, Place::Measured, &directory.join("before")).await?;
+            prepare(&before.endpoint).await?;
+            Some(before)
+        }
+    };
+    let mut servers = vec![("headwater", &ours), ("axum handler", &axum), ("plain sockets", &raw)];
+    servers.extend(before.iter().map(|before| ("headwater before", before)));
     for (connections, required) in CASES {
-        let mut turns = [const { Vec::new() }; 3];
+        let mut turns = vec![Vec::new(); servers.len()];
         for round in 0..settings.rounds {
             for index in order(round, servers.len()) {
                 let (name, server) = servers[index];
@@ -42,14 +54,14 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
         }
         let our_rates = rates(&turns[0]);
         let case = format!("{connections} connection{}", if connections == 1 { "" } else { "s" });
-        for (index, required) in [(1, required), (2, None)] {
+        for (index, required) in [(1, required), (2, None), (3, BEFORE)].into_iter().take(servers.len() - 1) {
             let ours = (Side::of_turns(servers[0].0, &turns[0]), &our_rates[..]);
             let reference_rates = rates(&turns[index]);
             let reference = (Side::of_turns(servers[index].0, &turns[index]), &reference_rates[..]);
             report.comparisons.push(Comparison::new(&case, ours, reference, required));
         }
     }
-    for server in [ours, axum, raw] {
+    for server in [ours, axum, raw].into_iter().chain(before) {
         server.stop().await?;
     }
     Ok(())
