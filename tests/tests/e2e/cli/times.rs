@@ -179,7 +179,7 @@ async fn an_empty_directory_a_link_to_one_and_the_one_here_are_filled() {
     for (given, made) in [("empty", "empty"), ("link", "linked"), ("volume", "volume"), ("missing", "missing")] {
         told(&cli.run(&["restore", path(&out), "--data", path(&place.join(given))]).await);
         let names = super::backups::names(&place.join(made));
-        assert_eq!(names.iter().filter(|name| *name != "lost+found").collect::<Vec<_>>(), ["log"], "{given}");
+        assert_eq!(names.iter().filter(|name| *name != "lost+found").collect::<Vec<_>>(), ["audit", "log"], "{given}");
     }
     let mut here = cli.command(&["restore", path(&out), "--data", "."]);
     here.current_dir(place.join("here"));
@@ -206,5 +206,5 @@ async fn a_mount_point_is_filled() {
     let out = directory.path().join("backup");
     told(&cli.run(&["backup", path(&out)]).await);
     told(&cli.run(&["restore", path(&out), "--data", path(&medium.path())]).await);
-    assert_eq!(super::backups::names(&medium.path()), ["log"]);
+    assert_eq!(super::backups::names(&medium.path()), ["audit", "log"]);
 }
