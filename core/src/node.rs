@@ -24,6 +24,7 @@ use crate::freshness::Freshness;
 use crate::id::Id;
 use crate::name;
 use crate::position::Term;
+use crate::scope::Scope;
 use crate::store::{Collection, Progress, Store, StoreError};
 use crate::stream::Cursor;
 use alloc::collections::BTreeMap;
@@ -31,6 +32,7 @@ use alloc::string::String;
 use alloc::sync::Weak;
 use alloc::vec::Vec;
 use children::retry;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steady::SteadyClock;
 
@@ -99,6 +101,8 @@ pub struct Node<S: Store> {
     options: NodeOptions,
     shared: Mutex<Shared<S>>,
     met: Mutex<Met>,
+    /// Whether the state's scope reaches the keys. Apart from it, as every request asks.
+    follows_keys: AtomicBool,
 }
 
 /// What a primary heard of other writers.
@@ -203,7 +207,8 @@ impl<S: Store> Node<S> {
             scratch: Vec::new(),
         };
         let shared = Mutex::new(shared);
-        Self { store, options, shared, met: Mutex::default() }
+        let follows_keys = AtomicBool::new(progress.scope.touches(name::KEYS));
+        Self { store, options, shared, met: Mutex::default(), follows_keys }
     }
 
     /// What the node holds.
@@ -244,7 +249,10 @@ impl<S: Store> Node<S> {
         freshness: Freshness,
     ) -> Result<(), StoreError> {
         let mut shared = self.lock();
+        // Before it is so: better nobody is known for a moment than somebody who should not be.
+        self.follows_keys.fetch_and(progress.scope.touches(name::KEYS), Ordering::AcqRel);
         self.store.swap(collections, progress)?;
+        self.scope_is(&progress.scope);
         shared.freshness = freshness;
         shared.feed.reset(progress.position);
         shared.snapshot = Weak::new();
@@ -259,6 +267,7 @@ impl<S: Store> Node<S> {
     pub fn advance(&self, progress: &Progress) -> Result<(), StoreError> {
         let mut shared = self.lock();
         self.store.set_progress(progress)?;
+        self.scope_is(&progress.scope);
         shared.feed.head = progress.position;
         Ok(())
     }
@@ -269,6 +278,8 @@ impl<S: Store> Node<S> {
     /// When the store fails.
     pub fn narrow(&self, progress: &Progress) -> Result<(), StoreError> {
         let mut shared = self.lock();
+        // The same.
+        self.scope_is(&progress.scope);
         self.store.set_progress(progress)?;
         shared.feed.reset(progress.position);
         shared.end(|_| Some(retry("narrowed")));
@@ -319,6 +330,15 @@ impl<S: Store> Node<S> {
         let mut shared = self.lock();
         let end = shared.clock.read(now);
         shared.lease_end.get_or_insert(end);
+    }
+
+    fn scope_is(&self, scope: &Scope) {
+        self.follows_keys.store(scope.touches(name::KEYS), Ordering::Release);
+    }
+
+    /// Whether the state's scope reaches the keys, so that they are the writer's as of its position.
+    pub fn follows_keys(&self) -> bool {
+        self.follows_keys.load(Ordering::Acquire)
     }
 
     /// Whether this is a replica that has been without proof of the writer's state for longer than it may trust its keys:

@@ -51,20 +51,15 @@ pub fn authorize<'g, S: Store>(
             "this replica has not heard of the writer for longer than it may trust its keys: ask another node",
         ));
     }
-    let progress = node.store().progress();
-    let grant = if !progress.scope.touches(name::KEYS) {
-        // It may still have keys, which do not follow the writer's any more.
-        None
-    } else {
-        let found = match shown {
-            Shown::Nothing => anonymous(node.store()),
-            Shown::Pair { apikey, secret } => verify(node.store(), apikey, secret, now.wall_ms),
-        };
-        found.map_err(ApiError::store_failed)?
+    // What does not follow the writer's keys any more may still have some.
+    let found = match shown {
+        _ if !node.follows_keys() => Ok(None),
+        Shown::Nothing => anonymous(node.store()),
+        Shown::Pair { apikey, secret } => verify(node.store(), apikey, secret, now.wall_ms),
     };
-    match grant {
+    match found.map_err(ApiError::store_failed)? {
         Some(grant) => Ok(Cow::Owned(grant)),
-        None if progress.complete => Err(ApiError::forbidden()),
+        None if node.is_complete() => Err(ApiError::forbidden()),
         None => Err(ApiError::new(
             Code::NotReady,
             "this node holds no complete state yet, so it cannot check credentials: come back",
@@ -176,7 +171,7 @@ mod tests {
         for (role, text) in [(Role::Read, read), (Role::Write, write)] {
             let Some(text) = text else { continue };
             let Ok(Scope::Only(within)) = Scope::from_json(text) else { panic!("{text}") };
-            rights.add_within(role, &within);
+            rights.add_within(role, within);
         }
         Grant::local("test", rights)
     }

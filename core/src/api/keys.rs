@@ -359,7 +359,7 @@ fn add_grant(rights: &mut Rights, grant: &str, form: &str) -> Result<(), ApiErro
             "within collections there are the roles read and write; admin and node are over everything",
         ));
     }
-    granted.into_iter().for_each(|role| rights.add_within(role, &within));
+    rights.add_all_within(&granted, within);
     Ok(())
 }
 

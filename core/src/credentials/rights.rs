@@ -62,6 +62,14 @@ impl Rights {
         rights
     }
 
+    /// Adds roles within these collections.
+    pub fn add_all_within(&mut self, roles: &[Role], within: Collections) {
+        if let Some((last, others)) = roles.split_last() {
+            others.iter().for_each(|role| self.add_within(*role, within.clone()));
+            self.add_within(*last, within);
+        }
+    }
+
     /// Adds a role over everything.
     pub fn add(&mut self, role: Role) {
         self.roles |= role.bit();
@@ -75,13 +83,16 @@ impl Rights {
 
     /// Adds a role within these collections. Only reading and writing have a place; of other roles, and of the system's
     /// collections, nothing is added.
-    pub fn add_within(&mut self, role: Role, within: &Collections) {
+    pub fn add_within(&mut self, role: Role, within: Collections) {
         let place = match role {
             Role::Read => &mut self.read,
             Role::Write => &mut self.write,
             Role::Admin | Role::Node => return,
         };
+        let has_systems = within.iter().any(|(name, _)| name::is_system(name));
         let held = match place {
+            // Every request takes this way: nothing is to be put together.
+            None if !has_systems => return *place = Some(Scope::Only(within)),
             None => None,
             Some(Scope::Only(held)) => Some(&*held),
             Some(Scope::Public | Scope::Everything) => return,
@@ -132,7 +143,7 @@ impl Rights {
     pub fn reading_alone(&self) -> Self {
         let mut rights = Self::default();
         match &self.read {
-            Some(Scope::Only(within)) => rights.add_within(Role::Read, within),
+            Some(Scope::Only(within)) => rights.add_within(Role::Read, within.clone()),
             Some(_) if self.has(Role::Read) => rights.add(Role::Read),
             _ => {}
         }
@@ -171,7 +182,7 @@ impl Rights {
 
     /// Reads `"roles"` as it is stored. A role this release does not know grants nothing.
     pub(super) fn add_stored_roles(&mut self, raw: &str) -> Option<()> {
-        stored_roles(raw)?.for_each(|role| self.add(role));
+        stored_roles(raw)?.into_iter().for_each(|role| self.add(role));
         Some(())
     }
 
@@ -188,16 +199,16 @@ impl Rights {
                 }
             }
             if let (Some(roles), Some(Scope::Only(within)), true) = (roles, scope, is_known) {
-                roles.for_each(|role| self.add_within(role, &within));
+                self.add_all_within(&roles, within);
             }
         }
         Some(())
     }
 }
 
-fn stored_roles(raw: &str) -> Option<impl Iterator<Item = Role>> {
+fn stored_roles(raw: &str) -> Option<Vec<Role>> {
     let words = json::elements(raw).ok()?.into_iter().map(json::string).collect::<Option<Vec<Cow<'_, str>>>>()?;
-    Some(words.into_iter().filter_map(|word| Role::from_word(&word)).collect::<Vec<_>>().into_iter())
+    Some(words.into_iter().filter_map(|word| Role::from_word(&word)).collect())
 }
 
 #[cfg(test)]
@@ -211,7 +222,7 @@ mod tests {
 
     fn rights(roles: &[Role], grants: &[(Role, &str)]) -> Rights {
         let mut rights = Rights::of(roles.iter().copied());
-        grants.iter().for_each(|(role, text)| rights.add_within(*role, &within(text)));
+        grants.iter().for_each(|(role, text)| rights.add_within(*role, within(text)));
         rights
     }
 

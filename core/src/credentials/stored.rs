@@ -96,7 +96,7 @@ fn written(value: &str) -> Option<StoredKey> {
             rest.words(|word| Role::from_word(word).map(|role| roles.push(role)))?;
             rest.eat(",\"scope\":")?;
             let within = rest.collections()?;
-            roles.iter().for_each(|role| key.rights.add_within(*role, &within));
+            key.rights.add_all_within(&roles, within);
             rest.eat("}")?;
             if rest.eat(",").is_none() {
                 break;
@@ -228,10 +228,10 @@ mod tests {
             let roles = Role::ALL.iter().enumerate().filter(|(n, _)| bit(*n as u32)).map(|(_, (role, _))| *role);
             let mut rights = Rights::of(roles);
             if bit(4) {
-                rights.add_within(Role::Read, &within(r#"{"flags":["a","é☃"],"p":[""]}"#));
+                rights.add_within(Role::Read, within(r#"{"flags":["a","é☃"],"p":[""]}"#));
             }
             if bit(5) {
-                rights.add_within(Role::Write, &within(r#"{"prices":["eu:"]}"#));
+                rights.add_within(Role::Write, within(r#"{"prices":["eu:"]}"#));
             }
             let mut key = StoredKey::new(Some(hash(7)), rights, if bit(6) { 1_763_650_000_000 } else { 0 });
             if bit(7) {
@@ -263,7 +263,7 @@ mod tests {
             format!(r#"{{"sha256":"{hex}","roles":[],"grants":[{{"roles":["read"],"scope":{{"f":["a\"b"]}}}}]}}"#);
         assert_eq!(written(&escaped), None);
         let mut rights = Rights::default();
-        rights.add_within(Role::Read, &within(r#"{"f":["a\"b"]}"#));
+        rights.add_within(Role::Read, within(r#"{"f":["a\"b"]}"#));
         assert_eq!(StoredKey::read(&escaped).unwrap().rights, rights);
     }
 

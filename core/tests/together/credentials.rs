@@ -8,6 +8,7 @@ use headwater_core::name;
 use headwater_core::node::{self, Node, NodeOptions};
 use headwater_core::scope::Scope;
 use headwater_core::store::memory::MemoryStore;
+use headwater_core::store::{Progress, Store};
 use headwater_core::stream::{OpenError, Step, Stream, Supply};
 use headwater_core::writer::{EntryWrite, Guard, WriteAction};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const REVOKED: &str = r#"{"type":"END","reason":"revoked","#;
 fn reading(text: &str) -> Rights {
     let mut rights = Rights::default();
     match scope(text) {
-        Scope::Only(within) => rights.add_within(Role::Read, &within),
+        Scope::Only(within) => rights.add_within(Role::Read, within),
         _ => rights.add(Role::Read),
     }
     rights
@@ -186,5 +187,19 @@ fn a_replica_that_is_cut_off_for_too_long_trusts_no_key_it_holds() {
             assert_eq!(says(&mut stream, at(ms)).contains("keys_too_old"), !trusts, "{ms}");
             assert!(!says(&mut own, at(ms)).contains(END));
         }
+    }
+}
+
+#[test]
+fn a_replica_whose_state_does_not_reach_the_keys_any_more_knows_nobody() {
+    let parent = parent(options(node::Role::Replica), Rights::of([Role::Read]));
+    let pair = Shown::Pair { apikey: "k", secret: "s" };
+    assert!(authorize(&parent.node, None, pair, at(0)).is_ok());
+    let progress = Progress { scope: Scope::Public, ..parent.node.store().progress() };
+    parent.node.narrow(&progress).unwrap();
+    // They are still in the store, and nobody tells it of their end.
+    assert!(verify(parent.node.store(), "k", "s", START_MS).unwrap().is_some());
+    for shown in [pair, Shown::Nothing] {
+        assert_eq!(authorize(&parent.node, None, shown, at(0)).unwrap_err().code.word(), "forbidden");
     }
 }

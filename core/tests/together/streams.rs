@@ -144,7 +144,7 @@ fn a_credential_cuts_the_scope_or_refuses() {
     let parent = Parent::new(options(Role::Primary));
     let mut rights = Rights::default();
     let Scope::Only(within) = scope(r#"{"c":["eu:"],"d":[""]}"#) else { panic!("a map") };
-    rights.add_within(credentials::Role::Read, &within);
+    rights.add_within(credentials::Role::Read, within);
     let granted = Grant::local("k", rights);
     let asked = request(r#"{"c":[""]}"#, None);
     let mut stream = Stream::open(&parent.node, asked, &granted, None, at(0)).unwrap();
