@@ -37,6 +37,8 @@ enum Proof {
     Local,
     /// No credentials were shown.
     Nothing,
+    /// Another one vouches, whom the node believes.
+    Vouched,
     /// A secret of this hash; of a secret that was rotated out, until when it is good.
     Secret { hash: SecretHash, until_ms: Option<u64> },
 }
@@ -76,7 +78,7 @@ impl Grant {
     pub(crate) fn until_ms(&self) -> Option<u64> {
         match self.proof {
             Proof::Secret { until_ms, .. } => until_ms,
-            Proof::Local | Proof::Nothing => None,
+            Proof::Local | Proof::Nothing | Proof::Vouched => None,
         }
     }
 
@@ -88,6 +90,7 @@ impl Grant {
         match &self.proof {
             Proof::Local => Ok(Some(self.clone())),
             Proof::Nothing => anonymous(store),
+            Proof::Vouched => vouched(store, &self.credential),
             Proof::Secret { hash, .. } => proven(store, &self.credential, *hash, wall_ms),
         }
     }
@@ -133,6 +136,21 @@ pub fn anonymous<S: Store>(store: &S) -> Result<Option<Grant>, StoreError> {
     let rights = key.filter(|key| key.secret.is_none()).map(|key| key.rights.reading_alone());
     let rights = rights.filter(|rights| !rights.is_nothing());
     Ok(rights.map(|rights| Grant { credential: ANONYMOUS.into(), rights, proof: Proof::Nothing }))
+}
+
+/// What is granted by the keys `store` holds to one of whom somebody the node believes says that it is the key of this id:
+/// what that key may do with entries. Managing and following as a node does take the secret itself.
+///
+/// # Errors
+/// When the store fails.
+pub fn vouched<S: Store>(store: &S, id: &str) -> Result<Option<Grant>, StoreError> {
+    if id.is_empty() || id.len() > CREDENTIAL_BYTES_MAX {
+        return Ok(None);
+    }
+    let record = store.record(name::KEYS, id)?;
+    let key = record.as_ref().and_then(|record| StoredKey::read(record.value())).filter(StoredKey::has_secret);
+    let rights = key.map(|key| key.rights.entries_alone()).filter(|rights| !rights.is_nothing());
+    Ok(rights.map(|rights| Grant { credential: id.into(), rights, proof: Proof::Vouched }))
 }
 
 #[cfg(test)]
@@ -212,6 +230,20 @@ mod tests {
         set(&store, "k", &value("another", &[Role::Read]));
         assert_eq!(grant.renewed(&store, 0).unwrap(), None);
         assert_eq!(Grant::all("dev").renewed(&store, 0).unwrap(), Some(Grant::all("dev")));
+    }
+
+    #[test]
+    fn who_is_vouched_for_does_with_entries_what_its_key_may() {
+        let store = store_with("k", &value("s", &[Role::Read, Role::Admin, Role::Node]));
+        let grant = vouched(&store, "k").unwrap().unwrap();
+        assert_eq!((grant.rights(), &*grant.credential), (&Rights::of([Role::Read]), "k"));
+        assert_eq!(grant.renewed(&store, 0).unwrap().as_ref(), Some(&grant));
+        set(&store, ANONYMOUS, r#"{"roles":["read"]}"#);
+        for nobody in [ANONYMOUS, "", "never"] {
+            assert_eq!(vouched(&store, nobody).unwrap(), None, "{nobody}");
+        }
+        set(&store, "k", &value("s", &[Role::Admin]));
+        assert_eq!(grant.renewed(&store, 0).unwrap(), None);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use super::error::{ApiError, Code};
 use super::route::{Read, Route};
 use crate::clock::Now;
-use crate::credentials::{Grant, Role, anonymous, equal_in_constant_time, verify};
+use crate::credentials::{Grant, Role, anonymous, equal_in_constant_time, verify, vouched};
+use crate::json;
 use crate::name;
 use crate::node::Node;
 use crate::scope::Scope;
@@ -20,6 +21,8 @@ pub const DEV: &str = "dev";
 pub enum Shown<'a> {
     /// Nothing at all: no header that could be meant as credentials.
     Nothing,
+    /// Who asks, as somebody says whom the shell believes: a JSON object whose `apikey` is the id of a key.
+    Vouched(&'a str),
     /// A pair. An empty text stands for a half that is missing, repeated or no text.
     Pair {
         /// The public half.
@@ -55,6 +58,10 @@ pub fn authorize<'g, S: Store>(
     let found = match shown {
         _ if !node.follows_keys() => Ok(None),
         Shown::Nothing => anonymous(node.store()),
+        Shown::Vouched(identity) => match vouched_id(identity) {
+            Some(id) => vouched(node.store(), &id),
+            None => Ok(None),
+        },
         Shown::Pair { apikey, secret } => verify(node.store(), apikey, secret, now.wall_ms),
     };
     match found.map_err(ApiError::store_failed)? {
@@ -65,6 +72,11 @@ pub fn authorize<'g, S: Store>(
             "this node holds no complete state yet, so it cannot check credentials: come back",
         )),
     }
+}
+
+fn vouched_id(identity: &str) -> Option<Cow<'_, str>> {
+    let members = json::members(identity).ok()?;
+    members.iter().find(|(name, _)| name == "apikey").and_then(|(_, raw)| json::string(raw))
 }
 
 /// Whether the grant covers what the route asks for: all of it, or as much as can be told before a body is read. For what

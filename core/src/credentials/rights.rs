@@ -150,6 +150,18 @@ impl Rights {
         rights
     }
 
+    /// Of these rights, reading what is public and writing. What may be read by role node alone is not among them.
+    #[must_use]
+    pub fn entries_alone(&self) -> Self {
+        let mut rights = self.reading_alone();
+        match &self.write {
+            Some(Scope::Only(within)) => rights.add_within(Role::Write, within.clone()),
+            Some(_) => rights.add(Role::Write),
+            None => {}
+        }
+        rights
+    }
+
     /// The members `"roles"` and, where something is granted within collections, `"grants"`.
     pub fn write_members(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\"roles\":[");
@@ -282,6 +294,17 @@ mod tests {
         assert_eq!(rights(&[Role::Write, Role::Admin], &[narrow]).reading_alone(), rights(&[], &[narrow]));
         assert_eq!(Rights::all().reading_alone(), Rights::of([Role::Read]));
         assert!(Rights::of([Role::Node, Role::Write]).reading_alone().is_nothing());
+    }
+
+    #[test]
+    fn without_admin_and_node_entries_are_left() {
+        let narrow = r#"{"f":["a"]}"#;
+        let all = rights(&[Role::Admin, Role::Write], &[(Role::Read, narrow)]);
+        assert_eq!(all.entries_alone(), rights(&[Role::Write], &[(Role::Read, narrow)]));
+        assert_eq!(Rights::all().entries_alone(), Rights::of([Role::Read, Role::Write]));
+        assert!(Rights::of([Role::Node, Role::Admin]).entries_alone().is_nothing());
+        let write = rights(&[], &[(Role::Write, narrow)]);
+        assert_eq!(write.entries_alone(), write);
     }
 
     #[test]

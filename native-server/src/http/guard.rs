@@ -1,6 +1,7 @@
 //! Who may ask: the name the node is called by, and the credentials, which core judges.
 
 use super::basic::basic;
+use super::proxy::IDENTITY;
 use crate::clock;
 use crate::server::Server;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName};
@@ -111,8 +112,15 @@ pub(super) fn still(server: &Server, grant: &Grant) -> Result<(), ApiError> {
 /// What the request shows. Credentials of a kind that is not taken here are wrong ones: who shows them does not ask as
 /// nobody.
 fn shown(headers: &HeaderMap) -> Shown<'_> {
+    let is_identified = headers.contains_key(&IDENTITY);
     if [&APIKEY, &SECRET, &AUTHORIZATION].iter().any(|name| headers.contains_key(*name)) {
+        if is_identified {
+            // Who says who it is in two ways is believed in neither.
+            return Shown::Pair { apikey: "", secret: "" };
+        }
         Shown::Pair { apikey: single(headers, &APIKEY), secret: single(headers, &SECRET) }
+    } else if is_identified {
+        Shown::Vouched(single(headers, &IDENTITY))
     } else {
         Shown::Nothing
     }
@@ -145,7 +153,7 @@ pub(super) fn who(server: &Server, pair: &HeaderMap) -> Result<String, Option<St
 }
 
 /// The header's one value; empty when it is missing, repeated or no text, which no pair is.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
+pub(super) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().unwrap_or(""),

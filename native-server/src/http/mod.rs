@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod keys;
 mod noted;
+mod proxy;
 mod reads;
 mod refused;
 mod replicate;
@@ -84,6 +85,7 @@ impl Service<Request<Incoming>> for Front {
             return self.now(refused::answer(server, &self.link, why), || None);
         }
         let (mut parts, body) = request.into_parts();
+        proxy::strip(server, &mut parts.headers, self.link.peer.ip());
         let found = guard::called_by_its_name(server, &parts)
             .and_then(|()| route(parts.method.as_str(), parts.uri.path(), parts.uri.query()));
         let found = found.and_then(|found| admitted(server, self.link.peer.ip(), found));

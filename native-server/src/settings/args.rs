@@ -91,6 +91,10 @@ pub struct ServeArgs {
     #[arg(long, help_heading = "Following", env = "HEADWATER_UNREADY_WITHOUT_PARENT", value_parser = BoolishValueParser::new())]
     pub unready_without_parent: bool,
 
+    /// Who may say who asks.
+    #[command(flatten)]
+    pub proxies: super::ProxyArgs,
+
     /// How old a replica's keys may be, by its lag: beyond it trusts none until it hears of the writer again, and answers 503
     /// (30s, 10m; several times the parent's --ping-ms) [default: no limit]
     #[arg(long, env = "HEADWATER_AUTH_STALENESS_MAX", value_name = "AGE", value_parser = storage::age)]

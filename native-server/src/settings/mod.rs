@@ -11,6 +11,7 @@ mod file;
 mod guarding;
 mod layers;
 mod places;
+mod proxy;
 mod storage;
 mod template;
 
@@ -24,6 +25,7 @@ pub use file::{ConfigFile, InvalidFile};
 pub use guarding::GuardingArgs;
 pub use layers::Layered;
 pub(crate) use places::{Place, places, serve_command};
+pub use proxy::{Proxies, ProxyArgs};
 pub(crate) use storage::age;
 pub use storage::{ArchivePlan, Storage, StorageArgs};
 pub use template::template;
@@ -198,6 +200,8 @@ pub struct Settings {
     pub ping_ms: u64,
     /// Not ready without a parent.
     pub unready_without_parent: bool,
+    /// Who may say who asks; `None` for nobody.
+    pub proxies: Option<Proxies>,
     /// On a replica, the lag from which on it trusts no key; `None` for never.
     pub auth_staleness_max: Option<Duration>,
     /// How often somebody may ask.
@@ -279,6 +283,7 @@ impl Settings {
             requests_max: args.guarding.requests_max,
             queue_age_max: Duration::from_millis(args.queue_ms_max),
             read_only: args.guarding.read_only,
+            proxies: args.proxies.check()?,
             limits: Limits {
                 protected: args.guarding.protected()?,
                 key_bytes_max: args.key_bytes_max.in_memory(),

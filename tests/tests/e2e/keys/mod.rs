@@ -7,6 +7,7 @@ mod cut_off;
 mod narrow;
 mod revoked;
 mod tricks;
+mod vouched;
 
 use headwater_core::api::Code;
 use headwater_tests::{Client, Lines, Node, NodeBuilder, Reply, eventually};
