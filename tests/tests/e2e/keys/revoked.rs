@@ -4,11 +4,13 @@
 use super::{Pair, assert_refused, end_of};
 use headwater_core::api::Code;
 use headwater_local::tools::Tools;
-use headwater_tests::{Client, Lines, NodeBuilder};
+use headwater_tests::{Client, Lines, NodeBuilder, raw};
 use reqwest::Method;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Streams of a key at both nodes, caught up.
 async fn open(pair: &Pair, id: &str, secret: &str, body: &str) -> Vec<Lines> {
@@ -104,4 +106,49 @@ async fn a_replica_whose_own_key_was_revoked_says_so_and_serves_what_it_has() {
     assert_eq!(far.client().entry("flags", "a").await.status, 200);
     // It has not heard of the end of its own key, and nobody tells it any more: this is what a bound on the lag is for.
     assert_eq!(Client::with_pair(&far.url, Some((&id, &secret))).entry("flags", "a").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_has_been_waiting_is_judged_when_it_goes_on() {
+    let pair = Pair::start().await;
+    let (id, secret) = pair.key(r#"{"id":"k","roles":["read","write"]}"#).await;
+    let seq = pair.writer.client().position().await;
+    let (epoch, seq) = seq.split_once('.').unwrap();
+    let next = format!("{epoch}.{}", seq.parse::<u64>().unwrap() + 1);
+    // Reads that wait for the very command by which their key goes.
+    let waiting: Vec<_> = pair
+        .with(&id, &secret)
+        .into_iter()
+        .map(|client| {
+            let request = client.request(Method::GET, &Client::entry_path("flags", "a"));
+            let request = request.header("headwater-min-position", &next).header("headwater-wait-ms", "20000");
+            tokio::spawn(async move { client.send(request).await.unwrap() })
+        })
+        .collect();
+    // And a write whose body has not come to its end.
+    let url = &pair.writer.url;
+    let mut connection = TcpStream::connect(raw::authority(url)).await.unwrap();
+    let body = r#"{"value":"late"}"#;
+    let head = format!(
+        "PUT /v1/collections/flags/keys/a HTTP/1.1\r\nhost: {}\r\nconnection: close\r\napikey: {id}\r\nsecret: {secret}\r\n\
+         content-length: {}\r\n\r\n",
+        raw::authority(url),
+        body.len()
+    );
+    connection.write_all(format!("{head}{}", &body[..8]).as_bytes()).await.unwrap();
+    // A request that is not in yet would be refused as well, and for less: give them the time to get there.
+    for client in [pair.writer.client(), pair.replica.client()] {
+        for _ in 0..20 {
+            client.status().await;
+        }
+    }
+    assert_eq!(pair.writer.client().call(Method::DELETE, "/v1/keys/k", "").await.status, 200);
+    connection.write_all(&body.as_bytes()[8..]).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    for reply in waiting {
+        assert_refused(&reply.await.unwrap(), Code::Forbidden);
+    }
+    assert_eq!(pair.writer.client().entry("flags", "a").await.json()["value"], json!(1));
 }
