@@ -70,15 +70,16 @@ async fn writes_that_come_while_the_log_stands_still_are_told_at_once() {
         async move { client.set("flags", "stuck", "1").await }
     });
     let begun = std::time::Instant::now();
-    eventually("a later write is refused", || async {
+    let reply = eventually("a later write is refused", || async {
         // Those before it wait behind the first, which nobody here needs.
         let write = tokio::time::timeout(std::time::Duration::from_millis(100), client.set("flags", "late", "1")).await;
         match write {
-            Ok(reply) if reply.status == 503 => Ok(refused(&reply, Code::Overloaded, &["waited"])),
+            Ok(reply) if reply.status == 503 => Ok(reply),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
+    refused(&reply, Code::Overloaded, &["waited"]);
     assert!(begun.elapsed() >= std::time::Duration::from_millis(300));
     assert_eq!(client.entry("flags", "stuck").await.status, 404, "reads go on");
     assert_eq!(client.get("/v1/collections").await.status, 200);
