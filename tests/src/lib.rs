@@ -27,6 +27,7 @@ pub mod raw;
 pub mod relay;
 pub mod replication;
 pub mod scene;
+pub mod schema;
 pub mod state;
 pub mod stub;
 pub mod tape;

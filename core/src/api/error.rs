@@ -12,10 +12,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $status:literal $word:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $status:literal $word:literal,)*) => {
         /// Every error code with its status. `docs/errors.md` says what a client does about each.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code { $($(#[$doc])* $variant,)* }
+        pub enum Code { $($(#[doc = $doc])* $variant,)* }
 
         impl Code {
             /// All codes, for tables and tests.
@@ -29,6 +29,11 @@ macro_rules! codes {
             /// The word in the body's `error`.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
+            }
+
+            /// What it means, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*).trim_ascii(),)* }
             }
         }
     };

@@ -21,6 +21,8 @@ pub enum Route<'a> {
     Metrics,
     /// `GET /metrics`: the same for Prometheus.
     Exposition,
+    /// `GET /openapi.json`.
+    Document,
     /// What [`read`](super::read()) answers.
     Read(Read<'a>),
     /// `POST /v1/collections`.
@@ -102,7 +104,7 @@ impl Route<'_> {
 
     /// Whether everybody may ask for it, without any credentials.
     pub fn is_public(&self) -> bool {
-        matches!(self, Self::Health | Self::Ready | Self::File(_))
+        matches!(self, Self::Health | Self::Ready | Self::Document | Self::File(_))
     }
 
     /// The same without borrowing from the request, for who must wait before it can answer.
@@ -113,6 +115,7 @@ impl Route<'_> {
             Self::Status => Route::Status,
             Self::Metrics => Route::Metrics,
             Self::Exposition => Route::Exposition,
+            Self::Document => Route::Document,
             Self::Read(read) => Route::Read(read.into_owned()),
             Self::CreateCollection => Route::CreateCollection,
             Self::DropCollection(collection) => Route::DropCollection(owned(collection)),
@@ -208,6 +211,7 @@ fn route_by_segments<'a>(method: &str, path: &'a str, query: Option<&'a str>) ->
         ["v1", "status"] => only("GET", Route::Status),
         ["v1", "metrics"] => only("GET", Route::Metrics),
         ["metrics"] => only("GET", Route::Exposition),
+        ["openapi.json"] => only("GET", Route::Document),
         ["v1", "replicate"] => only("POST", Route::Replicate),
         ["v1", "keys"] => match method {
             "GET" => Ok(Route::Keys),

@@ -130,6 +130,7 @@ impl Object {
             Route::Status => self.status()?,
             Route::Metrics => self.metrics(),
             Route::Exposition => self.exposition(),
+            Route::Document => Answer::json(api::document()),
             Route::Read(_) | Route::Keys => {
                 let answered = match route {
                     Route::Read(asked) => self.read(asked, &grant, caller).await?,

@@ -9,12 +9,13 @@ use crate::trouble::Trouble;
 use crate::wal::{StoredBaseline, Usage};
 use crate::writer::Archived;
 use axum::response::Response;
+use bytes::Bytes;
 use headwater_core::api::{
-    self, ApiError, ArchiveStatus, AuditStatus, BackupStatus, BaselineStatus, DiskFacts, LastBackup, MetricsFacts,
+    self, Answer, ApiError, ArchiveStatus, AuditStatus, BackupStatus, BaselineStatus, DiskFacts, LastBackup, MetricsFacts,
     ParentStatus, StatusFacts, StorageStatus, StorageTrouble, rfc3339,
 };
 use headwater_core::store::Store;
-use std::sync::PoisonError;
+use std::sync::{LazyLock, PoisonError};
 use std::time::Instant;
 
 /// `GET /healthz`, `/livez`, `/startupz`.
@@ -113,6 +114,12 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
 /// `GET /v1/metrics`.
 pub(super) fn metrics(server: &Server) -> Response {
     reply::respond(server.as_of(api::metrics(&server.node, &facts(server), clock::now())))
+}
+
+/// `GET /openapi.json`. Written once: it is for everybody, as often as they like.
+pub(super) fn document(server: &Server) -> Response {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| api::document().into());
+    reply::respond(server.as_of(Answer::json(DOCUMENT.clone())))
 }
 
 /// What this shell knows for core's numbers.

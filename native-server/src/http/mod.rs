@@ -195,6 +195,7 @@ async fn answer_to(
         Route::Status => health::status(server),
         Route::Metrics => Ok(health::metrics(server)),
         Route::Exposition => Ok(exposition::exposition(server)),
+        Route::Document => Ok(health::document(server)),
         Route::Read(read) => reads::read(server, grant, &read, &parts).await,
         Route::CreateCollection => Box::pin(writes::create(server, grant, parts, body)).await,
         Route::DropCollection(collection) => {

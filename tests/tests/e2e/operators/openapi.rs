@@ -1,0 +1,157 @@
+//! `GET /openapi.json`: what nodes answer is of the forms that the document tells, with statuses that it knows.
+
+use headwater_tests::schema::check;
+use headwater_tests::{Client, NodeBuilder, Reply};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A document, and which of its answers were seen.
+struct Document {
+    document: Value,
+    seen: BTreeSet<(String, u16)>,
+}
+
+impl Document {
+    async fn of(client: &Client) -> Self {
+        let reply = client.get("/openapi.json").await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+        Self { document: reply.json(), seen: BTreeSet::new() }
+    }
+
+    /// Holds an answer against the operation of this id.
+    fn hold(&mut self, id: &str, reply: &Reply) {
+        let paths = self.document["paths"].as_object().expect("an object");
+        let operations = paths.values().flat_map(|item| item.as_object().expect("an object").values());
+        let operation = operations.into_iter().find(|operation| operation["operationId"] == id);
+        let operation = operation.unwrap_or_else(|| panic!("there is no {id}"));
+        let answer = &operation["responses"][reply.status.to_string()];
+        assert!(answer.is_object(), "{id} does not know {}: {}", reply.status, reply.text());
+        let kind = reply.header("content-type").unwrap_or_default().to_owned();
+        if reply.body.is_empty() {
+            assert!(answer.get("content").is_none(), "{id} {}", reply.status);
+        } else {
+            let schema = &answer["content"][&kind]["schema"];
+            assert!(schema.is_object(), "{id} {} does not know {kind}", reply.status);
+            if kind == "application/json" {
+                check(&self.document, schema, &reply.json()).unwrap_or_else(|error| panic!("{id}: {error}"));
+                let code = reply.json()["error"].clone();
+                let about = answer["description"].as_str().expect("words");
+                assert!(
+                    code.as_str().is_none_or(|code| about.contains(&format!("{code}:"))),
+                    "{id}: {code} in {about}"
+                );
+            }
+        }
+        self.seen.insert((id.to_owned(), reply.status));
+    }
+}
+
+/// A request: the operation, method, path, headers, body.
+type Asked<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
+#[tokio::test]
+async fn answers_are_of_the_forms_that_the_document_tells() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    near.ready().await;
+    let (entry, keys) = ("/v1/collections/c/entry?key=a", "/v1/collections/c/keys/a");
+    let stale = [("headwater-min-position", "9999999999999.1"), ("headwater-wait-ms", "0")];
+    let requests: &[Asked<'_>] = &[
+        ("createCollection", "POST", "/v1/collections", &[], r#"{"name":"c"}"#),
+        ("createCollection", "POST", "/v1/collections", &[], "{}"),
+        ("createCollection", "POST", "/v1/collections", &[], r#"{"name":"a/b"}"#),
+        ("createCollection", "POST", "/v1/collections", &[], "nonsense"),
+        ("setEntry", "PUT", entry, &[], r#"{"value":{"a":[1,null]}}"#),
+        ("setEntry", "PUT", entry, &[("if-none-match", "*")], r#"{"value":1}"#),
+        ("setEntry", "PUT", entry, &[("if-match", "nonsense")], r#"{"value":1}"#),
+        ("setEntry", "PUT", entry, &[("idempotency-key", "k")], r#"{"value":1}"#),
+        ("setEntry", "PUT", entry, &[("idempotency-key", "k")], r#"{"value":2}"#),
+        ("setEntry", "PUT", "/v1/collections/missing/entry?key=a", &[], r#"{"value":1}"#),
+        ("setEntry", "PUT", "/v1/collections/_keys/entry?key=a", &[], r#"{"value":1}"#),
+        ("setEntry", "PUT", "/v1/collections/c/entry?key=", &[], r#"{"value":1}"#),
+        ("postEntry", "POST", entry, &[], r#"{"value":1,"ifAbsent":true}"#),
+        ("postEntry", "POST", entry, &[], r#"{"value":"x"}"#),
+        ("postEntryByPath", "POST", keys, &[], "{}"),
+        ("postEntryByPath", "POST", keys, &[], r#"{"value":-1.5}"#),
+        ("setEntryByPath", "PUT", keys, &[], r#"{"value":[]}"#),
+        ("getEntry", "GET", entry, &[], ""),
+        ("getEntry", "GET", "/v1/collections/c/entry?key=none", &[], ""),
+        ("getEntry", "GET", "/v1/collections/none/entry?key=a", &[], ""),
+        ("getEntry", "GET", entry, &stale, ""),
+        ("getEntry", "GET", entry, &[("headwater-min-position", "1.1")], ""),
+        ("getEntryByPath", "GET", keys, &[("if-none-match", "*")], ""),
+        ("getEntryByPath", "GET", "/v1/collections/c/keys/%zz", &[], ""),
+        ("listEntries", "GET", "/v1/collections/c/keys", &[], ""),
+        ("listEntries", "GET", "/v1/collections/c/keys", &[("accept", "application/x-ndjson")], ""),
+        ("listEntries", "GET", "/v1/collections/c/keys?limit=0", &[], ""),
+        ("listCollections", "GET", "/v1/collections", &[], ""),
+        ("writeBatch", "POST", "/v1/collections/c/batch", &[], r#"{"ops":[{"op":"set","key":"b","value":1}]}"#),
+        ("writeBatch", "POST", "/v1/collections/c/batch", &[], r#"{"ops":[{"op":"delete","key":"none"}]}"#),
+        ("writeBatch", "POST", "/v1/collections/c/batch", &[], r#"{"ops":[{"op":"set"}]}"#),
+        ("deleteEntry", "DELETE", entry, &[], ""),
+        ("deleteEntry", "DELETE", entry, &[], ""),
+        ("setEntryByPath", "PUT", keys, &[], r#"{"value":[]}"#),
+        ("deleteEntryByPath", "DELETE", keys, &[("if-match", "\"1-1\"")], ""),
+        ("deleteEntryByPath", "DELETE", keys, &[], ""),
+        (
+            "createKey",
+            "POST",
+            "/v1/keys",
+            &[],
+            r#"{"id":"ci","roles":["read"],"grants":[{"roles":["write"],"scope":{"c":["a"]}}]}"#,
+        ),
+        ("createKey", "POST", "/v1/keys", &[], r#"{"id":"ci","roles":["read"]}"#),
+        ("createKey", "POST", "/v1/keys", &[], r#"{"id":"a b","roles":["read"]}"#),
+        ("createKey", "POST", "/v1/keys", &[], "{}"),
+        ("changeKey", "PUT", "/v1/keys/ci", &[], r#"{"roles":["write"]}"#),
+        ("changeKey", "PUT", "/v1/keys/none", &[], r#"{"roles":["write"]}"#),
+        ("rotateKey", "POST", "/v1/keys/ci/rotate", &[], r#"{"graceMs":1000}"#),
+        ("rotateKey", "POST", "/v1/keys/ci/rotate", &[], r#"{"graceMs":-1}"#),
+        ("listKeys", "GET", "/v1/keys", &[], ""),
+        ("revokeKey", "DELETE", "/v1/keys/ci", &[], ""),
+        ("revokeKey", "DELETE", "/v1/keys/ci", &[], ""),
+        ("follow", "POST", "/v1/replicate", &[], "nonsense"),
+        ("health", "GET", "/healthz", &[], ""),
+        ("liveness", "GET", "/livez", &[], ""),
+        ("startup", "GET", "/startupz", &[], ""),
+        ("readiness", "GET", "/readyz", &[], ""),
+        ("status", "GET", "/v1/status", &[], ""),
+        ("metrics", "GET", "/v1/metrics", &[], ""),
+        ("exposition", "GET", "/metrics", &[], ""),
+        ("document", "GET", "/openapi.json", &[], ""),
+        ("dropCollection", "DELETE", "/v1/collections/c", &[], ""),
+        ("dropCollection", "DELETE", "/v1/collections/c", &[], ""),
+        ("dropCollection", "DELETE", "/v1/collections/_keys", &[], ""),
+    ];
+    for node in [&writer, &near] {
+        let client = node.client();
+        let mut document = Document::of(&client).await;
+        for &(id, method, path, headers, body) in requests {
+            let reply = super::super::api::call(&client, method, path, headers, body).await;
+            document.hold(id, &reply);
+            let nobody =
+                super::super::api::call(&Client::with_pair(&node.url, None), method, path, headers, body).await;
+            document.hold(id, &nobody);
+        }
+        // Every operation was asked, answered well, and refused where it may be.
+        for item in document.document["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                let id = operation["operationId"].as_str().unwrap();
+                let is_public = operation["security"] == json!([]);
+                let seen = |status| document.seen.contains(&(id.to_owned(), status));
+                // A stream has no end to wait for.
+                assert!(seen(200) || id == "follow", "{id}");
+                assert!(is_public || seen(403), "{id}: {:?}", document.seen);
+            }
+        }
+    }
+    let lonely = NodeBuilder::replica("lonely", directory.path(), "http://127.0.0.1:1").start().await.client();
+    let mut document = Document::of(&lonely).await;
+    document.hold("readiness", &lonely.get("/readyz").await);
+    document.hold("getEntry", &lonely.get(entry).await);
+    document.hold("setEntry", &lonely.call(Method::PUT, entry, r#"{"value":1}"#).await);
+    let (statuses, all) = (document.seen.iter().map(|(_, status)| *status).collect::<BTreeSet<_>>(), [502, 503]);
+    assert_eq!(statuses, all.into());
+}
