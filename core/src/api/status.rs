@@ -31,6 +31,8 @@ pub struct StatusFacts<'a> {
     pub backup: Option<BackupStatus<'a>>,
     /// The parent, on a replica.
     pub parent: Option<ParentStatus<'a>>,
+    /// How the node is set up and what it runs on, as a JSON object; `None` where there is nothing to tell.
+    pub setup: Option<&'a str>,
 }
 
 /// The log of who changed what.
@@ -193,6 +195,9 @@ pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Re
     }
     if facts.read_only {
         text(&mut body, ",\"readOnly\":true");
+    }
+    if let Some(setup) = facts.setup {
+        text(&mut body, &format!(",\"setup\":{setup}"));
     }
     text(&mut body, &format!(",\"uptimeSeconds\":{},\"instance\":\"{}\"", facts.uptime_s, node.instance()));
     if let Some(cluster) = progress.cluster {

@@ -37,6 +37,7 @@ impl Object {
                 archive: None,
                 backup: None,
                 parent,
+                setup: None,
             },
             now,
         )

@@ -160,6 +160,28 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     async fn open(&self, call: Call) -> Result<Response<Incoming>, Failure> {
+        let response = self.send(call).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    /// Asks and takes the whole answer, whatever its status is.
+    ///
+    /// # Errors
+    /// No whole answer came.
+    pub(super) async fn ask(&self, target: &str) -> Result<(StatusCode, String), Failure> {
+        let asked = async {
+            let (head, body) = self.send(Call::get(target.into())).await?.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| self.lost(Kind::Unable, &format!("the answer broke off: {error}")))?;
+            let body = String::from_utf8(body.to_bytes().into()).map_err(|_| self.foreign(head.status))?;
+            Ok((head.status, body))
+        };
+        let late = || self.lost(Kind::Unable, &format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
+        timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Asks and returns as soon as the answer begins, whatever its status is.
+    async fn send(&self, call: Call) -> Result<Response<Incoming>, Failure> {
         let writes = call.writes;
         let mut request = Request::builder().method(call.method).uri(self.base.join(&call.target)?);
         for (name, value) in call.headers {
@@ -173,8 +195,7 @@ impl Client {
             let kind = if writes && !error.is_connect() { Kind::OutcomeUnknown } else { Kind::Unable };
             self.lost(kind, &innermost(&error))
         })?;
-        let response = response.map(Incoming::new);
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+        Ok(response.map(Incoming::new))
     }
 
     /// The connection did not come about, or broke.

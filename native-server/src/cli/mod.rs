@@ -13,6 +13,7 @@ mod client;
 mod collections;
 mod config;
 mod connection;
+mod doctor;
 mod entry;
 mod export;
 mod failure;
@@ -96,6 +97,9 @@ pub enum Command {
     /// Show what a node holds, whom it follows and how far behind it is
     #[command(after_help = status::HELP)]
     Status(status::Status),
+    /// Look at a running node, and say what is unsafe or wrong
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::Doctor),
 }
 
 /// The commands that work on files of this machine, without a node.
@@ -177,6 +181,7 @@ impl Command {
             Self::Import(import) => &import.connection,
             Self::Watch(watch) => &watch.connection,
             Self::Status(status) => &status.connection,
+            Self::Doctor(doctor) => &doctor.connection,
         })
     }
 
@@ -195,6 +200,7 @@ impl Command {
             Self::Import(import) => import.run(client()?, output).await,
             Self::Watch(watch) => watch.run(client()?, output).await,
             Self::Status(status) => status.run(&client()?, output).await,
+            Self::Doctor(doctor) => doctor.run(&client()?, output).await,
         }
     }
 }

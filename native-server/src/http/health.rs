@@ -1,6 +1,6 @@
 //! Health, status and metrics.
 
-use super::reply;
+use super::{reply, setup};
 use crate::backup::scheduled::{Made, Standing};
 use crate::clock;
 use crate::observed;
@@ -69,6 +69,8 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
         head,
         trouble: trouble.as_ref().map(|(message, since)| StorageTrouble { message, since }),
     });
+    let setup = setup::setup(server);
+    let setup = Some(&*setup);
     let answer = match &server.work {
         Work::Writer { log, .. } => {
             let trouble = log.trouble().map(shown);
@@ -82,7 +84,8 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
                 failure: failure.as_deref(),
             });
             let wal_bytes = &|collection: &str| log.bytes(collection);
-            let facts = StatusFacts { uptime_s, wal_bytes, read_only, audit, storage, archive, backup, parent: None };
+            let facts =
+                StatusFacts { uptime_s, wal_bytes, read_only, audit, storage, archive, backup, parent: None, setup };
             api::status(&server.node, &facts, clock::now())
         }
         Work::Replica(upstream) => {
@@ -104,7 +107,7 @@ pub(super) fn status(server: &Server) -> Result<Response, ApiError> {
             let trouble = upstream.disk_trouble().map(shown);
             let storage = Some(storage_status(upstream.disk_usage(), upstream.disk_failures(), trouble.as_ref()));
             let (wal_bytes, archive, parent) = (&|_: &str| 0, None, Some(parent));
-            let facts = StatusFacts { uptime_s, wal_bytes, read_only, audit, storage, archive, backup, parent };
+            let facts = StatusFacts { uptime_s, wal_bytes, read_only, audit, storage, archive, backup, parent, setup };
             api::status(&server.node, &facts, clock::now())
         }
     };

@@ -16,6 +16,7 @@ mod reads;
 mod refused;
 mod replicate;
 mod reply;
+mod setup;
 mod wait;
 mod writes;
 

@@ -42,7 +42,7 @@ pub(crate) struct Done {
 }
 
 impl Cli {
-    fn at(url: &str) -> Self {
+    pub(crate) fn at(url: &str) -> Self {
         let tools = Tools::load().expect("./dev test writes the tools file");
         Self { program: tools.server, url: url.into() }
     }
@@ -52,7 +52,7 @@ impl Cli {
     }
 
     /// The command, with nothing of the environment that could change what it does.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HEADWATER_") {
@@ -85,7 +85,7 @@ impl Cli {
     }
 }
 
-async fn finish(mut command: Command, input: &[u8]) -> Done {
+pub(crate) async fn finish(mut command: Command, input: &[u8]) -> Done {
     let ended = timeout(WITHIN, async {
         let mut child = command.spawn().expect("the program starts");
         if let Some(mut stdin) = child.stdin.take() {

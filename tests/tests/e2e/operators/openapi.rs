@@ -81,6 +81,7 @@ async fn answers_are_of_the_forms_that_the_document_tells() {
         ("getEntry", "GET", "/v1/collections/none/entry?key=a", &[], ""),
         ("getEntry", "GET", entry, &stale, ""),
         ("getEntry", "GET", entry, &[("headwater-min-position", "1.1")], ""),
+        ("getEntryByPath", "GET", keys, &[], ""),
         ("getEntryByPath", "GET", keys, &[("if-none-match", "*")], ""),
         ("getEntryByPath", "GET", "/v1/collections/c/keys/%zz", &[], ""),
         ("listEntries", "GET", "/v1/collections/c/keys", &[], ""),
@@ -147,7 +148,8 @@ async fn answers_are_of_the_forms_that_the_document_tells() {
             }
         }
     }
-    let lonely = NodeBuilder::replica("lonely", directory.path(), "http://127.0.0.1:1").start().await.client();
+    let orphan = NodeBuilder::replica("orphan", directory.path(), "http://127.0.0.1:1").start().await;
+    let lonely = orphan.client();
     let mut document = Document::of(&lonely).await;
     document.hold("readiness", &lonely.get("/readyz").await);
     document.hold("getEntry", &lonely.get(entry).await);

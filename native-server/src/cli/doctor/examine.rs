@@ -1,0 +1,454 @@
+//! What the answers of a node mean: decided here, without asking anybody.
+//!
+//! A member that a node does not tell is not looked at: it may be of an older release, or of another kind.
+
+use crate::cli::ago::span;
+use crate::size::Size;
+use axum::http::Uri;
+use headwater_core::api::unix_ms;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// What a node answered.
+pub(super) struct Answers {
+    pub(super) ready: Value,
+    /// `None` where it was refused.
+    pub(super) status: Option<Value>,
+    /// In which words.
+    pub(super) refusal: Option<String>,
+    pub(super) metrics: Option<Value>,
+    /// This machine's clock before and after the status was asked for.
+    pub(super) asked_ms: (u64, u64),
+    /// This program's version.
+    pub(super) version: &'static str,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Ok,
+    /// Not safe under all circumstances, or soon not.
+    Warn,
+    /// Wrong, or unsafe now.
+    Bad,
+}
+
+impl Level {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) check: &'static str,
+    pub(super) level: Level,
+    pub(super) says: String,
+    pub(super) advice: Option<&'static str>,
+}
+
+impl Finding {
+    pub(super) fn to_json(&self) -> Value {
+        json!({"check": self.check, "level": self.level.word(), "says": self.says, "advice": self.advice})
+    }
+}
+
+/// Lag from which on it is told of, in ms: several pings of a parent that is silent by default for five seconds.
+const LAG_MS: u64 = 30_000;
+/// Records that a child is behind from which on it is told of.
+const CHILD_RECORDS: u64 = 10_000;
+/// Difference of clocks that is told of, and that is bad, in ms.
+const CLOCK_MS: (u64, u64) = (2_000, 60_000);
+/// Age of a newest backup from which on it is told of, in ms.
+const BACKUP_MS: u64 = 8 * 24 * 3_600_000;
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, check: &'static str, says: impl Into<String>) {
+        self.0.push(Finding { check, level: Level::Ok, says: says.into(), advice: None });
+    }
+
+    fn warn(&mut self, check: &'static str, says: impl Into<String>, advice: &'static str) {
+        self.0.push(Finding { check, level: Level::Warn, says: says.into(), advice: Some(advice) });
+    }
+
+    fn bad(&mut self, check: &'static str, says: impl Into<String>, advice: &'static str) {
+        self.0.push(Finding { check, level: Level::Bad, says: says.into(), advice: Some(advice) });
+    }
+}
+
+/// Looks at everything that was answered.
+pub(super) fn examine(answers: &Answers) -> Vec<Finding> {
+    let mut found = Findings(Vec::new());
+    ready(&answers.ready, &mut found);
+    match &answers.status {
+        None => {
+            let says =
+                format!("the node did not let us look inside: {}", answers.refusal.as_deref().unwrap_or("refused"));
+            found.warn("pair", says, "Give a pair of role admin or node: all that follows would come from there.");
+        }
+        Some(status) => inside(status, answers, &mut found),
+    }
+    if let Some(metrics) = &answers.metrics {
+        counts(metrics, &mut found);
+    }
+    found.0
+}
+
+fn ready(ready: &Value, found: &mut Findings) {
+    let failing: Vec<&str> = ready["checks"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, ok)| **ok == false)
+        .map(|(name, _)| &**name)
+        .collect();
+    if ready["ready"] != true {
+        let says = format!("it is not ready: {}", failing.join(", "));
+        found.bad("ready", says, "Clients should ask another node. docs/runbook.md says what each check means.");
+    } else if failing.is_empty() {
+        found.ok("ready", "it is ready");
+    } else {
+        found.warn(
+            "ready",
+            format!("it is ready, but not {}", failing.join(", ")),
+            "See below for what that comes from.",
+        );
+    }
+}
+
+fn inside(status: &Value, answers: &Answers, found: &mut Findings) {
+    let setup = &status["setup"];
+    if setup.is_object() {
+        exposure(setup, found);
+        machine(setup, answers, found);
+    }
+    if status["role"] == "primary" {
+        writer(status, setup, found);
+    } else {
+        follower(status, found);
+    }
+    storage(status, found);
+    copies(status, setup, answers.asked_ms.1, found);
+}
+
+fn exposure(setup: &Value, found: &mut Findings) {
+    match (setup["beyondLoopback"] == true, setup["tls"] == true) {
+        (true, false) => found.bad(
+            "exposure",
+            "it listens beyond this machine without TLS: pairs and values can be read on the way",
+            "Give it --tls-cert and --tls-key, or let it listen on loopback behind a proxy that has them.",
+        ),
+        (true, true) => found.ok("exposure", "it listens beyond this machine, with TLS"),
+        (false, _) => found.ok("exposure", "it listens on this machine alone"),
+    }
+    if setup["dev"] == true {
+        let advice = "Fine for trying things out on this machine. Elsewhere start it without --dev.";
+        found.warn("credentials", "it accepts the pair dev / dev, which everybody knows", advice);
+    } else {
+        found.ok("credentials", "the pair dev / dev is not accepted");
+    }
+}
+
+fn machine(setup: &Value, answers: &Answers, found: &mut Findings) {
+    if let Some(version) = setup["version"].as_str() {
+        if version == answers.version {
+            found.ok("version", format!("{version}, as this command"));
+        } else {
+            let says = format!("the node is of {version}, this command of {}", answers.version);
+            found.warn("version", says, "Use the same release: this one may not know all that the node tells.");
+        }
+    }
+    if let Some(theirs) = setup["nowMs"].as_u64() {
+        let (before, after) = answers.asked_ms;
+        // Anywhere between the two is no difference at all.
+        let differ = before.saturating_sub(theirs).max(theirs.saturating_sub(after));
+        let says = format!("its clock and this machine's differ by {}", span(differ));
+        let advice = "Have both set by NTP: times of entries, lag and retention by age come from the writer's clock.";
+        match differ {
+            differ if differ >= CLOCK_MS.1 => found.bad("clock", says, advice),
+            differ if differ >= CLOCK_MS.0 => found.warn("clock", says, advice),
+            _ => found.ok("clock", "it agrees with this machine's"),
+        }
+    }
+    if let (Some(free), Some(whole)) = (setup["diskFreeBytes"].as_u64(), setup["diskBytes"].as_u64()) {
+        let percent = free.saturating_mul(100) / whole.max(1);
+        let says = format!("{percent} % of the disk is free ({})", rounded(free));
+        let advice = "Make room, or lower --retain-bytes and --baseline-after-bytes. A full disk refuses writes.";
+        match percent {
+            0..5 => found.bad("disk space", says, advice),
+            5..15 => found.warn("disk space", says, advice),
+            _ => found.ok("disk space", says),
+        }
+    }
+    if let (Some(open), Some(most)) = (setup["openFds"].as_u64(), setup["maxFds"].as_u64()) {
+        let says = format!("{open} of {most} file descriptors are open");
+        if open.saturating_mul(5) > most.saturating_mul(4) {
+            found.warn("descriptors", says, "Raise LimitNOFILE of the service: each connection takes one.");
+        } else {
+            found.ok("descriptors", says);
+        }
+    }
+}
+
+/// Bytes in the largest unit that leaves a number to be read.
+fn rounded(bytes: u64) -> String {
+    let unit = (bytes.max(1).ilog2() / 10).min(4) * 10;
+    Size(bytes >> unit << unit).to_string()
+}
+
+fn writer(status: &Value, setup: &Value, found: &mut Findings) {
+    if status["deposed"] == true {
+        let says = "another writer took this one's place: what is written here may be lost";
+        found.bad("deposed", says, "Stop it. docs/wal.md says what an old writer that comes back means.");
+    }
+    match (setup["log"].as_str(), setup["syncMs"].as_u64()) {
+        (Some("memory"), _) => {
+            let says = "the log is in memory: a restart begins with nothing";
+            found.bad("durability", says, "Start it without --wal memory: unless nothing here matters.");
+        }
+        (Some(_), Some(ms)) => {
+            let says = format!("a power cut may take the last {}", span(ms));
+            found.warn("durability", says, "With --sync group a write is on the medium before it is acknowledged.");
+        }
+        (Some(_), None) => found.ok("durability", "a write is on the medium before it is acknowledged"),
+        (None, _) => {}
+    }
+    let children = status["children"].as_array().map_or(&[][..], Vec::as_slice);
+    if children.is_empty() {
+        let says = "nobody follows it: if this machine is lost, so is what its last backup does not have";
+        found.warn("replicas", says, "Start a node with --parent on another machine.");
+        return;
+    }
+    let behind = |child: &&Value| child["lagSeq"].as_u64() > Some(CHILD_RECORDS);
+    match children.iter().filter(behind).filter_map(|child| child["node"].as_str()).collect::<Vec<_>>() {
+        none if none.is_empty() => found.ok("replicas", format!("{} follow it", children.len())),
+        behind => {
+            let says = format!("more than {CHILD_RECORDS} records behind: {}", behind.join(", "));
+            found.warn("replicas", says, "Look at their own status, and at the network between.");
+        }
+    }
+}
+
+fn follower(status: &Value, found: &mut Findings) {
+    let replication = &status["replication"];
+    let parent = status["parent"].as_str().unwrap_or_default();
+    if is_readable_on_the_way(parent) {
+        let says = format!("its parent is {parent}: its pair and all values can be read on the way");
+        found.bad("parent", says, "Give the parent a certificate and say https:// in --parent.");
+    }
+    if replication["parent_connected"] == true {
+        found.ok("following", format!("it follows {parent}"));
+    } else {
+        let why = replication["notFollowing"]["why"].as_str().unwrap_or("the reason is not known yet");
+        let advice = "It goes on answering, and falls behind. docs/running.md says what each reason means.";
+        found.bad("following", format!("it follows nobody: {why}"), advice);
+    }
+    if let Some(offence) = replication["lastOffence"]["message"].as_str() {
+        found.warn("parent's faults", offence, "docs/running.md says what each code means.");
+    }
+    match replication["lagMs"].as_u64() {
+        Some(lag_ms) if lag_ms >= LAG_MS => {
+            let says = format!("it may be {} behind the writer", span(lag_ms));
+            found.bad("lag", says, "Look at the nodes between it and the writer, and at the network.");
+        }
+        Some(lag_ms) => found.ok("lag", format!("at most {} behind the writer", span(lag_ms))),
+        None => found.warn("lag", "it has not heard of the writer yet", "Wait, then look again."),
+    }
+}
+
+/// Whether what is sent to this address passes a network without TLS.
+fn is_readable_on_the_way(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    uri.scheme_str() == Some("http") && !is_here
+}
+
+fn storage(status: &Value, found: &mut Findings) {
+    match status["storage"]["trouble"]["message"].as_str() {
+        Some(trouble) => {
+            let since = status["storage"]["trouble"]["since"].as_str().unwrap_or_default();
+            found.bad("disk", format!("{trouble} (since {since})"), "docs/runbook.md has the steps.");
+        }
+        None if status["storage"].is_object() => found.ok("disk", "nothing is wrong with it"),
+        None => {}
+    }
+}
+
+fn copies(status: &Value, setup: &Value, now_ms: u64, found: &mut Findings) {
+    let (archive, backup) = (&status["archive"], &status["backup"]);
+    if let Some(failure) = archive["failure"].as_str() {
+        found.bad("archive", failure, "It keeps what is not copied only up to --retain-bytes-max.");
+    } else if archive["missing"].as_array().is_some_and(|missing| !missing.is_empty()) {
+        found.warn("archive", "some records are in no copy", "Make a backup now: headwater backup.");
+    } else if archive.is_object() {
+        found.ok("archive", "what is sealed is copied");
+    }
+    if let Some(failure) = backup["failure"].as_str() {
+        found.bad("backup", failure, "Mend what is wrong with its place; the next attempt comes by itself.");
+    } else if let Some(ms) = backup["last"]["created"].as_str().and_then(unix_ms) {
+        let age = now_ms.saturating_sub(ms);
+        let says = format!("the newest is {} old", span(age));
+        if age > BACKUP_MS {
+            found.warn("backup", says, "Make them more often: --backup-schedule.");
+        } else {
+            found.ok("backup", says);
+        }
+    } else if backup.is_object() {
+        found.warn("backup", "none was made yet", "The first comes by itself; look again.");
+    } else if status["role"] == "primary" && setup["log"] == "file" && !archive.is_object() {
+        let says = "it makes no backups and no archive";
+        found.warn(
+            "backup",
+            says,
+            "Give it --backup-to, and --archive to get back to any time; or run headwater backup by cron.",
+        );
+    }
+}
+
+fn counts(metrics: &Value, found: &mut Findings) {
+    for (check, name, says, advice) in [
+        (
+            "log failures",
+            "log_failures_total",
+            "the log failed and was opened anew, so often since the start: ",
+            "The node's own log says why; look at the disk.",
+        ),
+        (
+            "failed writes",
+            "writes_failed_total",
+            "writes that could not be made durable, since the start: ",
+            "Clients were told outcome_unknown or storage_full.",
+        ),
+        (
+            "divergence",
+            "replication_divergences_total",
+            "times that entries differed from the parent's, since the start: ",
+            "Once may be; again and again, compare releases and suspect memory.",
+        ),
+        (
+            "connections",
+            "connections_paused_total",
+            "times that no connection could be taken, since the start: ",
+            "Raise LimitNOFILE of the service.",
+        ),
+    ] {
+        if let Some(count @ 1..) = metrics[name].as_u64() {
+            found.warn(check, format!("{says}{count}"), advice);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(status: Value) -> Answers {
+        Answers {
+            ready: json!({"ready": true, "checks": {}}),
+            status: Some(status),
+            refusal: None,
+            metrics: Some(json!({"log_failures_total": 0})),
+            asked_ms: (1_000_000, 1_000_100),
+            version: "0.1.0",
+        }
+    }
+
+    fn well() -> Value {
+        json!({
+            "role": "primary", "parent": null, "children": [{"node": "near", "lagSeq": 3}],
+            "storage": {"trouble": null}, "archive": {"missing": [], "failure": null}, "replication": {},
+            "setup": {
+                "version": "0.1.0", "nowMs": 1_000_050, "beyondLoopback": true, "tls": true, "dev": false, "log": "file",
+                "syncMs": null, "diskFreeBytes": 90_u64 << 30, "diskBytes": 100_u64 << 30, "openFds": 10, "maxFds": 1024,
+            },
+        })
+    }
+
+    fn level(answers: &Answers, check: &str) -> Option<Level> {
+        examine(answers).iter().find(|finding| finding.check == check).map(|finding| finding.level)
+    }
+
+    #[test]
+    fn a_writer_that_is_well_set_up_is_fine() {
+        let findings = examine(&answers(well()));
+        assert!(findings.len() > 8 && findings.iter().all(|found| found.level == Level::Ok), "{findings:?}");
+    }
+
+    #[test]
+    fn each_thing_that_is_unsafe_is_told_with_what_to_do() {
+        let cases: &[(&str, &[(&str, Value)], Level)] = &[
+            ("exposure", &[("/setup/tls", json!(false))], Level::Bad),
+            ("credentials", &[("/setup/dev", json!(true))], Level::Warn),
+            ("version", &[("/setup/version", json!("0.2.0"))], Level::Warn),
+            ("clock", &[("/setup/nowMs", json!(1_005_000))], Level::Warn),
+            ("clock", &[("/setup/nowMs", json!(900_000))], Level::Bad),
+            ("disk space", &[("/setup/diskFreeBytes", json!(10_u64 << 30))], Level::Warn),
+            ("disk space", &[("/setup/diskFreeBytes", json!(4_u64 << 30))], Level::Bad),
+            ("descriptors", &[("/setup/openFds", json!(900))], Level::Warn),
+            ("durability", &[("/setup/log", json!("memory"))], Level::Bad),
+            ("durability", &[("/setup/syncMs", json!(100))], Level::Warn),
+            ("replicas", &[("/children", json!([]))], Level::Warn),
+            ("replicas", &[("/children/0/lagSeq", json!(10_001))], Level::Warn),
+            ("disk", &[("/storage/trouble", json!({"message": "full", "since": "x"}))], Level::Bad),
+            ("archive", &[("/archive/failure", json!("no such directory"))], Level::Bad),
+            ("archive", &[("/archive/missing", json!([{"first": 1, "last": 2}]))], Level::Warn),
+            ("backup", &[("/archive", Value::Null)], Level::Warn),
+        ];
+        for (check, changes, expected) in cases {
+            let mut status = well();
+            for (pointer, value) in *changes {
+                *status.pointer_mut(pointer).unwrap() = value.clone();
+            }
+            let findings = examine(&answers(status));
+            let found = findings.iter().find(|finding| finding.check == *check).unwrap();
+            assert_eq!(found.level, *expected, "{changes:?}: {found:?}");
+            assert!(found.advice.is_some_and(|advice| advice.len() > 15), "{found:?}");
+            let others = findings.iter().filter(|other| other.level != Level::Ok && other.check != *check);
+            assert_eq!(others.count(), 0, "{changes:?} has to do with {check} alone: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_is_looked_at_as_one() {
+        let mut status = well();
+        status["role"] = json!("replica");
+        status["parent"] = json!("http://127.0.0.1:4077");
+        status["replication"] = json!({"parent_connected": true, "lagMs": 3, "notFollowing": null});
+        assert!(examine(&answers(status.clone())).iter().all(|found| found.level == Level::Ok));
+        status["replication"]["lagMs"] = json!(30_000);
+        assert_eq!(level(&answers(status.clone()), "lag"), Some(Level::Bad));
+        status["replication"]["parent_connected"] = json!(false);
+        status["replication"]["notFollowing"] = json!({"why": "http://a: connection refused", "retryInMs": 5});
+        assert_eq!(level(&answers(status.clone()), "following"), Some(Level::Bad));
+        for (parent, is_told) in [("http://10.0.0.5:1", true), ("https://10.0.0.5:1", false), ("http://[::1]:1", false)]
+        {
+            status["parent"] = json!(parent);
+            assert_eq!(level(&answers(status.clone()), "parent").is_some(), is_told, "{parent}");
+        }
+    }
+
+    #[test]
+    fn without_a_pair_it_says_so_and_whether_the_node_is_ready() {
+        let mut shut = answers(Value::Null);
+        (shut.status, shut.metrics, shut.refusal) = (None, None, Some("credentials are missing".into()));
+        shut.ready = json!({"ready": false, "checks": {"log_writable": false, "wal_replayed": true}});
+        let findings = examine(&shut);
+        assert_eq!(findings.iter().map(|found| found.level).collect::<Vec<_>>(), [Level::Bad, Level::Warn]);
+        assert!(findings[0].says.ends_with("log_writable") && findings[1].says.contains("credentials are missing"));
+    }
+
+    #[test]
+    fn what_went_wrong_since_the_start_is_counted() {
+        let mut late = answers(well());
+        late.metrics = Some(json!({"log_failures_total": 2, "writes_failed_total": 0}));
+        assert_eq!((level(&late, "log failures"), level(&late, "failed writes")), (Some(Level::Warn), None));
+    }
+}

@@ -1,0 +1,63 @@
+//! `headwater doctor` against running nodes.
+
+use super::super::cli::Cli;
+use headwater_tests::{NodeBuilder, eventually};
+use serde_json::Value;
+
+/// What was found under this name, as level and words.
+fn found<'v>(told: &'v Value, check: &str) -> (&'v str, &'v str) {
+    let findings = told["findings"].as_array().expect("a list");
+    let finding = findings.iter().find(|finding| finding["check"] == check);
+    finding.map_or(("", ""), |found| (found["level"].as_str().expect("a word"), found["says"].as_str().expect("words")))
+}
+
+#[tokio::test]
+async fn a_node_is_looked_at_and_what_is_unsafe_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let cli = Cli::of(&writer);
+    let told = cli.json(&["doctor"]).await;
+    assert_eq!((&told["ok"], &told["node"]), (&Value::Bool(true), &Value::from("writer")));
+    assert_eq!(found(&told, "ready").0, "ok");
+    assert_eq!(found(&told, "credentials").0, "warn");
+    assert_eq!(found(&told, "replicas").0, "warn");
+    assert_eq!(found(&told, "backup").0, "warn");
+    for check in ["exposure", "version", "clock", "durability", "descriptors", "disk"] {
+        assert_eq!(found(&told, check).0, "ok", "{check}: {told}");
+    }
+
+    let near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
+    near.ready().await;
+    assert_eq!(found(&cli.json(&["doctor"]).await, "replicas").0, "ok");
+    let of_near = Cli::of(&near);
+    let told = of_near.json(&["doctor"]).await;
+    assert_eq!((found(&told, "following").0, found(&told, "lag").0), ("ok", "ok"), "{told}");
+    writer.kill().await;
+    eventually("it is noticed", || async {
+        let done = of_near.run(&["doctor"]).await;
+        let told: Value = serde_json::from_str(&done.stdout).expect("JSON");
+        let (level, says) = found(&told, "following");
+        let is_told = done.status == 1 && level == "bad" && says.contains("connection refused");
+        if is_told && done.stderr.contains("bad") && told["ok"] == false {
+            Ok(())
+        } else {
+            Err((says.to_owned(), done))
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_in_memory_is_bad_and_a_node_that_is_not_there_is_not_reached() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = NodeBuilder::writer("writer", directory.path()).option("--wal", "memory:").start().await;
+    let cli = Cli::of(&writer);
+    let done = cli.run(&["doctor"]).await;
+    let told: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((done.status, found(&told, "durability").0), (1, "bad"), "{told}");
+    let without = cli.run(&["doctor", "--apikey", "nobody"]).await;
+    let told: Value = serde_json::from_str(&without.stdout).unwrap();
+    assert_eq!((without.status, found(&told, "pair").0, found(&told, "ready").0), (0, "warn", "ok"), "{told}");
+    writer.kill().await;
+    assert_eq!(cli.run(&["doctor"]).await.status, 3);
+}
