@@ -1,8 +1,10 @@
 //! The program: `headwater serve`, and what there is to ask a running node.
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::{Shell, generate};
 use headwater::settings::{Layered, ServeArgs};
 use headwater::{cli, logging, serve};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// A read allocates a dozen small pieces: with glibc's allocator it takes a quarter more of the processor's time.
@@ -21,6 +23,13 @@ struct Cli {
 enum Command {
     /// Run a node: a writer, or with --parent a replica
     Serve(Box<ServeArgs>),
+    /// Print what makes a shell complete commands and flags
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Completed,
+    },
     #[command(flatten)]
     Client(Box<cli::Command>),
     #[command(flatten)]
@@ -47,6 +56,7 @@ fn main() -> ExitCode {
     });
     let outcome = match parsed.command {
         Command::Serve(args) => run_node(*args, &layered),
+        Command::Completions { shell } => return complete(shell),
         Command::Client(command) => return command.run(),
         Command::Local(command) => return command.run(),
     };
@@ -56,6 +66,34 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  headwater completions bash > ~/.local/share/bash-completion/completions/headwater
+  headwater completions zsh > ~/.zfunc/_headwater              with ~/.zfunc in fpath
+  headwater completions fish > ~/.config/fish/completions/headwater.fish";
+
+/// Shells that are told how to complete.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Completed {
+    Bash,
+    Fish,
+    Zsh,
+}
+
+fn complete(shell: Completed) -> ExitCode {
+    let shell = match shell {
+        Completed::Bash => Shell::Bash,
+        Completed::Fish => Shell::Fish,
+        Completed::Zsh => Shell::Zsh,
+    };
+    let mut script = Vec::new();
+    generate(shell, &mut Cli::command(), "headwater", &mut script);
+    match std::io::stdout().write_all(&script) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

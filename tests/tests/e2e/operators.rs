@@ -4,3 +4,4 @@
 mod doctor;
 mod openapi;
 mod prometheus;
+mod service;
