@@ -11,8 +11,8 @@ use crate::writer::Archived;
 use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{
-    self, Answer, ApiError, ArchiveStatus, AuditStatus, BackupStatus, BaselineStatus, DiskFacts, LastBackup, MetricsFacts,
-    ParentStatus, StatusFacts, StorageStatus, StorageTrouble, rfc3339,
+    self, Answer, ApiError, ArchiveStatus, AuditStatus, BackupStatus, BaselineStatus, DiskFacts, LastBackup,
+    MetricsFacts, ParentStatus, StatusFacts, StorageStatus, StorageTrouble, rfc3339,
 };
 use headwater_core::store::Store;
 use std::sync::{LazyLock, PoisonError};

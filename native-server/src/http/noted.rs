@@ -101,9 +101,8 @@ fn about(route: Route<'_>) -> (Option<Op>, Option<String>) {
         Route::Keys | Route::Key(_) => (Op::Key, None),
         Route::Replicate => (Op::Replicate, None),
         Route::Read(read) => return (Some(Op::Read), read.collection().and_then(fit)),
-        Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition | Route::File(_) => {
-            return (None, None);
-        }
+        Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition => return (None, None),
+        Route::Document | Route::File(_) => return (None, None),
     };
     (Some(op), collection.as_deref().and_then(fit))
 }
