@@ -87,8 +87,8 @@ impl Operation {
     pub(super) fn errors(&self) -> Vec<Code> {
         use Code::{
             Diverged, Forbidden, HeadersTooLarge, IdempotencyMismatch, InternalError, InvalidJson, InvalidKey,
-            InvalidRequest, Loop, Misdirected, NotReady, OutcomeUnknown, Overloaded, ParentUnavailable, RequestTimeout,
-            Stale, StorageFull, TooLarge, UriTooLong,
+            InvalidRequest, Loop, Misdirected, NotReady, OutcomeUnknown, Overloaded, ParentUnavailable, RateLimited,
+            ReadOnly, RequestTimeout, Stale, StorageFull, TooLarge, UriTooLong,
         };
         let Traits { body, waits, forwarded, writes } = self.traits;
         // What the listener and the name in Host decide comes before any route.
@@ -101,7 +101,9 @@ impl Operation {
         add(body, &[InvalidJson, TooLarge]);
         add(waits, &[Diverged, Stale]);
         add(forwarded, &[ParentUnavailable, OutcomeUnknown, Loop]);
-        add(writes, &[OutcomeUnknown, StorageFull, TooLarge]);
+        add(writes, &[OutcomeUnknown, ReadOnly, StorageFull, TooLarge]);
+        // Whether a node lives may always be asked.
+        add(!["/healthz", "/livez", "/startupz", "/readyz"].contains(&self.path), &[RateLimited]);
         let named = |parameter: &&Parameter| parameter.name == HEADER_IDEMPOTENCY_KEY;
         add(self.parameters.iter().any(|parameter| named(&parameter)), &[IdempotencyMismatch]);
         add(true, self.also);
@@ -336,7 +338,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         parameters: &[COLLECTION, IDEMPOTENCY_KEY],
         answers: &[ok("It is gone, with its entries", &[json("Collection")])],
         traits: WRITES,
-        also: &[Code::MissingCollection, Code::NotFound],
+        also: &[Code::MissingCollection, Code::NotFound, Code::Protected],
         ..of(
             "DELETE",
             "/v1/collections/{collection}",
