@@ -92,6 +92,7 @@ async fn a_stream_carries_what_the_grant_covers_and_no_more() {
         }
         assert_eq!(seen, ["eu:1", "last"]);
         assert_eq!(writer.delete("flags", "last").await.status, 200);
+        pair.together().await;
     }
 }
 
