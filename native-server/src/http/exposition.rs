@@ -51,6 +51,10 @@ fn add(server: &Server, text: &mut Exposition) {
     };
     let help = "Whether something is wrong with the node's own disk; /v1/status says what.";
     text.number("headwater_disk_trouble", Kind::Gauge, help, u8::from(trouble.is_some()));
+    if let Some(standing) = server.audit.standing() {
+        let help = "Whether the audit log cannot be written; /v1/status says why.";
+        text.number("headwater_audit_trouble", Kind::Gauge, help, u8::from(standing.trouble.is_some()));
+    }
     backups(server, text);
     process(text);
 }

@@ -52,6 +52,7 @@ async fn while_its_disk_is_full_events_wait_and_writes_go_on_and_the_gap_is_told
     let mut written = 0;
     // The last page of its file takes some more.
     while !is_troubled(&node).await {
+        assert!(written < 100_000, "no trouble is told");
         client.fill("flags", written..written + 1).await;
         written += 1;
     }
@@ -81,6 +82,7 @@ async fn where_it_is_required_nothing_is_written_that_could_not_be_noted() {
         if reply.status != 200 {
             break reply;
         }
+        assert!(taken < 100_000, "nothing is refused");
         taken += 1;
     };
     refused(&refusal, Code::NotReady, &["--audit-required", "audit log"]);
