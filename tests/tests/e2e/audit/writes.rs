@@ -2,6 +2,7 @@
 
 use super::{content, directory, entries, told, verified};
 use crate::api::{Writer, call, position};
+use crate::cli::Cli;
 use headwater_tests::{Client, NodeBuilder};
 use serde_json::{Value, json};
 
@@ -133,4 +134,34 @@ async fn it_is_where_it_is_told_to_be_or_nowhere() {
     let off = NodeBuilder::writer("third", place.path()).option("--audit", "off").start().await;
     off.client().create("flags").await;
     assert!(!directory(&off).exists() && off.client().status().await["audit"].is_null());
+}
+
+#[tokio::test]
+async fn what_made_a_directory_a_writers_is_noted_where_the_node_goes_on() {
+    let mut writer = Writer::start().await;
+    writer.write("a", "1").await;
+    let mut replica = writer.replica(&[]).await;
+    let cli = Cli::of(&writer.node);
+    let path = |path: &std::path::Path| path.to_str().expect("temporary paths are UTF-8").to_owned();
+    let backup = path(&writer.directory.path().join("backup"));
+    let made = cli.run(&["backup", &backup]).await;
+    assert_eq!(made.status, 0, "{made:?}");
+
+    let state = writer.node.data().join("state");
+    writer.node.stop().await.expect("it runs");
+    std::fs::remove_dir_all(&state).expect("the temporary directory can be changed");
+    let restored = cli.run(&["restore", &backup, "--data", &path(&state)]).await;
+    assert_eq!(restored.status, 0, "{restored:?}");
+    writer.node.start_again().await;
+    told(&writer.node, "start", |found| found.len() == 1).await;
+    let first = told(&writer.node, "restored", |found| found.len() == 1).await;
+    assert_eq!(first[0]["backup"], json!(backup));
+    assert_eq!(verified(&writer.node).await["ok"], true);
+
+    replica.stop().await.expect("it runs");
+    let promoted = cli.run(&["promote", &path(&replica.data().join("state")), "--old-writer-stopped"]).await;
+    assert_eq!(promoted.status, 0, "{promoted:?}");
+    let noted = told(&replica, "promoted", |found| found.len() == 1).await;
+    assert!(noted[0]["takeover"].as_u64() > Some(0), "{noted:?}");
+    assert_eq!(verified(&replica).await["ok"], true);
 }
