@@ -4,6 +4,7 @@
 
 use super::client::{CONNECT_WITHIN, Client};
 use super::failure::Failure;
+use super::profile::{self, Profile};
 use crate::settings::Pair;
 use crate::tls::client::{Trust, Unusable};
 use axum::http::uri::{PathAndQuery, Scheme};
@@ -22,15 +23,19 @@ const URL_DEFAULT: &str = "http://127.0.0.1:4077";
 /// The variables a pair comes from.
 const APIKEY_VARIABLE: &str = "HEADWATER_APIKEY";
 const SECRET_VARIABLE: &str = "HEADWATER_SECRET";
+const PROFILE_VARIABLE: &str = "HEADWATER_PROFILE";
 /// Longest secret file read.
 const SECRET_BYTES_MAX: u64 = 4096;
 
 /// What all client commands take.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
-    /// Address of the node: writer, replica or edge
-    #[arg(long, env = "HEADWATER_URL", value_name = "URL", default_value = URL_DEFAULT, help_heading = "Connection")]
-    url: BaseUrl,
+    /// Address of the node: writer, replica or edge [default: http://127.0.0.1:4077]
+    #[arg(long, env = "HEADWATER_URL", value_name = "URL", help_heading = "Connection")]
+    url: Option<BaseUrl>,
+    /// Node and pair that were saved under this name by `headwater profile save` [env: HEADWATER_PROFILE]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["apikey", "secret_file", "dev"], help_heading = "Connection")]
+    profile: Option<String>,
     /// Public half of the pair [env: HEADWATER_APIKEY; the secret half is HEADWATER_SECRET, never an argument]
     #[arg(long, value_name = "KEY", help_heading = "Connection")]
     apikey: Option<String>,
@@ -60,21 +65,60 @@ impl Connection {
     /// # Errors
     /// Half a pair, an unreadable secret file or certificate, or `--dev` towards another machine.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let pair = self.pair(|name| std::env::var(name).ok())?;
-        let trust = Trust { ca: self.ca.clone(), certificate: self.cert.clone().zip(self.key_file.clone()) };
-        let connector = trust.connector(self.url.scheme == Scheme::HTTPS, CONNECT_WITHIN);
+        let Target { url, pair, trust } = self.target(|name| std::env::var(name).ok())?;
+        let connector = trust.connector(url.scheme == Scheme::HTTPS, CONNECT_WITHIN);
         let connector = connector.map_err(|unusable| match unusable {
             Unusable::Ca(error) => Failure::usage(format!("--ca: {error}")),
             Unusable::Certificate(error) => Failure::usage(format!("--cert: {error}")),
         })?;
-        Ok(Client::new(self.url.clone(), connector, pair))
+        Ok(Client::new(url, connector, pair))
     }
 
-    fn pair(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Pair>, Failure> {
+    /// What is to be saved as a profile.
+    ///
+    /// # Errors
+    /// As [`Connection::client`].
+    pub(super) fn to_profile(&self) -> Result<Profile, Failure> {
+        let Target { url, pair, trust } = self.target(|name| std::env::var(name).ok())?;
+        // It is used from other directories too.
+        let whole = |path: PathBuf| {
+            let failed = |error| Failure::usage(format!("{}: {error}", path.display()));
+            std::path::absolute(&path).map_err(failed)
+        };
+        let (cert, key_file) = trust.certificate.unzip();
+        let [ca, cert, key_file] = [trust.ca, cert, key_file].map(|path| path.map(whole).transpose());
+        Ok(Profile { url: url.to_string(), pair, ca: ca?, cert: cert?, key_file: key_file? })
+    }
+
+    fn target(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Target, Failure> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let trust = || Trust { ca: self.ca.clone(), certificate: self.cert.clone().zip(self.key_file.clone()) };
+        let Some(name) = self.profile_name(variable) else {
+            let default = || URL_DEFAULT.parse().map_err(Failure::usage);
+            let url = self.url.clone().map_or_else(default, Ok)?;
+            return Ok(Target { pair: self.pair(&url, variable)?, url, trust: trust() });
+        };
+        let Profile { url, pair, ca, cert, key_file } = profile::load(&name, variable)?;
+        let url: BaseUrl = url.parse().map_err(|reason| Failure::usage(format!("the profile {name}: {reason}")))?;
+        if self.url.as_ref().is_some_and(|other| *other != url) {
+            let words = format!("the profile {name} is for {url}, and --url or HEADWATER_URL names another address");
+            return Err(Failure::usage(words).next("A profile's pair goes to its own node alone: give one of the two."));
+        }
+        let given = trust();
+        let trust = Trust { ca: given.ca.or(ca), certificate: given.certificate.or(cert.zip(key_file)) };
+        Ok(Target { url, pair, trust })
+    }
+
+    /// The profile to take, if one is named: by the flag, or by the variable where nothing else names a node or a pair.
+    fn profile_name(&self, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let is_named = self.url.is_some() || self.apikey.is_some() || self.secret_file.is_some() || self.dev;
+        self.profile.clone().or_else(|| variable(PROFILE_VARIABLE).filter(|_| !is_named))
+    }
+
+    fn pair(&self, url: &BaseUrl, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Pair>, Failure> {
         if self.dev {
-            if !self.url.is_loopback() {
-                let message =
-                    format!("--dev is for a node on this machine, and {} is not a loopback address", self.url);
+            if !url.is_loopback() {
+                let message = format!("--dev is for a node on this machine, and {url} is not a loopback address");
                 return Err(
                     Failure::usage(message).next(format!("Set {APIKEY_VARIABLE} and {SECRET_VARIABLE} for this node."))
                 );
@@ -96,6 +140,14 @@ impl Connection {
                 .next(format!("Set {APIKEY_VARIABLE} or give --apikey."))),
         }
     }
+}
+
+/// Where a command goes, and as whom.
+#[derive(Debug)]
+struct Target {
+    url: BaseUrl,
+    pair: Option<Pair>,
+    trust: Trust,
 }
 
 fn whole(apikey: String, secret: String) -> Result<Pair, Failure> {
@@ -183,9 +235,10 @@ mod tests {
     use crate::cli::failure::Kind;
 
     fn connection(url: &str) -> Connection {
-        let url = url.parse().unwrap();
+        let url = Some(url.parse().unwrap());
         Connection {
             url,
+            profile: None,
             apikey: None,
             secret_file: None,
             ca: None,
@@ -229,7 +282,7 @@ mod tests {
             ("http://10.0.0.1:1", false),
             ("http://localhost.example.com:1", false),
         ] {
-            let pair = Connection { dev: true, ..connection(url) }.pair(|_| None);
+            let pair = Connection { dev: true, ..connection(url) }.target(|_| None).map(|target| target.pair);
             match pair {
                 Ok(pair) => assert!(used && pair.is_some_and(|pair| pair.apikey == "dev"), "{url}"),
                 Err(failure) => assert!(!used && failure.kind == Kind::Usage, "{url}"),
@@ -240,10 +293,16 @@ mod tests {
     #[test]
     fn a_pair_is_whole_or_not_there() {
         let set = |names: &'static [&str]| move |name: &str| Some(if names.contains(&name) { "x" } else { "" }.into());
-        assert!(connection("h").pair(set(&[])).unwrap().is_none());
-        assert!(connection("h").pair(set(&[APIKEY_VARIABLE, SECRET_VARIABLE])).unwrap().is_some());
+        assert!(connection("h").target(set(&[])).map(|target| target.pair).unwrap().is_none());
+        assert!(
+            connection("h")
+                .target(set(&[APIKEY_VARIABLE, SECRET_VARIABLE]))
+                .map(|target| target.pair)
+                .unwrap()
+                .is_some()
+        );
         for half in [&[APIKEY_VARIABLE][..], &[SECRET_VARIABLE][..]] {
-            assert_eq!(connection("h").pair(set(half)).unwrap_err().kind, Kind::Usage);
+            assert_eq!(connection("h").target(set(half)).map(|target| target.pair).unwrap_err().kind, Kind::Usage);
         }
     }
 
@@ -253,12 +312,12 @@ mod tests {
         let path = directory.path().join("secret");
         std::fs::write(&path, "from-file\nsecond line\n").unwrap();
         let named = Connection { apikey: Some("k".into()), secret_file: Some(path.clone()), ..connection("h") };
-        let pair = named.pair(|_| Some("from-variable".into())).unwrap().unwrap();
+        let pair = named.target(|_| Some("from-variable".into())).map(|target| target.pair).unwrap().unwrap();
         assert_eq!((&*pair.apikey, &*pair.secret), ("k", "from-file"));
-        assert!(named.pair(|_| None).is_ok());
+        assert!(named.target(|_| None).map(|target| target.pair).is_ok());
         std::fs::write(&path, "a\u{7f}b").unwrap();
-        assert_eq!(named.pair(|_| None).unwrap_err().kind, Kind::Usage);
+        assert_eq!(named.target(|_| None).map(|target| target.pair).unwrap_err().kind, Kind::Usage);
         std::fs::write(&path, "\n").unwrap();
-        assert_eq!(named.pair(|_| None).unwrap_err().kind, Kind::Usage);
+        assert_eq!(named.target(|_| None).map(|target| target.pair).unwrap_err().kind, Kind::Usage);
     }
 }

@@ -24,6 +24,7 @@ mod log;
 mod output;
 mod paint;
 mod pretty;
+mod profile;
 mod progress;
 mod promote;
 mod restore;
@@ -117,6 +118,9 @@ pub enum LocalCommand {
     /// Write a config file that explains every setting, or check one
     #[command(after_help = config::HELP)]
     Config(config::Config),
+    /// Save which node and as whom, under a name for --profile
+    #[command(after_help = profile::HELP)]
+    Profile(profile::Profiles),
 }
 
 impl LocalCommand {
@@ -127,6 +131,7 @@ impl LocalCommand {
             Self::Audit(audit) => audit.json(),
             Self::Promote(promote) => promote.json,
             Self::Config(config) => config.json(),
+            Self::Profile(profiles) => profiles.json(),
         };
         let mut output = Output::new(json);
         let outcome = match self {
@@ -134,6 +139,7 @@ impl LocalCommand {
             Self::Audit(audit) => audit.run(&mut output),
             Self::Promote(promote) => promote.run(&mut output),
             Self::Config(config) => config.run(&mut output),
+            Self::Profile(profiles) => profiles.run(&mut output),
         };
         match outcome.and_then(|()| output.finish()) {
             Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ use crate::server::Server;
 use crate::settings::Part;
 use crate::wal::WalUrl;
 use crate::wal::file::SyncMode;
+use rustix::fs::StatVfs;
 use serde_json::json;
 
 /// The member `setup` of a status. Nothing in it is secret.
@@ -22,7 +23,11 @@ pub(super) fn setup(server: &Server) -> String {
     };
     let disk = rustix::fs::statvfs(&settings.data).ok();
     let free = disk.as_ref().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    let whole = disk.as_ref().map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+    // What is kept for the system's administrator counts as neither: a node that is none cannot use it.
+    let usable = |disk: &StatVfs| {
+        disk.f_blocks.saturating_sub(disk.f_bfree).saturating_add(disk.f_bavail).saturating_mul(disk.f_frsize)
+    };
+    let whole = disk.as_ref().map(usable);
     let Process { open_fds, max_fds, resident_bytes, .. } = Process::now();
     let setup = json!({
         "version": env!("CARGO_PKG_VERSION"),

@@ -28,6 +28,7 @@ pub(crate) use places::{Place, places, serve_command};
 pub use proxy::{Proxies, ProxyArgs};
 pub(crate) use storage::age;
 pub use storage::{ArchivePlan, Storage, StorageArgs};
+pub(crate) use template::quoted;
 pub use template::template;
 
 use crate::backup::scheduled::Plan;

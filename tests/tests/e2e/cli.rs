@@ -7,6 +7,7 @@ mod entries;
 mod keys;
 mod lists;
 mod log;
+mod profiles;
 mod promote;
 mod refusals;
 mod terminal;
