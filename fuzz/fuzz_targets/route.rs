@@ -19,9 +19,9 @@ libfuzzer_sys::fuzz_target!(|data: &str| {
         }
     };
     let (collection, key) = match &found {
-        Route::Read(Read::Entry { collection, key }) | Route::Set { collection, key } | Route::Delete { collection, key } => {
-            (collection, key)
-        }
+        Route::Read(Read::Entry { collection, key })
+        | Route::Set { collection, key }
+        | Route::Delete { collection, key } => (collection, key),
         _ => return,
     };
     assert!(!key.is_empty(), "{data:?}");

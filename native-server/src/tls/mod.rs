@@ -1,4 +1,4 @@
-//! TLS on both sides: what the node shows to those who connect ([`server`]), and whom it and the client commands trust
+//! TLS on both sides: what the node shows to those who connect (`server`), and whom it and the client commands trust
 //! when they connect ([`client`]).
 //!
 //! Versions 1.2 and 1.3 with the suites that rustls takes for safe. Certificates are files; nothing here makes any.

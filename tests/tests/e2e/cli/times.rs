@@ -184,7 +184,7 @@ async fn an_empty_directory_a_link_to_one_and_the_one_here_are_filled() {
     let mut here = cli.command(&["restore", path(&out), "--data", "."]);
     here.current_dir(place.join("here"));
     assert!(here.output().await.unwrap().status.success());
-    assert_eq!(super::backups::names(&place.join("here")), ["log"]);
+    assert_eq!(super::backups::names(&place.join("here")), ["audit", "log"]);
     assert_eq!(entries(directory.path(), &place.join("here")).await, 5);
     for taken in ["empty", "dangling"] {
         let refused = cli.run(&["restore", path(&out), "--data", path(&place.join(taken))]).await;
