@@ -165,3 +165,26 @@ async fn what_made_a_directory_a_writers_is_noted_where_the_node_goes_on() {
     assert!(noted[0]["takeover"].as_u64() > Some(0), "{noted:?}");
     assert_eq!(verified(&replica).await["ok"], true);
 }
+
+#[tokio::test]
+async fn what_becomes_of_a_credential_is_noted_without_its_secret() {
+    let writer = Writer::start().await;
+    let mut secrets = Vec::new();
+    for (method, path, body) in [
+        ("POST", "/v1/keys", "{\"id\":\"ci\",\"roles\":[\"read\"]}"),
+        ("POST", "/v1/keys/ci/rotate", ""),
+        ("DELETE", "/v1/keys/ci", ""),
+    ] {
+        let reply = call(&writer.client, method, path, &[], body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        secrets.extend(reply.json()["secret"].as_str().map(str::to_owned));
+    }
+    let noted = told(&writer.node, "credential", |found| found.len() == 3).await;
+    for (entry, what) in noted.iter().zip(["created", "changed", "revoked"]) {
+        assert_eq!((&entry["what"], &entry["credential"]), (&json!(what), &json!("ci")));
+        assert_eq!((&entry["by"], &entry["peer"]), (&json!("dev"), &json!("127.0.0.1")));
+    }
+    assert_eq!(secrets.len(), 2);
+    let content = content(&writer.node);
+    assert!(secrets.iter().all(|secret| !content.contains(secret)));
+}
