@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take unless a test says otherwise. Generous: machines are shared.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// How often it is looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
 

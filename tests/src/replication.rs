@@ -1,7 +1,7 @@
 //! What a node says of its own replication in `/v1/status`.
 
 use crate::client::Client;
-use crate::eventually::eventually;
+use crate::eventually::{DEADLINE, eventually_within};
 use crate::state::{State, state_of};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -82,7 +82,12 @@ impl Replication {
 
     /// Waits until `holds` does of it.
     pub async fn until(client: &Client, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
-        eventually(what, || async {
+        Self::until_within(DEADLINE, client, what, holds).await
+    }
+
+    /// As [`Replication::until`] with a deadline of its own.
+    pub async fn until_within(deadline: Duration, client: &Client, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
+        eventually_within(deadline, what, || async {
             let found = Self::try_of(client).await?;
             if holds(&found) { Ok(found) } else { Err(format!("{found:?}")) }
         })
@@ -93,7 +98,8 @@ impl Replication {
 /// Waits until the node at rest at `writer` and the one at `reader` hold the same, entry by entry and by digest, at the
 /// same position; returns that state.
 pub async fn converge(writer: &Client, reader: &Client) -> State {
-    eventually(&format!("{} equals {}", reader.url, writer.url), || async {
+    // One that has just seen something wrong may wait for half a minute before it comes back.
+    eventually_within(4 * DEADLINE, &format!("{} equals {}", reader.url, writer.url), || async {
         let right = state_of(writer).await.ok_or_else(|| String::from("the writer is not at rest"))?;
         let found = state_of(reader).await.ok_or_else(|| String::from("the replica is not at rest"))?;
         match right.difference(&found) {

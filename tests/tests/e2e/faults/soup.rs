@@ -3,11 +3,14 @@
 use super::{build_replica, build_writer};
 use headwater_tests::wire::place;
 use headwater_tests::{Fate, Random, Relay, Replication, kills};
+use std::time::Duration;
 
 /// Rounds of writes that are lied about until the replica has them all the same.
 const ROUNDS: u32 = 25;
 /// Writes in a round: few, or a replica behind a relay that lies this often would never see a round whole.
 const WRITES: u32 = 20;
+/// Who is lied to again and again comes back later and later, in half a minute at last; and then may be lied to once more.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Keys written to.
 const KEYS: u64 = 30;
 
@@ -48,9 +51,10 @@ async fn whatever_happens_on_the_way_the_replicas_end_with_the_writers_state() {
             assert!(matches!(done.status, 200 | 404), "{}", done.text());
         }
         let aim = place(&client.position().await);
-        Replication::until(&near.client(), "it has them", |found| place(&found.position) >= aim).await;
+        Replication::until_within(PATIENCE, &near.client(), "it has them", |found| place(&found.position) >= aim).await;
     }
     relay.honest();
+    Replication::until_within(PATIENCE, &near.client(), "it follows again", |found| found.connected).await;
     // An altered line shows with the next PING only, and by then nobody lies any more.
     kills::settle(&client, &[near.client(), far.client()]).await;
     let found = Replication::of(&near.client()).await;
