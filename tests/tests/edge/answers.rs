@@ -129,7 +129,10 @@ async fn what_it_says_of_itself_has_the_members_of_every_node() {
     assert_eq!(metrics(&edge.client()).await, metrics(&writer.client()).await);
     let (here, there) = (edge.client().status().await, near.client().status().await);
     assert_eq!(names(here["replication"].clone()), names(there["replication"].clone()));
-    assert_eq!(names(here), names(there));
+    // What has a disk and a machine of its own tells of them.
+    let of_machine = |name: &String| ["audit", "setup"].contains(&name.as_str());
+    let there: Vec<_> = names(there).into_iter().filter(|name| !of_machine(name)).collect();
+    assert_eq!(names(here), there);
 }
 
 #[tokio::test]
