@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use headwater_core::api::{Code, Route, route};
+use headwater_core::limits::Limits;
 use headwater_core::name;
 use std::net::IpAddr;
 
@@ -108,5 +109,5 @@ fn about(route: Route<'_>) -> (Option<Op>, Option<String>) {
 }
 
 fn fit(collection: &str) -> Option<String> {
-    (collection.len() <= 128 && name::is_valid(collection)).then(|| collection.into())
+    (collection.len() <= Limits::default().name_bytes_max && name::is_valid(collection)).then(|| collection.into())
 }
