@@ -108,3 +108,18 @@ pub(crate) fn said(stream: &mut Stream<MemoryStore>, now: Now) -> String {
     }
     text
 }
+
+/// `"field":value` of the first line.
+pub(crate) fn field(text: &str, name: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    value[name].to_string().replace('"', "")
+}
+
+/// 1 EPOCH 10, 2 CREATE c, 3 SET, 4 EPOCH 20, 5 SET.
+pub(crate) fn two_epochs(options: NodeOptions) -> Parent {
+    let mut parent = Parent::new(options);
+    parent.set("c", "a", 1);
+    parent.open(20);
+    parent.set("c", "a", 2);
+    parent
+}
