@@ -4,6 +4,7 @@ use crate::audit::Audit;
 use crate::backup::scheduled::Standing;
 use crate::bell::Bell;
 use crate::clock;
+use crate::http::Bodies;
 use crate::log_view::LogView;
 use crate::rates::Rates;
 use crate::replica::Upstream;
@@ -32,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) waiters: AtomicUsize,
     /// Requests being answered.
     pub(crate) in_flight: AtomicUsize,
+    /// Their bodies.
+    pub(crate) bodies: Bodies,
     /// How often somebody may ask.
     pub(crate) rates: Rates,
     /// What the pair of `--dev` grants.
@@ -67,6 +70,7 @@ impl Server {
         work: Work,
     ) -> Self {
         let rates = Rates::new(settings.rates);
+        let bodies = Bodies::new(settings.connections.body, settings.bodies_bytes_max);
         Self {
             dev: settings.dev.then(|| Grant::all(headwater_core::api::DEV)),
             settings,
@@ -79,6 +83,7 @@ impl Server {
             started: Instant::now(),
             waiters: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
+            bodies,
             rates,
             backups: OnceLock::new(),
             keys_turn: tokio::sync::Mutex::default(),

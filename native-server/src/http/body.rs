@@ -1,74 +1,129 @@
-//! Bodies of requests, never held beyond their limit.
+//! Bodies of requests: read at the pace and up to the length that the node's settings say, and bounded together.
 
 use crate::listener::BodyPace;
+use crate::server::{Server, Work};
 use axum::body::{Body, HttpBody as _};
-use axum::http::HeaderMap;
-use axum::http::header::EXPECT;
 use bytes::{Bytes, BytesMut};
-use headwater_core::api::{ApiError, Code};
+use headwater_core::api::{ApiError, Code, Route};
+use headwater_core::limits::{LINE_BYTES_MAX, Limits};
 use http_body_util::BodyExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// How much of a refused body is still taken in, and for how long. An answer that closes the connection on a client that
-/// is sending would be lost with what is under way (RFC 9112, section 9.6).
-const DRAINED: (u64, Duration) = (32 << 20, Duration::from_secs(2));
+/// Bytes of a body beyond what is written: its frame, its guards, its white space. Also the longest body of a change of a
+/// key, which may name as many prefixes as a scope.
+const SLACK_BYTES: usize = 64 << 10;
 
-/// Reads a body of at most `limit` bytes, which must keep to `pace`. What is longer is read to its end, within bounds, and
-/// let go of; one that waits to be asked for (`Expect: 100-continue`) is not asked for.
-///
-/// # Errors
-/// 413 `too_large`; 408 `request_timeout`; 400 when the body breaks off.
-pub(super) async fn read(pace: BodyPace, headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    if body.size_hint().lower() > limit as u64 {
-        let refusal = too_large(body.size_hint().lower(), limit);
-        if !headers.contains_key(EXPECT) {
-            drain(body).await;
-        }
-        return Err(refusal);
+/// Longest request for a stream that is read. What of it is kept has narrower bounds, see
+/// [`headwater_core::stream::Request::from_body`].
+const STREAM_REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// The longest body that any route takes.
+pub(crate) const LONGEST_BYTES: usize = LINE_BYTES_MAX + SLACK_BYTES;
+
+/// The longest body that a route takes; `None` where nobody reads one.
+pub(super) fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
+    let limits = &server.settings.limits;
+    let is_writer = matches!(server.work, Work::Writer { .. });
+    // What a replica hands on, its writer judges.
+    let (value, batch) = if is_writer {
+        (limits.value_bytes_max, limits.batch_body_bytes_max())
+    } else {
+        (Limits::VALUE_BYTES_CEILING, LINE_BYTES_MAX)
+    };
+    match found {
+        Route::Set { .. } | Route::Delete { .. } => Some(value + SLACK_BYTES),
+        Route::Batch(_) => Some(batch + SLACK_BYTES),
+        Route::CreateCollection | Route::DropCollection(_) | Route::Key(_) => Some(SLACK_BYTES),
+        Route::Replicate => Some(STREAM_REQUEST_BYTES_MAX),
+        Route::Read(_) | Route::Keys | Route::File(_) | Route::Document => None,
+        Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition => None,
     }
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    let mut waited = Duration::ZERO;
-    loop {
-        let (begun, allowed) = (Instant::now(), pace.allowed(first.len() + all.len()));
-        let Ok(next) = timeout(allowed.saturating_sub(waited), body.frame()).await else {
-            return Err(too_slow(pace));
-        };
-        waited += begun.elapsed();
-        let Some(frame) = next else { break };
-        let frame = frame.map_err(|_| ApiError::new(Code::InvalidRequest, "the body breaks off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let held = first.len() + all.len();
-        if held + data.len() > limit {
-            drain(body).await;
-            return Err(too_large((held + data.len()) as u64, limit));
-        }
-        // Most bodies come in one piece, which is then not copied.
-        if held == 0 {
-            first = data;
-        } else {
-            if all.is_empty() {
-                all.extend_from_slice(&std::mem::take(&mut first));
-            }
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-/// Takes in what still comes, without keeping any of it.
-async fn drain(mut body: Body) {
-    let draining = async {
-        let mut left = DRAINED.0;
-        while left > 0
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+/// Reads bodies, and knows how much of them is held.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    pace: BodyPace,
+    /// Most bytes held of all of them together.
+    bytes_max: usize,
+    held: AtomicUsize,
+}
+
+/// What a body takes of the bytes that may be held, for as long as it or what was made of it is there.
+#[derive(Debug)]
+pub(super) struct Held<'b> {
+    bodies: &'b Bodies,
+    bytes: usize,
+}
+
+impl Bodies {
+    pub(crate) fn new(pace: BodyPace, bytes_max: usize) -> Self {
+        Self { pace, bytes_max, held: AtomicUsize::new(0) }
+    }
+
+    /// Reads a body of at most `limit` bytes. Of one that says beforehand that it is longer nothing is read.
+    ///
+    /// # Errors
+    /// 413 `too_large`; 408 `request_timeout`; 503 `overloaded` when too much is held; 400 when the body breaks off.
+    pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<(Bytes, Held<'_>), ApiError> {
+        let announced = body.size_hint().lower();
+        if announced > limit as u64 {
+            return Err(too_large(announced, limit));
         }
-    };
-    // Whoever sends for longer meets the closed connection.
-    drop(timeout(DRAINED.1, draining).await);
+        let mut held = Held { bodies: self, bytes: 0 };
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        let mut waited = Duration::ZERO;
+        loop {
+            let (begun, allowed) = (Instant::now(), self.pace.allowed(held.bytes));
+            let Ok(next) = timeout(allowed.saturating_sub(waited), body.frame()).await else {
+                return Err(too_slow(self.pace));
+            };
+            waited += begun.elapsed();
+            let Some(frame) = next else { break };
+            let frame = frame.map_err(|_| ApiError::new(Code::InvalidRequest, "the body breaks off"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            let is_first = held.bytes == 0;
+            if data.len() > limit - held.bytes {
+                return Err(too_large((held.bytes + data.len()) as u64, limit));
+            }
+            held.grow(data.len())?;
+            // Most bodies come in one piece, which is then not copied.
+            if is_first {
+                first = data;
+            } else {
+                if all.is_empty() {
+                    all.extend_from_slice(&std::mem::take(&mut first));
+                }
+                all.extend_from_slice(&data);
+            }
+        }
+        Ok((if all.is_empty() { first } else { all.freeze() }, held))
+    }
+}
+
+impl Held<'_> {
+    fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+        self.bytes += bytes;
+        let before = self.bodies.held.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > self.bodies.bytes_max.saturating_sub(before) {
+            let words = format!(
+                "the bodies of the requests being answered have {} bytes or more, the limit is {}: nothing was done, come back",
+                before + bytes,
+                self.bodies.bytes_max
+            );
+            return Err(ApiError::new(Code::Overloaded, words));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 fn too_slow(pace: BodyPace) -> ApiError {
@@ -108,14 +163,25 @@ mod tests {
 
     #[tokio::test]
     async fn takes_up_to_the_limit_and_no_more() {
-        assert_eq!(read(PACE, &HeaderMap::new(), Body::from("abcd"), 4).await.unwrap(), "abcd");
-        assert_eq!(read(PACE, &HeaderMap::new(), Body::from("abcde"), 4).await.unwrap_err().code, Code::TooLarge);
-        assert_eq!(read(PACE, &HeaderMap::new(), pieces(&["ab", "c", "d"]), 4).await.unwrap(), "abcd");
-        assert_eq!(
-            read(PACE, &HeaderMap::new(), pieces(&["ab", "c", "de"]), 4).await.unwrap_err().code,
-            Code::TooLarge
-        );
-        assert_eq!(read(PACE, &HeaderMap::new(), Body::empty(), 4).await.unwrap(), "");
+        let bodies = Bodies::new(PACE, 1_000);
+        assert_eq!(bodies.read(Body::from("abcd"), 4).await.unwrap().0, "abcd");
+        assert_eq!(bodies.read(Body::from("abcde"), 4).await.unwrap_err().code, Code::TooLarge);
+        assert_eq!(bodies.read(pieces(&["ab", "c", "d"]), 4).await.unwrap().0, "abcd");
+        assert_eq!(bodies.read(pieces(&["ab", "c", "de"]), 4).await.unwrap_err().code, Code::TooLarge);
+        assert_eq!(bodies.read(Body::empty(), 4).await.unwrap().0, "");
+    }
+
+    #[tokio::test]
+    async fn holds_so_much_of_all_bodies_together_and_no_more() {
+        let bodies = Bodies::new(PACE, 6);
+        let (_, first) = bodies.read(pieces(&["ab", "cd"]), 9).await.unwrap();
+        let refused = bodies.read(pieces(&["ef", "g"]), 9).await.unwrap_err();
+        assert_eq!(refused.code, Code::Overloaded);
+        assert!(refused.message.contains("7 bytes") && refused.message.contains("limit is 6"), "{}", refused.message);
+        let (_, second) = bodies.read(Body::from("ef"), 9).await.unwrap();
+        drop((first, second));
+        assert_eq!(bodies.held.load(Ordering::Relaxed), 0);
+        assert!(bodies.read(Body::from("abcdef"), 9).await.is_ok());
     }
 
     #[tokio::test]
@@ -133,10 +199,11 @@ mod tests {
             Body::new(body)
         };
         let begun = Instant::now();
-        let slow = read(PACE, &HeaderMap::new(), dripping(Duration::from_millis(40)), 1_000).await;
+        let bodies = Bodies::new(PACE, 1_000);
+        let slow = bodies.read(dripping(Duration::from_millis(40)), 1_000).await;
         assert_eq!(slow.unwrap_err().code, Code::RequestTimeout);
         assert!(begun.elapsed() < Duration::from_secs(2));
-        let quick = read(PACE, &HeaderMap::new(), dripping(Duration::from_millis(1)), 1_000).await;
-        assert_eq!(quick.unwrap().len(), 120);
+        let quick = bodies.read(dripping(Duration::from_millis(1)), 1_000).await;
+        assert_eq!(quick.unwrap().0.len(), 120);
     }
 }

@@ -126,26 +126,15 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     }
 }
 
-/// The headers that show who asks, alone.
-pub(super) fn pair(headers: &HeaderMap) -> HeaderMap {
-    let mut pair = HeaderMap::new();
-    for name in [&APIKEY, &SECRET, &AUTHORIZATION] {
-        for value in headers.get_all(name) {
-            pair.append(name, value.clone());
-        }
-    }
-    pair
-}
-
-/// Whose pair it is.
+/// Who asks.
 ///
 /// # Errors
 /// The id of the credential that was claimed with another secret, if there is one: whatever else was sent as a key may be
 /// a secret in the wrong place.
-pub(super) fn who(server: &Server, pair: &HeaderMap) -> Result<String, Option<String>> {
-    let wrong = match grant(server, pair, clock::now()) {
+pub(super) fn who(server: &Server, headers: &HeaderMap) -> Result<String, Option<String>> {
+    let wrong = match grant(server, headers, clock::now()) {
         Ok(grant) => return Ok(grant.into_owned().credential),
-        Err(_) => single(pair, &APIKEY),
+        Err(_) => single(headers, &APIKEY),
     };
     let is_known = wrong == api::DEV && server.dev.is_some()
         || (!wrong.is_empty() && server.node.store().record(name::KEYS, wrong).is_ok_and(|record| record.is_some()));

@@ -1,15 +1,15 @@
 //! The keys of the API: listed from this node's state, changed by the writer. What may become of a key is core's to say.
 
 use super::noted::peer_of;
-use super::{body, reads, wait, writes};
+use super::{reads, wait, writes};
 use crate::audit::Op;
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use crate::writer::{Origin, RequestAction, WriteRequest};
 use crate::{clock, random};
-use axum::body::Body;
 use axum::http::request::Parts;
 use axum::response::Response;
+use bytes::Bytes;
 use headwater_core::api::{self, Answer, ApiError, Code, Drawn, KeyChange, KeyRequest, KeyRoute};
 use headwater_core::credentials::Grant;
 use headwater_core::name;
@@ -18,9 +18,6 @@ use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::writer::Guard;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Longest body: a key may name as many prefixes as a scope.
-const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// `GET /v1/keys`.
 ///
@@ -41,22 +38,21 @@ pub(super) async fn change(
     server: &Arc<Server>,
     grant: &Grant,
     found: KeyRoute<'static>,
-    parts: Parts,
-    body: Body,
+    parts: &Parts,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
-    let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_BYTES_MAX).await?;
     let request = KeyRequest::read(found, &body)?;
     match &server.work {
         Work::Replica(upstream) => {
             server.metrics.writes_forwarded_total.one();
-            let answer = forward::write(server, upstream, &parts, body).await?;
-            writes::note_forwarded(server, &answer, (Op::Key, name::KEYS.into(), grant.credential.clone()), &parts);
+            let answer = forward::write(server, upstream, parts, body).await?;
+            writes::note_forwarded(server, &answer, (Op::Key, name::KEYS.into(), grant.credential.clone()), parts);
             Ok(answer)
         }
         Work::Writer { .. } => {
             // A task of its own: whoever asks may go away at any moment, and the turn must not end before the change is
             // state, or the next would be decided without it.
-            let changing = tokio::spawn(carried_out(Arc::clone(server), grant.clone(), request, peer_of(&parts)));
+            let changing = tokio::spawn(carried_out(Arc::clone(server), grant.clone(), request, peer_of(parts)));
             changing.await.unwrap_or_else(|_| {
                 Err(ApiError::new(
                     Code::OutcomeUnknown,

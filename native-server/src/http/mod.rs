@@ -20,6 +20,7 @@ mod setup;
 mod wait;
 mod writes;
 
+pub(crate) use body::{Bodies, LONGEST_BYTES};
 pub(crate) use reply::respond;
 
 use crate::listener::Link;
@@ -29,11 +30,12 @@ use axum::extract::Request;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
+use bytes::Bytes;
 use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, Read, Route, route};
 use headwater_core::credentials::Grant;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use noted::{Asked, Peer};
+use noted::Peer;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
@@ -83,61 +85,51 @@ impl Service<Request<Incoming>> for Front {
         let server = &self.server;
         server.metrics.requests_total.one();
         if let Some(why) = self.link.called() {
-            return self.now(refused::answer(server, &self.link, why), || None);
+            return self.now(refused::answer(server, &self.link, why), None);
         }
         let (mut parts, body) = request.into_parts();
         proxy::strip(server, &mut parts.headers, self.link.peer.ip());
         let found = guard::called_by_its_name(server, &parts)
             .and_then(|()| route(parts.method.as_str(), parts.uri.path(), parts.uri.query()));
-        let found = found.and_then(|found| admitted(server, self.link.peer.ip(), found));
-        match found {
+        let found = match found.and_then(|found| admitted(server, self.link.peer.ip(), found)) {
+            Ok(found) => found,
             Err(error) => {
                 // What was not understood may have been meant for somebody else, and so may what follows it.
                 let is_last = matches!(error.code, Code::InvalidKey | Code::InvalidRequest | Code::Misdirected);
                 let response = reply::error(server, error);
-                self.now(if is_last { refused::last(response) } else { response }, || Some(Asked::of(&parts)))
+                return self.now(if is_last { refused::last(response) } else { response }, Some(&parts));
             }
-            Ok(Route::Read(Read::Entry { collection, key })) if !parts.headers.contains_key(&MIN_POSITION) => {
-                match reads::entry_at_once(server, &parts, &collection, &key) {
-                    Some(response) => self.now(response, || Some(Asked::of(&parts))),
-                    None => self.later(Asked::of(&parts), false, reads::sent_elsewhere(Arc::clone(server), parts)),
-                }
-            }
-            Ok(found) => {
-                // By these somebody looks what is wrong: they take next to nothing.
-                let always =
-                    matches!(found, Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition);
-                let found = found.into_owned();
-                let asked = Asked::of(&parts);
-                parts.extensions.insert(Peer(self.link.peer.ip()));
-                let (server, link) = (Arc::clone(server), Arc::clone(&self.link));
-                self.later(asked, always, answer(server, link, found, parts, Body::new(body)))
-            }
+        };
+        if let Route::Read(asked @ Read::Entry { .. }) = &found
+            && !parts.headers.contains_key(&MIN_POSITION)
+            && let Some(response) = reads::entry_at_once(server, &parts, asked)
+        {
+            return self.now(response, Some(&parts));
         }
+        // By these somebody looks what is wrong: they take next to nothing.
+        let always = matches!(found, Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition);
+        let Some(place) = Place::take(server, always) else {
+            let words = "too many requests are being answered at this time: nothing was done, come back";
+            let response = reply::error(server, ApiError::new(Code::Overloaded, words));
+            return self.now(response, Some(&parts));
+        };
+        let found = found.into_owned();
+        parts.extensions.insert(Peer(self.link.peer.ip()));
+        // The connection is not idle until the answer is there.
+        let (server, link, answering) = (Arc::clone(server), Arc::clone(&self.link), self.link.answering());
+        Reply::Later(Box::pin(async move {
+            let answer = answer(&server, &link, found, &parts, Body::new(body)).await;
+            drop((answering, place));
+            let answer = noted::settled(&server, link.peer.ip(), answer, Some(&parts));
+            if link.is_broken() { refused::last(answer) } else { answer }
+        }))
     }
 }
 
 impl Front {
     /// An answer that is there.
-    fn now(&self, response: Response, asked: impl FnOnce() -> Option<Asked>) -> Reply {
+    fn now(&self, response: Response, asked: Option<&Parts>) -> Reply {
         Reply::Now(Some(noted::settled(&self.server, self.link.peer.ip(), response, asked)))
-    }
-
-    /// An answer that has to wait, if there is a place for it; `always` is one. The connection is not idle until it is
-    /// there.
-    fn later(&self, asked: Asked, always: bool, answer: impl Future<Output = Response> + Send + 'static) -> Reply {
-        let Some(place) = Place::take(&self.server, always) else {
-            let words = "too many requests are being answered at this time: nothing was done, come back";
-            let response = reply::error(&self.server, ApiError::new(Code::Overloaded, words));
-            return self.now(response, || Some(asked));
-        };
-        let (server, link, answering) = (Arc::clone(&self.server), Arc::clone(&self.link), self.link.answering());
-        Reply::Later(Box::pin(async move {
-            let answer = answer.await;
-            drop((answering, place));
-            let answer = noted::settled(&server, link.peer.ip(), answer, || Some(asked));
-            if link.is_broken() { refused::last(answer) } else { answer }
-        }))
     }
 }
 
@@ -168,14 +160,14 @@ impl Drop for Place {
 }
 
 /// Answers everything that may have to wait.
-async fn answer(server: Arc<Server>, link: Arc<Link>, found: Route<'static>, parts: Parts, body: Body) -> Response {
-    let outcome = match guard::permitted(&server, &parts.headers, &found) {
-        Ok(grant) => answer_to(&server, &link, &grant, found, parts, body).await,
+async fn answer(server: &Arc<Server>, link: &Arc<Link>, found: Route<'static>, parts: &Parts, body: Body) -> Response {
+    let outcome = match guard::permitted(server, &parts.headers, &found) {
+        Ok(grant) => answer_to(server, link, &grant, found, parts, body).await,
         Err(error) => Err(error),
     };
     outcome.unwrap_or_else(|error: ApiError| {
         let is_last = error.code == Code::RequestTimeout;
-        let response = reply::error(&server, error);
+        let response = reply::error(server, error);
         if is_last { refused::last(response) } else { response }
     })
 }
@@ -186,18 +178,23 @@ async fn answer_to(
     link: &Arc<Link>,
     grant: &Grant,
     found: Route<'static>,
-    parts: Parts,
+    parts: &Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
+    // What is made of a body is held as long as it takes to answer, and counts as long.
+    let (body, _held) = match body::bytes_max(server, &found) {
+        Some(limit) => server.bodies.read(body, limit).await.map(|(body, held)| (body, Some(held)))?,
+        None => (Bytes::new(), None),
+    };
     match found {
         Route::Health => Ok(health::alive(server)),
         Route::Ready => Ok(health::ready(server)),
-        Route::File(path) => Ok(files::file(server, &path, &parts)),
+        Route::File(path) => Ok(files::file(server, &path, parts)),
         Route::Status => health::status(server),
         Route::Metrics => Ok(health::metrics(server)),
         Route::Exposition => Ok(exposition::exposition(server)),
         Route::Document => Ok(health::document(server)),
-        Route::Read(read) => reads::read(server, grant, &read, &parts).await,
+        Route::Read(read) => reads::read(server, grant, &read, parts).await,
         Route::CreateCollection => Box::pin(writes::create(server, grant, parts, body)).await,
         Route::DropCollection(collection) => {
             Box::pin(writes::drop_collection(server, grant, collection, parts, body)).await
@@ -209,8 +206,8 @@ async fn answer_to(
             Box::pin(writes::entry(server, grant, collection, key, false, parts, body)).await
         }
         Route::Batch(collection) => Box::pin(writes::batch(server, grant, collection, parts, body)).await,
-        Route::Replicate => replicate::stream(server, link, grant, &parts, body).await,
-        Route::Keys => keys::list(server, &parts).await,
+        Route::Replicate => replicate::stream(server, link, grant, &body),
+        Route::Keys => keys::list(server, parts).await,
         Route::Key(found) => Box::pin(keys::change(server, grant, found, parts, body)).await,
     }
 }

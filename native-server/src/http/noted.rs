@@ -4,7 +4,6 @@ use super::{guard, reply};
 use crate::audit::{Op, Refusals};
 use crate::server::Server;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use headwater_core::api::{Code, Route, route};
 use headwater_core::limits::Limits;
@@ -43,36 +42,16 @@ fn is_noted(code: Code) -> bool {
     )
 }
 
-/// As much of a request as it takes to say who asked for what, once the rest is gone.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    method: Method,
-    uri: Uri,
-    pair: HeaderMap,
-}
-
-impl Asked {
-    /// Shares the texts with the request.
-    pub(super) fn of(parts: &Parts) -> Self {
-        Self { method: parts.method.clone(), uri: parts.uri.clone(), pair: guard::pair(&parts.headers) }
-    }
-}
-
-/// Notes a response if it is a refusal. `asked` is looked at only then; `None` for what was no request. Of those whose
-/// credentials were wrong too often it is another response.
-pub(super) fn settled(
-    server: &Server,
-    peer: IpAddr,
-    response: Response,
-    asked: impl FnOnce() -> Option<Asked>,
-) -> Response {
+/// Notes a response if it is a refusal of what was `asked`; `None` for what was no request. For those whose credentials
+/// were wrong too often it is another response.
+pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: Option<&Parts>) -> Response {
     let Some(&Refused(code)) = response.extensions().get() else { return response };
     if !is_noted(code) {
         return response;
     }
     let (mut refusal, mut response) = (Refusals::of(code, peer), response);
-    if let Some(asked) = asked() {
-        let who = guard::who(server, &asked.pair);
+    if let Some(asked) = asked {
+        let who = guard::who(server, &asked.headers);
         // Who has a right pair is never kept out by others who guess.
         if code == Code::Forbidden
             && who.is_err()

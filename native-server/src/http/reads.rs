@@ -14,7 +14,6 @@ use headwater_core::credentials::Grant;
 use headwater_core::store::Store;
 use headwater_core::store::memory::MemorySnapshot;
 use std::borrow::Cow;
-use std::sync::Arc;
 
 fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
     let mut given = headers.get_all(IF_NONE_MATCH).iter();
@@ -23,13 +22,14 @@ fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
     Conditions::read(none_match, headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()))
 }
 
-/// Answers a read of one entry; `None` when the parent must be asked.
-pub(super) fn entry_at_once(server: &Server, parts: &Parts, collection: &str, key: &str) -> Option<Response> {
+/// Answers a read of one entry; `None` when the parent must be asked, as only nodes that have one may.
+pub(super) fn entry_at_once(server: &Server, parts: &Parts, asked: &Read<'_>) -> Option<Response> {
+    if matches!(server.work, Work::Replica(_)) && !asked.is_covered_by(&server.node.store().progress().scope) {
+        return None;
+    }
     let now = clock::now();
-    let answered = guard::counted(server, &parts.headers, now).and_then(|grant| {
-        let asked = Read::Entry { collection: collection.into(), key: key.into() };
-        api::read(&server.node, &grant, &asked, &conditions(&parts.headers)?, now)
-    });
+    let answered = guard::counted(server, &parts.headers, now)
+        .and_then(|grant| api::read(&server.node, &grant, asked, &conditions(&parts.headers)?, now));
     match answered {
         Ok(Answered::AskParent) => None,
         Ok(Answered::Here(answer)) => Some(here(server, answer)),
@@ -40,23 +40,6 @@ pub(super) fn entry_at_once(server: &Server, parts: &Parts, collection: &str, ke
 fn here(server: &Server, answer: Answer<MemorySnapshot>) -> Response {
     server.metrics.reads_total.one();
     reply::respond(answer)
-}
-
-/// Hands a read to the parent.
-///
-/// # Errors
-/// The answer to give instead.
-pub(super) async fn elsewhere(server: &Server, parts: &Parts) -> Result<Response, ApiError> {
-    server.metrics.reads_forwarded_total.one();
-    match &server.work {
-        Work::Replica(upstream) => forward::read(server, upstream, parts, Bytes::new()).await,
-        Work::Writer { .. } => Err(ApiError::new(Code::Misdirected, "this node does not hold what was asked for")),
-    }
-}
-
-/// As [`elsewhere`], with what it takes.
-pub(super) async fn sent_elsewhere(server: Arc<Server>, parts: Parts) -> Response {
-    elsewhere(&server, &parts).await.unwrap_or_else(|error| reply::error(&server, error))
 }
 
 /// Answers a read that may have to wait for a position first.
@@ -82,14 +65,18 @@ pub(super) async fn read(
 /// The answer, or the parent's.
 ///
 /// # Errors
-/// As [`elsewhere`].
+/// The answer to give instead.
 pub(super) async fn answered(
     server: &Server,
     parts: &Parts,
     answered: Answered<MemorySnapshot>,
 ) -> Result<Response, ApiError> {
-    match answered {
-        Answered::Here(answer) => Ok(here(server, answer)),
-        Answered::AskParent => elsewhere(server, parts).await,
+    if let Answered::Here(answer) = answered {
+        return Ok(here(server, answer));
+    }
+    server.metrics.reads_forwarded_total.one();
+    match &server.work {
+        Work::Replica(upstream) => forward::read(server, upstream, parts, Bytes::new()).await,
+        Work::Writer { .. } => Err(ApiError::new(Code::Misdirected, "this node does not hold what was asked for")),
     }
 }

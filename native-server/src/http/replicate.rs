@@ -3,14 +3,12 @@
 //! The driver for hyper bodies. A stream holds a place at the bell and a timer, and no lines: what it yields is shared
 //! with every other child of its scope.
 
-use super::body;
 use crate::bell::Listener;
 use crate::clock;
 use crate::listener::{Answering, Link};
 use crate::server::Server;
 use crate::wal::ReadError;
 use axum::body::{Body, HttpBody};
-use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use headwater_core::api::{Answer, ApiError};
@@ -27,22 +25,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Longest request that is read. What of it is kept has narrower bounds, see [`Request::from_body`].
-const REQUEST_BYTES_MAX: usize = 1 << 20;
-
 /// Opens a stream.
 ///
 /// # Errors
 /// The answer to give instead.
-pub(super) async fn stream(
-    server: &Arc<Server>,
-    link: &Arc<Link>,
-    grant: &Grant,
-    parts: &Parts,
-    body: Body,
-) -> Result<Response, ApiError> {
-    let body = body::read(server.settings.connections.body, &parts.headers, body, REQUEST_BYTES_MAX).await?;
-    let request = Request::from_body(&body)?;
+pub(super) fn stream(server: &Arc<Server>, link: &Arc<Link>, grant: &Grant, body: &[u8]) -> Result<Response, ApiError> {
+    let request = Request::from_body(body)?;
     let floor = server.log.floor_up_to(server.node.feed_floor());
     let stream = Stream::open(&server.node, request, grant, floor, clock::now())?;
     server.metrics.replication_streams_total.one();

@@ -1,12 +1,11 @@
 //! Writes: decided here by the writer, or handed to the parent as they came.
 
+use super::guard;
 use super::noted::peer_of;
-use super::{body, guard};
 use crate::audit::{Changes, Event, Op, Way};
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use crate::writer::{BatchEntry, Origin, RequestAction, WriteRequest, Written};
-use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
@@ -19,7 +18,7 @@ use headwater_core::api::{
 };
 use headwater_core::credentials::Grant;
 use headwater_core::json::write_string;
-use headwater_core::limits::{LINE_BYTES_MAX, Limits};
+use headwater_core::limits::Limits;
 use headwater_core::name;
 use headwater_core::position::Position;
 use headwater_core::repeats::Mark;
@@ -27,17 +26,13 @@ use headwater_core::store::memory::MemorySnapshot;
 use headwater_core::writer::{Accepted, Guard, Refusal, Tags};
 use std::borrow::Cow;
 
-/// Bytes of a body beyond the value: its frame, its guards, its white space.
-const BODY_SLACK_BYTES: usize = 64 << 10;
-
 /// `POST /v1/collections`.
-pub(super) async fn create(server: &Server, grant: &Grant, parts: Parts, body: Body) -> Result<Response, ApiError> {
-    let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_SLACK_BYTES).await?;
+pub(super) async fn create(server: &Server, grant: &Grant, parts: &Parts, body: Bytes) -> Result<Response, ApiError> {
     let collection = collection_name(&body)?;
     permit_create(grant, &collection)?;
-    let origin = origin(grant, &parts, &body)?;
+    let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.clone(), RequestAction::Create, origin);
-    write(server, grant, &parts, body, request, |_| about(&collection)).await
+    write(server, grant, parts, body, request, |_| about(&collection)).await
 }
 
 /// `DELETE /v1/collections/{collection}`.
@@ -45,13 +40,12 @@ pub(super) async fn drop_collection(
     server: &Server,
     grant: &Grant,
     collection: Cow<'_, str>,
-    parts: Parts,
-    body: Body,
+    parts: &Parts,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
-    let body = body::read(server.settings.connections.body, &parts.headers, body, BODY_SLACK_BYTES).await?;
-    let origin = origin(grant, &parts, &body)?;
+    let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.clone().into_owned(), RequestAction::Drop, origin);
-    write(server, grant, &parts, body, request, |_| about(&collection)).await
+    write(server, grant, parts, body, request, |_| about(&collection)).await
 }
 
 /// `POST`, `PUT` or `DELETE` of an entry.
@@ -61,16 +55,9 @@ pub(super) async fn entry(
     collection: Cow<'_, str>,
     key: Cow<'_, str>,
     is_set: bool,
-    parts: Parts,
-    body: Body,
+    parts: &Parts,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
-    let value_bytes_max = match &server.work {
-        Work::Writer { .. } => server.settings.limits.value_bytes_max,
-        // Its writer decides.
-        Work::Replica(_) => Limits::VALUE_BYTES_CEILING,
-    };
-    let body =
-        body::read(server.settings.connections.body, &parts.headers, body, value_bytes_max + BODY_SLACK_BYTES).await?;
     let mut conditions = guard_of(&parts.headers)?;
     let value = if is_set {
         let asked = entry_body(&body)?;
@@ -80,9 +67,9 @@ pub(super) async fn entry(
         None
     };
     let action = RequestAction::Entry { key: key.into_owned(), value, guard: conditions };
-    let origin = origin(grant, &parts, &body)?;
+    let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.into_owned(), action, origin);
-    write(server, grant, &parts, body, request, |written| match &written.accepted {
+    write(server, grant, parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let version = versions.first().copied().unwrap_or(0);
             format!("{{\"ok\":true,\"seq\":{seq},\"version\":{version}}}").into()
@@ -97,8 +84,8 @@ pub(super) async fn batch(
     server: &Server,
     grant: &Grant,
     collection: Cow<'_, str>,
-    parts: Parts,
-    body: Body,
+    parts: &Parts,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
     for name in [IF_MATCH, IF_NONE_MATCH] {
         if parts.headers.contains_key(&name) {
@@ -106,13 +93,11 @@ pub(super) async fn batch(
             return Err(ApiError::new(Code::InvalidRequest, words));
         }
     }
-    let limits = &server.settings.limits;
-    let (bytes_max, commands_max) = match &server.work {
-        Work::Writer { .. } => (limits.batch_body_bytes_max(), limits.batch_commands_max),
+    let commands_max = match &server.work {
+        Work::Writer { .. } => server.settings.limits.batch_commands_max,
         // Its writer decides.
-        Work::Replica(_) => (LINE_BYTES_MAX, Limits::BATCH_COMMANDS_CEILING),
+        Work::Replica(_) => Limits::BATCH_COMMANDS_CEILING,
     };
-    let body = body::read(server.settings.connections.body, &parts.headers, body, bytes_max + BODY_SLACK_BYTES).await?;
     let owned = |BatchOp { key, value, guard }: BatchOp<'_>| BatchEntry {
         key: key.into_owned(),
         value: value.map(Cow::into_owned),
@@ -122,9 +107,9 @@ pub(super) async fn batch(
     permit_batch(grant, &collection, ops.iter().map(|op| &*op.key))?;
     let entries = ops.into_iter().map(owned).collect();
     let action = RequestAction::Batch(entries);
-    let origin = origin(grant, &parts, &body)?;
+    let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.into_owned(), action, origin);
-    write(server, grant, &parts, body, request, |written| match &written.accepted {
+    write(server, grant, parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let results: Vec<_> = versions.iter().map(|version| format!("{{\"version\":{version}}}")).collect();
             format!("{{\"ok\":true,\"seq\":{seq},\"results\":[{}]}}", results.join(",")).into()

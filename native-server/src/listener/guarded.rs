@@ -5,7 +5,7 @@
 
 use super::frames::{Frames, PREFACE};
 use super::framing::{Framing, Step};
-use super::limits::ConnectionLimits;
+use super::limits::{ConnectionLimits, LINGER};
 use super::link::{Link, Refused};
 use bytes::{Buf, BytesMut};
 use std::io;
@@ -21,9 +21,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const READ_BYTES: usize = 8 << 10;
 /// What stands for a request that is refused.
 const REFUSED: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
-/// How much is still taken in behind a refusal, and for how long: what closes a connection on a client that is sending
-/// would take the answer with it (RFC 9112, section 9.6).
-const LINGER: (u64, Duration) = (1 << 20, Duration::from_secs(1));
 
 /// A socket that can be told how long the other side may leave what it was sent unacknowledged.
 pub(super) trait Tune {

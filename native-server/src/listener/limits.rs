@@ -3,6 +3,10 @@
 use super::framing::HeadLimits;
 use std::time::Duration;
 
+/// How much is still taken in behind an answer that closes the connection, and for how long: closing it on a client that
+/// is sending would take the answer with it (RFC 9112, section 9.6). The bytes are those of the longest body, and more.
+pub(super) const LINGER: (u64, Duration) = (32 << 20, Duration::from_secs(2));
+
 /// Bounds of connections. All times run only while the node waits for the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionLimits {

@@ -1,7 +1,7 @@
 //! What is said on a connection that is closed before HTTP is spoken on it: as it goes over the wire, for there is no
 //! request that it answers.
 
-use std::time::Duration;
+use super::limits::LINGER;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,10 +17,6 @@ pub(super) const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 88\r\n\r\n\
     {\"ok\":false,\"error\":\"overloaded\",\"message\":\"there are too many connections: come back\"}\n";
-
-/// How much is still taken in behind it, and for how long: what closes a connection on a client that is sending would
-/// take the answer with it (RFC 9112, section 9.6).
-const LINGER: (u64, Duration) = (64 << 10, Duration::from_secs(1));
 
 /// Says it, and closes. One who is not there to hear it needs no answer.
 pub(super) async fn say(mut socket: TcpStream, answer: &[u8]) {

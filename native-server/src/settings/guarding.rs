@@ -1,12 +1,18 @@
 //! The settings of what a node refuses though the credentials would do.
 
 use super::InvalidSetting;
+use crate::http::LONGEST_BYTES;
 use crate::rates::{Rate, RateLimits};
+use crate::size::{Size, size};
 use crate::whole::whole;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use headwater_core::name;
 use std::collections::BTreeSet;
+
+/// Whatever is held, there must be room for one body of the longest.
+const BODIES_BYTES_LEAST: u64 = 32 << 20;
+const _: () = assert!(LONGEST_BYTES as u64 <= BODIES_BYTES_LEAST);
 
 /// Flags and variables of what is refused.
 #[derive(Args, Clone, Debug)]
@@ -32,6 +38,10 @@ pub struct GuardingArgs {
     /// Most requests being answered at one time; health, status and metrics are answered beyond it
     #[arg(long, help_heading = "Protection", env = "HEADWATER_REQUESTS_MAX", value_name = "N", value_parser = whole::<usize>("requests", 1..=1_000_000), default_value_t = 10_000)]
     pub requests_max: usize,
+
+    /// Most bytes held of the bodies of all requests being answered: 32MiB to 1TiB
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_BODIES_BYTES_MAX", value_name = "SIZE", value_parser = size(BODIES_BYTES_LEAST..=1 << 40), default_value_t = Size(256 << 20))]
+    pub bodies_bytes_max: Size,
 
     /// Collection that a writer does not drop, whoever asks; repeatable, or several with commas
     #[arg(long, help_heading = "Protection", env = "HEADWATER_PROTECT", value_name = "COLLECTION", value_delimiter = ',', action = ArgAction::Append)]

@@ -209,6 +209,8 @@ pub struct Settings {
     pub(crate) rates: RateLimits,
     /// Most requests being answered at one time.
     pub requests_max: usize,
+    /// Most bytes held of their bodies.
+    pub bodies_bytes_max: usize,
     /// Longest time that a write waits for the log before others are refused.
     pub queue_age_max: Duration,
     /// No writes are taken.
@@ -282,6 +284,7 @@ impl Settings {
             auth_staleness_max: args.auth_staleness_max,
             rates: args.guarding.rates(),
             requests_max: args.guarding.requests_max,
+            bodies_bytes_max: args.guarding.bodies_bytes_max.in_memory(),
             queue_age_max: Duration::from_millis(args.queue_ms_max),
             read_only: args.guarding.read_only,
             proxies: args.proxies.check()?,

@@ -60,6 +60,13 @@ impl TlsFiles {
     }
 }
 
+/// The files at the last look, and how many looks in a row found them of no use.
+#[derive(Clone, Debug)]
+struct Seen {
+    marks: Vec<Mark>,
+    failures: u32,
+}
+
 /// TLS as it stands. New connections take it as it is then; those that are open keep what they began with.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
@@ -87,32 +94,40 @@ impl ServerTls {
     }
 
     /// Takes other files as soon as they are there, and stays with the old ones while they are of no use.
-    pub(crate) async fn attend(&self) -> Infallible {
-        let mut seen = self.marks.clone();
-        let mut failures = 0_u32;
+    pub(crate) async fn attend(self: &Arc<Self>) -> Infallible {
+        let mut seen = Seen { marks: self.marks.clone(), failures: 0 };
         let mut looks = tokio::time::interval(LOOK);
         loop {
             looks.tick().await;
-            let marks = self.files.marks();
-            if marks == seen && failures == 0 {
-                continue;
-            }
-            seen = marks;
-            match self.files.read() {
-                Ok(config) => {
-                    failures = 0;
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-                    tracing::info!(file = %self.files.certificate.display(), "new connections get the new certificate");
-                }
-                Err((setting, error)) => {
-                    failures = failures.saturating_add(1);
-                    // Certificate and key are seldom replaced as one: what is still so at the next look is said, once.
-                    if failures == 2 {
-                        let kept = "new connections get the certificate before";
-                        tracing::error!(setting, error, "the files have changed and are of no use: {kept}");
-                    }
-                }
+            let (this, before) = (Arc::clone(self), seen.clone());
+            // A file system may take its time. A look that failed is made again.
+            if let Ok(now) = tokio::task::spawn_blocking(move || this.look(before)).await {
+                seen = now;
             }
         }
+    }
+
+    fn look(&self, before: Seen) -> Seen {
+        let marks = self.files.marks();
+        if marks == before.marks && before.failures == 0 {
+            return before;
+        }
+        let failures = match self.files.read() {
+            Ok(config) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                tracing::info!(file = %self.files.certificate.display(), "new connections get the new certificate");
+                0
+            }
+            Err((setting, error)) => {
+                let failures = before.failures.saturating_add(1);
+                // Certificate and key are seldom replaced as one: what is still so at the next look is said, once.
+                if failures == 2 {
+                    let kept = "new connections get the certificate before";
+                    tracing::error!(setting, error, "the files have changed and are of no use: {kept}");
+                }
+                failures
+            }
+        };
+        Seen { marks, failures }
     }
 }

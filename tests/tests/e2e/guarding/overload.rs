@@ -4,7 +4,9 @@ use crate::api::{Writer, ahead, call, refused};
 use headwater_core::api::Code;
 use headwater_tests::machine::Need;
 use headwater_tests::medium::Medium;
-use headwater_tests::{Client, Lines, NodeBuilder, eventually};
+use headwater_tests::{Client, Lines, NodeBuilder, eventually, raw};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn requests_beyond_the_bound_are_refused_and_health_reads_and_insight_are_not() {
@@ -39,6 +41,43 @@ async fn requests_beyond_the_bound_are_refused_and_health_reads_and_insight_are_
         if reply.status == 200 { Ok(()) } else { Err(reply.status) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn bodies_are_held_up_to_the_bound_and_who_sends_beyond_it_is_told() {
+    // Four of them leave less than 300 bytes.
+    const VALUE_BYTES: usize = (8 << 20) - 64;
+    let options = [("--bodies-bytes-max", "32MiB"), ("--value-bytes-max", "8MiB"), ("--body-ms", "60000")];
+    let writer = Writer::start_with(&options).await;
+    let body = format!("{{\"value\":\"{}\"}}", "v".repeat(VALUE_BYTES - 2));
+    let put = |key: &str| raw::request(writer.url(), "PUT", &Client::entry_path("flags", key), &[], body.as_bytes());
+    let mut open = Vec::new();
+    for key in ["a", "b", "c", "d"] {
+        let request = put(key);
+        let (last, most) = request.split_last().unwrap();
+        let mut connection = TcpStream::connect(raw::authority(writer.url())).await.unwrap();
+        connection.write_all(most).await.unwrap();
+        open.push((connection, *last));
+    }
+    let reply = eventually("a fifth body is one too many", || async {
+        let reply = raw::send(writer.url(), &put("e")).await;
+        if reply.status == 503 { Ok(reply) } else { Err(reply.status) }
+    })
+    .await;
+    refused(&reply, Code::Overloaded, &["bodies", "33554432"]);
+    let small = format!("\"{}\"", "s".repeat(300));
+    assert_eq!(
+        writer.client.set("flags", "small", &small).await.status,
+        503,
+        "there is no room for a small one either"
+    );
+    for (connection, last) in &mut open {
+        connection.write_all(&[*last]).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert_eq!(raw::send(writer.url(), &put("e")).await.status, 200, "those that were answered are held no more");
 }
 
 #[tokio::test]
