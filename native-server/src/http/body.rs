@@ -22,8 +22,22 @@ const STREAM_REQUEST_BYTES_MAX: usize = 1 << 20;
 /// The longest body that any route takes.
 pub(crate) const LONGEST_BYTES: usize = LINE_BYTES_MAX + SLACK_BYTES;
 
+/// Reads the body of a request, where its route takes one.
+///
+/// # Errors
+/// As [`Bodies::read`]: what is left of it was not read.
+pub(super) async fn taken<'s>(
+    server: &'s Server,
+    found: &Route<'_>,
+    body: Body,
+) -> Result<(Bytes, Option<Held<'s>>), ApiError> {
+    let Some(limit) = bytes_max(server, found) else { return Ok((Bytes::new(), None)) };
+    let (body, held) = server.bodies.read(body, limit).await?;
+    Ok((body, Some(held)))
+}
+
 /// The longest body that a route takes; `None` where nobody reads one.
-pub(super) fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
+fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
     let limits = &server.settings.limits;
     let is_writer = matches!(server.work, Work::Writer { .. });
     // What a replica hands on, its writer judges.
@@ -67,7 +81,7 @@ impl Bodies {
     ///
     /// # Errors
     /// 413 `too_large`; 408 `request_timeout`; 503 `overloaded` when too much is held; 400 when the body breaks off.
-    pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<(Bytes, Held<'_>), ApiError> {
+    async fn read(&self, mut body: Body, limit: usize) -> Result<(Bytes, Held<'_>), ApiError> {
         let announced = body.size_hint().lower();
         if announced > limit as u64 {
             return Err(too_large(announced, limit));

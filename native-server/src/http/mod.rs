@@ -161,15 +161,18 @@ impl Drop for Place {
 
 /// Answers everything that may have to wait.
 async fn answer(server: &Arc<Server>, link: &Arc<Link>, found: Route<'static>, parts: &Parts, body: Body) -> Response {
-    let outcome = match guard::permitted(server, &parts.headers, &found) {
-        Ok(grant) => answer_to(server, link, &grant, found, parts, body).await,
-        Err(error) => Err(error),
+    let grant = match guard::permitted(server, &parts.headers, &found) {
+        Ok(grant) => grant,
+        Err(error) => return reply::error(server, error),
     };
-    outcome.unwrap_or_else(|error: ApiError| {
-        let is_last = error.code == Code::RequestTimeout;
-        let response = reply::error(server, error);
-        if is_last { refused::last(response) } else { response }
-    })
+    // What is made of a body is held as long as it takes to answer, and counts as long.
+    let (body, _held) = match body::taken(server, &found, body).await {
+        Ok(taken) => taken,
+        // The rest of it may be under way.
+        Err(error) => return refused::last(reply::error(server, error)),
+    };
+    let outcome = answer_to(server, link, &grant, found, parts, body).await;
+    outcome.unwrap_or_else(|error| reply::error(server, error))
 }
 
 /// Answers who may ask for what was found.
@@ -179,13 +182,8 @@ async fn answer_to(
     grant: &Grant,
     found: Route<'static>,
     parts: &Parts,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
-    // What is made of a body is held as long as it takes to answer, and counts as long.
-    let (body, _held) = match body::bytes_max(server, &found) {
-        Some(limit) => server.bodies.read(body, limit).await.map(|(body, held)| (body, Some(held)))?,
-        None => (Bytes::new(), None),
-    };
     match found {
         Route::Health => Ok(health::alive(server)),
         Route::Ready => Ok(health::ready(server)),

@@ -126,6 +126,21 @@ async fn bodies_over_their_limit_are_not_read() {
 }
 
 #[tokio::test]
+async fn who_sends_a_body_to_its_end_hears_that_it_is_too_long() {
+    let writer = Writer::start().await;
+    let bytes = 20 * MIB;
+    let head = format!(
+        "PUT /v1/collections/flags/entry?key=a HTTP/1.1\r\nhost: {}\r\napikey: dev\r\nsecret: dev\r\n\
+         content-length: {bytes}\r\n\r\n",
+        raw::authority(writer.url())
+    );
+    // All of it is sent before anything is read, as simple clients do.
+    let reply = raw::send(writer.url(), &[head.as_bytes(), &vec![b'x'; bytes]].concat()).await;
+    refused(&reply, Code::TooLarge, &[&bytes.to_string(), "limit"]);
+    assert_eq!(reply.headers["connection"], "close", "what was not read is not taken for another request");
+}
+
+#[tokio::test]
 async fn a_body_in_chunks_is_measured_as_it_comes() {
     let writer = Writer::start().await;
     let before = writer.client.position().await;
