@@ -266,8 +266,7 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
         );
     }
     // Without one nobody could make the first.
-    let has_admin =
-        has_admin(&store, "", clock::now()).map_err(|error| anyhow::anyhow!("the keys: {}", error.message))?;
+    let has_admin = has_admin(&store, "").map_err(|error| anyhow::anyhow!("the keys: {}", error.message))?;
     let admin = (!settings.dev && !has_admin).then(bootstrap::AdminPair::draw);
     if let Some(admin) = &admin {
         admin.show().context("showing the first pair of credentials")?;
