@@ -11,7 +11,7 @@ use crate::apply::scope_digest;
 use crate::baseline::{Baseline, PIECE_BYTES};
 use crate::clock::Now;
 use crate::command::{BaselineReason, End, EndReason, Hello, PROTOCOL, Proof, Ready, Resume, Steer};
-use crate::credentials::Grant;
+use crate::credentials::{self, Grant};
 use crate::feed::filter_lines;
 use crate::node::{Follow, JoinError, Joined, Newcomer, Node, Role, Turn, end_for};
 use crate::position::Position;
@@ -135,8 +135,8 @@ impl<S: Store> Stream<S> {
         }
         let granted = grant.scope().ok_or(OpenError::Forbidden)?;
         let scope = request.scope.intersection(granted).ok_or(OpenError::Forbidden)?;
-        let credential = grant.credential.clone();
-        let newcomer = Newcomer { node: request.node, instance: request.instance, credential, scope };
+        let (credential, is_node) = (grant.credential.clone(), grant.has(credentials::Role::Node));
+        let newcomer = Newcomer { node: request.node, instance: request.instance, credential, is_node, scope };
         let joined = node.join(newcomer).map_err(|error| match error {
             JoinError::Children => OpenError::Overloaded("children"),
             JoinError::OfCredential => OpenError::Overloaded("streams with this credential"),

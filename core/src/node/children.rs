@@ -31,8 +31,10 @@ pub struct Child {
     pub sent_bytes: u64,
     /// Whether it is being sent a baseline.
     pub in_baseline: bool,
-    /// Since when, on the monotonic clock.
-    baseline_mono_ms: u64,
+    /// Since when, on the monotonic clock, and how many bytes it had then.
+    baseline_begun: (u64, u64),
+    /// Whether it has the role node: it serves others.
+    pub(super) is_node: bool,
     /// How its stream ends, with its next step; `None` while it goes on.
     pub ending: Option<End>,
     pub(super) ring: RingId,
@@ -43,6 +45,8 @@ pub(crate) struct Newcomer {
     pub(crate) node: String,
     pub(crate) instance: Option<Id>,
     pub(crate) credential: String,
+    /// Whether that has the role node.
+    pub(crate) is_node: bool,
     pub(crate) scope: Scope,
 }
 
@@ -66,8 +70,15 @@ pub(crate) enum JoinError {
     Scopes,
 }
 
-/// How long a child may take for a baseline, in ms, while others wait for its place.
+/// How long a child may take for a baseline, in ms, while others wait for its place: so long at the most, and after so
+/// long no more slowly than at this rate in bytes a second, seen over the whole of it.
 const BASELINE_AGE_MS_MAX: u64 = 3_600_000;
+const BASELINE_PATIENCE_MS: u64 = 15_000;
+const BASELINE_BYTES_PER_S_MIN: u64 = 16 << 10;
+
+/// Of the places for baselines, every so many-th is for nodes alone.
+const PLACES_FOR_NODES: usize = 4;
+
 /// Bytes of lines behind an open snapshot up to which newcomers share it.
 const SHARED_TAIL_BYTES_MAX: usize = 1 << 20;
 
@@ -114,11 +125,24 @@ pub(crate) enum Follow {
     End(End),
 }
 
+impl Child {
+    /// Whether it takes so long for its baseline that another may have its place.
+    fn is_slow(&self, mono_ms: u64) -> bool {
+        let (begun_ms, bytes) = self.baseline_begun;
+        let ms = mono_ms.saturating_sub(begun_ms);
+        let expected = BASELINE_BYTES_PER_S_MIN.saturating_mul(ms) / 1_000;
+        let is_below = ms >= BASELINE_PATIENCE_MS && self.sent_bytes.saturating_sub(bytes) < expected;
+        self.in_baseline && (is_below || ms >= BASELINE_AGE_MS_MAX)
+    }
+}
+
 impl<S: Store> Shared<S> {
-    /// How many children are being sent a baseline. One that is to end does not count, though it may be so slow that it
-    /// has not heard of that.
-    fn baselines(&self) -> usize {
-        self.children.values().filter(|child| child.in_baseline && child.ending.is_none()).count()
+    /// Whether `places` leave one more for a child that `is_node` or is none. One that is to end has none, though it may be
+    /// so slow that it has not heard of that.
+    fn has_place(&self, places: usize, is_node: bool) -> bool {
+        let sent = || self.children.values().filter(|child| child.in_baseline && child.ending.is_none());
+        let others = places - places / PLACES_FOR_NODES;
+        sent().count() < places && (is_node || sent().filter(|child| !child.is_node).count() < others)
     }
 }
 
@@ -128,7 +152,7 @@ impl<S: Store> Node<S> {
         if shared.children.len() >= self.options.children_max {
             return Err(JoinError::Children);
         }
-        let Newcomer { node, instance, credential, scope } = newcomer;
+        let Newcomer { node, instance, credential, is_node, scope } = newcomer;
         let of_credential = shared.credentials.get(&credential).copied().unwrap_or(0);
         if of_credential >= self.options.children_per_credential_max {
             return Err(JoinError::OfCredential);
@@ -149,7 +173,8 @@ impl<S: Store> Node<S> {
             sent_seq: 0,
             sent_bytes: 0,
             in_baseline: false,
-            baseline_mono_ms: 0,
+            baseline_begun: (0, 0),
+            is_node,
             ending,
             ring,
         };
@@ -231,10 +256,11 @@ impl<S: Store> Node<S> {
     /// A place among those who are sent a baseline, with the snapshot they share; `None` when all places are taken.
     pub(crate) fn begin_baseline(&self, id: u64, now: Now) -> Result<Option<Proven<S::Snapshot>>, SnapshotError> {
         let mut shared = self.lock();
-        if shared.baselines() >= self.options.baselines_max {
-            let is_old = |child: &Child| now.mono_ms.saturating_sub(child.baseline_mono_ms) >= BASELINE_AGE_MS_MAX;
-            shared.end(|child| (child.in_baseline && is_old(child)).then(|| retry("baseline_too_slow")));
-            if shared.baselines() >= self.options.baselines_max {
+        let (places, is_node) =
+            (self.options.baselines_max, shared.children.get(&id).is_some_and(|child| child.is_node));
+        if !shared.has_place(places, is_node) {
+            shared.end(|child| child.is_slow(now.mono_ms).then(|| retry("baseline_too_slow")));
+            if !shared.has_place(places, is_node) {
                 return Ok(None);
             }
         }
@@ -248,7 +274,7 @@ impl<S: Store> Node<S> {
         };
         shared.snapshot = Arc::downgrade(&snapshot);
         if let Some(child) = shared.children.get_mut(&id) {
-            (child.in_baseline, child.baseline_mono_ms) = (true, now.mono_ms);
+            (child.in_baseline, child.baseline_begun) = (true, (now.mono_ms, child.sent_bytes));
         }
         shared.baselines_begun += 1;
         Ok(Some(Proven { snapshot, at: shared.snapshot_at }))

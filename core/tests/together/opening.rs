@@ -10,6 +10,7 @@ use headwater_core::position::Term;
 use headwater_core::scope::Scope;
 use headwater_core::store::{Progress, Store};
 use headwater_core::stream::{InvalidRequest, OpenError, Request, Step, Stream};
+use headwater_core::writer::{EntryWrite, Guard, WriteAction};
 use std::sync::Arc;
 
 #[test]
@@ -140,13 +141,48 @@ fn whoever_reads_slowly_does_not_keep_children_from_their_baselines() {
     let lists: Vec<_> = std::iter::from_fn(|| parent.node.store().snapshot_for_reader(0).ok()).take(1_000).collect();
     assert!(lists.len() < 1_000, "there are only so many lists at one time");
     let mut slow = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
-    let hour = 3_600_000;
-    let refused = open(&parent.node, request("\"**\"", None), None, at(hour - 1)).err();
+    let patience = 15_000;
+    let refused = open(&parent.node, request("\"**\"", None), None, at(patience - 1)).err();
     assert_eq!(refused, Some(OpenError::Overloaded("baselines")));
-    let mut next = open(&parent.node, request("\"**\"", None), None, at(hour)).unwrap();
-    assert!(said(&mut next, at(hour)).contains("\"READY\""));
-    let text = said(&mut slow, at(hour));
+    let mut next = open(&parent.node, request("\"**\"", None), None, at(patience)).unwrap();
+    assert!(said(&mut next, at(patience)).contains("\"READY\""));
+    let text = said(&mut slow, at(patience));
     assert!(text.lines().nth(1).unwrap().contains(r#""reason":"retry","detail":"baseline_too_slow""#), "{text}");
+}
+
+#[test]
+fn whoever_takes_a_large_baseline_steadily_keeps_its_place_for_an_hour() {
+    let mut parent = Parent::new(NodeOptions { baselines_max: 1, ..options(Role::Primary) });
+    // Pieces of 64 KiB, one every two seconds: just the least rate.
+    let value = format!("\"{}\"", "v".repeat(100_000));
+    for number in 0..60 {
+        let entry = EntryWrite { key: &format!("{number:03}"), value: Some(&value), guard: Guard::default() };
+        parent.write("c", WriteAction::Entry(entry), 0);
+    }
+    let mut steady = open(&parent.node, request("\"**\"", None), None, at(0)).unwrap();
+    let mut ms = 0;
+    for _ in 0..50 {
+        assert!(matches!(steady.next(at(ms)), Step::Chunk { .. }));
+        ms += 2_000;
+        let refused = open(&parent.node, request("\"**\"", None), None, at(ms)).err();
+        assert_eq!(refused, Some(OpenError::Overloaded("baselines")), "{ms}");
+    }
+    assert!(open(&parent.node, request("\"**\"", None), None, at(ms + 200_000)).is_ok(), "it has stopped");
+}
+
+#[test]
+fn of_the_places_for_baselines_a_quarter_is_for_nodes() {
+    let parent = Parent::new(NodeOptions { baselines_max: 8, ..options(Role::Primary) });
+    let reader = Grant::local("reader", Rights::of([credentials::Role::Read]));
+    let open = |grant: &Grant| Stream::open(&parent.node, request("\"*\"", None), grant, None, at(0));
+    let readers: Vec<_> = std::iter::from_fn(|| open(&reader).ok()).take(20).collect();
+    assert_eq!(readers.len(), 6);
+    let nodes: Vec<_> = std::iter::from_fn(|| open(&Grant::all("node")).ok()).take(20).collect();
+    assert_eq!(nodes.len(), 2);
+    drop(readers);
+    let nodes: Vec<_> =
+        nodes.into_iter().chain(std::iter::from_fn(|| open(&Grant::all("node")).ok()).take(20)).collect();
+    assert_eq!(nodes.len(), 8, "nodes may have them all");
 }
 
 #[test]
