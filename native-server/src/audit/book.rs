@@ -73,6 +73,8 @@ pub(crate) struct Book {
     /// What is to be written behind it, and when it happened.
     pending: Vec<(Event, u64)>,
     is_synced: bool,
+    /// Whether a sync of the file has failed: one that succeeds afterwards says nothing of what was written before.
+    is_doubtful: bool,
     sealed: VecDeque<Sealed>,
     _lock: Lock,
 }
@@ -112,6 +114,7 @@ impl Book {
             ends_within_line: false,
             pending: Vec::new(),
             is_synced: true,
+            is_doubtful: false,
             sealed: sealed(directory, &numbers)?,
             storage,
             author,
@@ -206,13 +209,14 @@ impl Book {
         self.head
     }
 
-    /// Writes what waits.
+    /// Writes what waits: behind a failed sync into a new file, for what the old one will keep nobody knows.
     ///
     /// # Errors
     /// The medium's; all of it waits still.
     pub(crate) fn write(&mut self) -> io::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
+        let Some(&(_, newest_ms)) = self.pending.last() else { return Ok(()) };
+        if self.is_doubtful {
+            self.next_file(newest_ms)?;
         }
         let (mut head, mut bytes) = (self.head, Vec::new());
         if self.ends_within_line {
@@ -238,11 +242,10 @@ impl Book {
     /// Makes what was written last.
     ///
     /// # Errors
-    /// The medium's. What is written after it belongs in a new file ([`Book::next_file`]): what this one will keep, nobody
-    /// knows.
+    /// The medium's.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         if !self.is_synced {
-            self.file.sync_data()?;
+            self.file.sync_data().inspect_err(|_| self.is_doubtful = true)?;
             self.is_synced = true;
         }
         Ok(())
@@ -265,12 +268,12 @@ impl Book {
     ///
     /// # Errors
     /// The medium's; this one goes on then.
-    pub(crate) fn next_file(&mut self, now_ms: u64) -> io::Result<()> {
+    fn next_file(&mut self, now_ms: u64) -> io::Result<()> {
         let number = self.number + 1;
         let file = self.storage.create(&file_name(number))?;
         self.storage.sync_directory()?;
         self.sealed.push_back(Sealed { number: self.number, bytes: self.length, sealed_ms: now_ms });
-        (self.number, self.file, self.length, self.is_synced) = (number, file, 0, true);
+        (self.number, self.file, self.length, self.is_synced, self.is_doubtful) = (number, file, 0, true, false);
         self.begin_file(now_ms);
         Ok(())
     }

@@ -335,6 +335,25 @@ fn after_a_failed_sync_it_goes_on_in_another_file() {
 }
 
 #[test]
+fn a_sync_that_succeeds_does_not_make_one_good_that_failed() {
+    let place = tempfile::tempdir().unwrap();
+    let medium = Failing::at(place.path());
+    let keep = Keep { file_bytes: 100, ..KEEP };
+    let (mut book, _) = Book::open(Arc::new(medium.clone()), place.path(), author(), keep).unwrap();
+    book.add(changes(1), 1);
+    book.write().unwrap();
+    medium.syncs.store(true, Ordering::Relaxed);
+    assert!(book.is_full() && book.tidy(2).is_err(), "it cannot be sealed");
+    medium.syncs.store(false, Ordering::Relaxed);
+    book.sync().unwrap();
+    book.add(changes(2), 3);
+    book.write().unwrap();
+    let lines = |number| fs::read_to_string(file(place.path(), number)).unwrap_or_default();
+    assert_eq!([lines(1).matches("\"write\"").count(), lines(2).matches("\"write\"").count()], [1, 1]);
+    assert_eq!(found(place.path()).broken, None);
+}
+
+#[test]
 fn what_finds_no_room_is_counted_and_told() {
     let place = tempfile::tempdir().unwrap();
     let medium = Failing::at(place.path());

@@ -52,11 +52,13 @@ pub(super) struct Scribe {
     /// When what was written is to be made to last.
     sync_due: Option<Instant>,
     tidy_due: Instant,
+    /// Whether the last try was of use.
+    is_tidy: bool,
 }
 
 impl Scribe {
     pub(super) fn new(book: Book, shared: Arc<Shared>) -> Self {
-        Self { book, shared, failing: None, sync_due: None, tidy_due: Instant::now() + TIDIED }
+        Self { book, shared, failing: None, sync_due: None, tidy_due: Instant::now() + TIDIED, is_tidy: true }
     }
 
     /// Writes until it is told to end.
@@ -139,9 +141,12 @@ impl Scribe {
             }
             self.has_written(lines);
         }
-        if self.tidy_due <= Instant::now() || self.book.is_full() {
+        // A file that is full goes on until the next one can be made, and that is not tried with every line.
+        if self.tidy_due <= Instant::now() || (self.book.is_full() && self.is_tidy) {
             self.tidy_due = Instant::now() + TIDIED;
-            if let Err(error) = self.book.tidy(wall_ms()) {
+            let tidied = self.book.tidy(wall_ms());
+            self.is_tidy = tidied.is_ok();
+            if let Err(error) = tidied {
                 self.failed("beginning a file or letting go of one", &error);
             }
         }
@@ -174,11 +179,8 @@ impl Scribe {
 
     fn sync(&mut self) {
         self.sync_due = None;
-        let Err(error) = self.book.sync() else { return };
-        self.failed("syncing", &error);
-        // What this file keeps nobody knows any more.
-        if let Err(error) = self.book.next_file(wall_ms()) {
-            self.failed("beginning a file", &error);
+        if let Err(error) = self.book.sync() {
+            self.failed("syncing", &error);
         }
     }
 
