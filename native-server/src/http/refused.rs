@@ -45,6 +45,7 @@ fn words(violation: Violation) -> &'static str {
         Violation::LineEnd => "a line of the head does not end with CR LF, or has a CR within",
         Violation::Control => "there is a control character in the head, or one beyond ASCII in the request line",
         Violation::RequestLine => "the first line is no method, target and version with one space between them",
+        Violation::Target => "the target has a fragment (#), or something else that no address has: percent-encode it",
         Violation::Version => "the version is neither HTTP/1.1 nor HTTP/1.0",
         Violation::FieldName => "a header has no name, or one with a character that cannot be in it, such as a space",
         Violation::Folded => "a header goes on in the next line, which HTTP does not have any more",

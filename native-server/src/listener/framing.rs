@@ -7,7 +7,7 @@
 //!
 //! This only watches: bytes are handed on as they came. Nothing here waits, reads or writes.
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 /// Bounds of a request's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) enum Violation {
     Control,
     /// The first line is no `METHOD target HTTP/1.1`, one space between them.
     RequestLine,
+    /// A target with a fragment, or with what no address has.
+    Target,
     /// A version other than 1.0 and 1.1.
     Version,
     /// A field without a name of its own: an odd character in it, a space before the colon, no colon.
@@ -329,12 +331,24 @@ fn request_line(line: &[u8]) -> Result<bool, Violation> {
     if method.is_empty() || !method.iter().copied().all(is_token) || target.is_empty() {
         return Err(Violation::RequestLine);
     }
+    if !has_one_reading(target) && method != b"CONNECT" {
+        return Err(Violation::Target);
+    }
     match version {
         b"HTTP/1.1" => Ok(true),
         b"HTTP/1.0" => Ok(false),
         _ if version.starts_with(b"HTTP/") => Err(Violation::Version),
         _ => Err(Violation::RequestLine),
     }
+}
+
+/// Whether a target is a path, `*`, or an address with its scheme, without what some cut off (a fragment) and others keep,
+/// and without what has no place in one (RFC 3986, appendix A). Browsers send more in a query than that has there, which is
+/// taken.
+fn has_one_reading(target: &[u8]) -> bool {
+    let is_known = target[0] == b'/' || target == b"*" || memmem::find(target, b"://").is_some();
+    let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+    is_known && !target.iter().any(|byte| b"#<>".contains(byte)) && memchr(b'`', path).is_none()
 }
 
 /// Name and value of a field.
@@ -464,6 +478,12 @@ mod tests {
             assert_eq!(ended(&head(fields)), Some(violation), "{fields:?}");
         }
         for (first, violation) in [
+            ("GET /a#b HTTP/1.1", Violation::Target),
+            ("GET /a?b#c HTTP/1.1", Violation::Target),
+            ("GET /<a> HTTP/1.1", Violation::Target),
+            ("GET /a`b HTTP/1.1", Violation::Target),
+            ("GET a/b HTTP/1.1", Violation::Target),
+            ("GET ** HTTP/1.1", Violation::Target),
             ("GET  / HTTP/1.1", Violation::RequestLine),
             (" GET / HTTP/1.1", Violation::RequestLine),
             ("GET / HTTP/1.1 ", Violation::RequestLine),
