@@ -35,7 +35,7 @@ pub use openapi::document;
 pub use read::{Answered, collections, entry, health, list, read, readiness};
 pub use repeat::{IDEMPOTENCY_KEY_BYTES_MAX, idempotency_key};
 pub use request::{BatchOp, EntryBody, batch_body, collection_name, entry_body};
-pub use route::{KeyRoute, ListQuery, Read, Route, encode, route};
+pub use route::{KeyRoute, LIST_LIMIT_MAX, ListQuery, Read, Route, encode, route};
 pub use status::{
     ArchiveStatus, AuditStatus, BackupStatus, BaselineStatus, LastBackup, ParentStatus, StatusFacts, StorageStatus,
     StorageTrouble, status,

@@ -170,6 +170,10 @@ impl Read<'_> {
     }
 }
 
+/// Most keys of one page of a list. What follows it is looked for before the answer begins; a list without a limit is not
+/// looked through beforehand, and has no such bound.
+pub const LIST_LIMIT_MAX: usize = 10_000;
+
 /// Which part of a collection to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
@@ -314,9 +318,12 @@ fn list_query(query: Option<&str>) -> Result<ListQuery, ApiError> {
     let limit = match limit {
         None => None,
         Some(text) => {
-            let number = text.parse().ok().filter(|&limit: &usize| limit >= 1);
-            let invalid =
-                || ApiError::new(Code::InvalidRequest, format!("limit={} is not a number from 1 on", shown(&text)));
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse().ok().filter(|limit| is_plain && (1..=LIST_LIMIT_MAX).contains(limit));
+            let invalid = || {
+                let words = format!("limit={} is not a number from 1 to {LIST_LIMIT_MAX}", shown(&text));
+                ApiError::new(Code::InvalidRequest, words)
+            };
             Some(number.ok_or_else(invalid)?)
         }
     };
@@ -490,7 +497,7 @@ mod tests {
             panic!()
         };
         assert_eq!(query, ListQuery { prefix: "a:".into(), after: Some("a:1".into()), limit: Some(2) });
-        for limit in ["0", "-1", "x", ""] {
+        for limit in ["0", "-1", "x", "", "+5", "10001", "99999999999999999999"] {
             let error = route("GET", "/v1/collections/c/keys", Some(&format!("limit={limit}"))).unwrap_err();
             assert_eq!(error.code, Code::InvalidRequest);
         }

@@ -14,9 +14,8 @@ use axum::body::Bytes;
 use axum::http::header::LINK;
 use axum::http::{HeaderMap, StatusCode};
 use clap::Args;
-use headwater_core::api::{encode, unix_ms};
+use headwater_core::api::{LIST_LIMIT_MAX, encode, unix_ms};
 use headwater_core::command::{Deframer, lines};
-use headwater_core::limits::INTEGER_MAX;
 use http_body_util::BodyExt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -47,8 +46,8 @@ pub struct List {
     /// Only keys that begin with this
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
     prefix: String,
-    /// At most so many
-    #[arg(long, value_name = "N", value_parser = whole::<u64>("entries", 1..=INTEGER_MAX))]
+    /// At most so many, up to 10000
+    #[arg(long, value_name = "N", value_parser = whole::<u64>("entries", 1..=LIST_LIMIT_MAX as u64))]
     limit: Option<u64>,
     /// Only keys behind this one
     #[arg(long, value_name = "KEY")]

@@ -153,7 +153,7 @@ const LIMIT: Parameter = Parameter {
     place: "query",
     required: false,
     about: "At most so many; without it all",
-    schema: r#"{"type":"integer","minimum":1}"#,
+    schema: r#"{"type":"integer","minimum":1,"maximum":10000}"#,
 };
 const IF_MATCH: Parameter = Parameter {
     name: "if-match",
