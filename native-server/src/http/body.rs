@@ -5,19 +5,23 @@ use crate::server::{Server, Work};
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use headwater_core::api::{ApiError, Code, Route};
-use headwater_core::limits::{LINE_BYTES_MAX, Limits};
+use headwater_core::credentials::Grant;
+use headwater_core::limits::{LINE_BYTES_MAX, Limits, SCOPE_BYTES_MAX};
 use http_body_util::BodyExt as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::{Instant, timeout};
 
 /// Bytes of a body beyond what is written: its frame, its guards, its white space. Also the longest body of a change of a
 /// key, which may name as many prefixes as a scope.
 const SLACK_BYTES: usize = 64 << 10;
 
-/// Longest request for a stream that is read. What of it is kept has narrower bounds, see
-/// [`headwater_core::stream::Request::from_body`].
-const STREAM_REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Longest request for a stream: it names a scope twice, as it is asked for and as it is held, in any spelling.
+const STREAM_REQUEST_BYTES_MAX: usize = 2 * 2 * SCOPE_BYTES_MAX;
+
+/// What of each body is not counted among what may be held of all of them: what is large is bounded for itself, so that
+/// it keeps nobody from writing what is not. Of these there are as many as there may be requests.
+const SMALL_BYTES: usize = 64 << 10;
 
 /// The longest body that any route takes.
 pub(crate) const LONGEST_BYTES: usize = LINE_BYTES_MAX + SLACK_BYTES;
@@ -28,11 +32,12 @@ pub(crate) const LONGEST_BYTES: usize = LINE_BYTES_MAX + SLACK_BYTES;
 /// As [`Bodies::read`]: what is left of it was not read.
 pub(super) async fn taken<'s>(
     server: &'s Server,
+    grant: &'s Grant,
     found: &Route<'_>,
     body: Body,
 ) -> Result<(Bytes, Option<Held<'s>>), ApiError> {
     let Some(limit) = bytes_max(server, found) else { return Ok((Bytes::new(), None)) };
-    let (body, held) = server.bodies.read(body, limit).await?;
+    let (body, held) = server.bodies.read(&grant.credential, body, limit).await?;
     Ok((body, Some(held)))
 }
 
@@ -60,45 +65,56 @@ fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
 #[derive(Debug)]
 pub(crate) struct Bodies {
     pace: BodyPace,
-    /// Most bytes held of all of them together.
+    /// Most bytes held of all of them together, and of those of one credential half of that.
     bytes_max: usize,
-    held: AtomicUsize,
+    held: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_credential: HashMap<String, usize>,
 }
 
 /// What a body takes of the bytes that may be held, for as long as it or what was made of it is there.
 #[derive(Debug)]
 pub(super) struct Held<'b> {
     bodies: &'b Bodies,
+    credential: &'b str,
     bytes: usize,
+    counted: usize,
 }
 
 impl Bodies {
     pub(crate) fn new(pace: BodyPace, bytes_max: usize) -> Self {
-        Self { pace, bytes_max, held: AtomicUsize::new(0) }
+        Self { pace, bytes_max, held: Mutex::default() }
     }
 
     /// Reads a body of at most `limit` bytes. Of one that says beforehand that it is longer nothing is read.
     ///
     /// # Errors
     /// 413 `too_large`; 408 `request_timeout`; 503 `overloaded` when too much is held; 400 when the body breaks off.
-    async fn read(&self, mut body: Body, limit: usize) -> Result<(Bytes, Held<'_>), ApiError> {
+    async fn read<'b>(
+        &'b self,
+        credential: &'b str,
+        mut body: Body,
+        limit: usize,
+    ) -> Result<(Bytes, Held<'b>), ApiError> {
         let announced = body.size_hint().lower();
         if announced > limit as u64 {
             return Err(too_large(announced, limit));
         }
-        let mut held = Held { bodies: self, bytes: 0 };
+        let mut held = Held { bodies: self, credential, bytes: 0, counted: 0 };
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
-        let mut waited = Duration::ZERO;
+        let mut patience = self.pace.patience();
         loop {
-            let (begun, allowed) = (Instant::now(), self.pace.allowed(held.bytes));
-            let Ok(next) = timeout(allowed.saturating_sub(waited), body.frame()).await else {
-                return Err(too_slow(self.pace));
-            };
-            waited += begun.elapsed();
+            let begun = Instant::now();
+            let Ok(next) = timeout(patience.left(), body.frame()).await else { return Err(too_slow(self.pace)) };
             let Some(frame) = next else { break };
             let frame = frame.map_err(|_| ApiError::new(Code::InvalidRequest, "the body breaks off"))?;
             let Ok(data) = frame.into_data() else { continue };
+            patience.heard(begun.elapsed(), data.len());
             let is_first = held.bytes == 0;
             if data.len() > limit - held.bytes {
                 return Err(too_large((held.bytes + data.len()) as u64, limit));
@@ -116,27 +132,53 @@ impl Bodies {
         }
         Ok((if all.is_empty() { first } else { all.freeze() }, held))
     }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        // Nothing in there can fail half-way.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Held<'_> {
     fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         self.bytes += bytes;
-        let before = self.bodies.held.fetch_add(bytes, Ordering::Relaxed);
-        if bytes > self.bodies.bytes_max.saturating_sub(before) {
-            let words = format!(
-                "the bodies of the requests being answered have {} bytes or more, the limit is {}: nothing was done, come back",
-                before + bytes,
-                self.bodies.bytes_max
-            );
-            return Err(ApiError::new(Code::Overloaded, words));
+        let more = self.bytes.saturating_sub(SMALL_BYTES) - self.counted;
+        if more == 0 {
+            return Ok(());
         }
+        let mut counts = self.bodies.counts();
+        let own = counts.by_credential.get(self.credential).copied().unwrap_or(0);
+        let (all_max, own_max) = (self.bodies.bytes_max, self.bodies.bytes_max / 2);
+        for (what, held, limit) in [("", counts.all, all_max), (" with this credential", own, own_max)] {
+            if held + more > limit {
+                let words = format!(
+                    "the large bodies of the requests being answered{what} would have {} bytes, the limit is {limit}: \
+                     nothing was done, come back",
+                    held + more
+                );
+                return Err(ApiError::new(Code::Overloaded, words));
+            }
+        }
+        counts.all += more;
+        *counts.by_credential.entry(self.credential.into()).or_default() += more;
+        self.counted += more;
         Ok(())
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.counted == 0 {
+            return;
+        }
+        let mut counts = self.bodies.counts();
+        counts.all -= self.counted;
+        if let Some(own) = counts.by_credential.get_mut(self.credential) {
+            *own -= self.counted;
+            if *own == 0 {
+                counts.by_credential.remove(self.credential);
+            }
+        }
     }
 }
 
@@ -156,6 +198,7 @@ fn too_large(bytes: u64, limit: usize) -> ApiError {
 mod tests {
     use super::*;
     use std::convert::Infallible;
+    use std::time::Duration;
 
     const PACE: BodyPace = BodyPace { grace: Duration::from_millis(100), bytes_per_s: 100 };
 
@@ -178,24 +221,32 @@ mod tests {
     #[tokio::test]
     async fn takes_up_to_the_limit_and_no_more() {
         let bodies = Bodies::new(PACE, 1_000);
-        assert_eq!(bodies.read(Body::from("abcd"), 4).await.unwrap().0, "abcd");
-        assert_eq!(bodies.read(Body::from("abcde"), 4).await.unwrap_err().code, Code::TooLarge);
-        assert_eq!(bodies.read(pieces(&["ab", "c", "d"]), 4).await.unwrap().0, "abcd");
-        assert_eq!(bodies.read(pieces(&["ab", "c", "de"]), 4).await.unwrap_err().code, Code::TooLarge);
-        assert_eq!(bodies.read(Body::empty(), 4).await.unwrap().0, "");
+        assert_eq!(bodies.read("k", Body::from("abcd"), 4).await.unwrap().0, "abcd");
+        assert_eq!(bodies.read("k", Body::from("abcde"), 4).await.unwrap_err().code, Code::TooLarge);
+        assert_eq!(bodies.read("k", pieces(&["ab", "c", "d"]), 4).await.unwrap().0, "abcd");
+        assert_eq!(bodies.read("k", pieces(&["ab", "c", "de"]), 4).await.unwrap_err().code, Code::TooLarge);
+        assert_eq!(bodies.read("k", Body::empty(), 4).await.unwrap().0, "");
     }
 
     #[tokio::test]
-    async fn holds_so_much_of_all_bodies_together_and_no_more() {
-        let bodies = Bodies::new(PACE, 6);
-        let (_, first) = bodies.read(pieces(&["ab", "cd"]), 9).await.unwrap();
-        let refused = bodies.read(pieces(&["ef", "g"]), 9).await.unwrap_err();
-        assert_eq!(refused.code, Code::Overloaded);
-        assert!(refused.message.contains("7 bytes") && refused.message.contains("limit is 6"), "{}", refused.message);
-        let (_, second) = bodies.read(Body::from("ef"), 9).await.unwrap();
-        drop((first, second));
-        assert_eq!(bodies.held.load(Ordering::Relaxed), 0);
-        assert!(bodies.read(Body::from("abcdef"), 9).await.is_ok());
+    async fn holds_so_much_of_large_bodies_half_of_it_for_one_credential_and_any_small_ones() {
+        let bodies = Bodies::new(PACE, 100);
+        let large = |more: usize| Body::from(vec![b'x'; SMALL_BYTES + more]);
+        let read =
+            async |credential: &'static str, body| bodies.read(credential, body, 1 << 20).await.map(|(_, held)| held);
+        let refused = async |credential, body, words: &str| {
+            let error = read(credential, body).await.unwrap_err();
+            assert_eq!(error.code, Code::Overloaded);
+            assert!(error.message.contains(words), "{}", error.message);
+        };
+        let a = read("a", large(50)).await.unwrap();
+        refused("a", large(1), "with this credential would have 51 bytes, the limit is 50").await;
+        let b = read("b", large(40)).await.unwrap();
+        refused("c", large(11), "would have 101 bytes, the limit is 100").await;
+        let small = read("a", large(0)).await.unwrap();
+        drop((a, b, small));
+        assert_eq!((bodies.counts().all, bodies.counts().by_credential.len()), (0, 0));
+        assert!(read("a", large(50)).await.is_ok());
     }
 
     #[tokio::test]
@@ -214,10 +265,10 @@ mod tests {
         };
         let begun = Instant::now();
         let bodies = Bodies::new(PACE, 1_000);
-        let slow = bodies.read(dripping(Duration::from_millis(40)), 1_000).await;
+        let slow = bodies.read("k", dripping(Duration::from_millis(40)), 1_000).await;
         assert_eq!(slow.unwrap_err().code, Code::RequestTimeout);
         assert!(begun.elapsed() < Duration::from_secs(2));
-        let quick = bodies.read(dripping(Duration::from_millis(1)), 1_000).await;
+        let quick = bodies.read("k", dripping(Duration::from_millis(1)), 1_000).await;
         assert_eq!(quick.unwrap().0.len(), 120);
     }
 }

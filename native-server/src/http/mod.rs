@@ -166,7 +166,7 @@ async fn answer(server: &Arc<Server>, link: &Arc<Link>, found: Route<'static>, p
         Err(error) => return reply::error(server, error),
     };
     // What is made of a body is held as long as it takes to answer, and counts as long.
-    let (body, _held) = match body::taken(server, &found, body).await {
+    let (body, _held) = match body::taken(server, &grant, &found, body).await {
         Ok(taken) => taken,
         // The rest of it may be under way.
         Err(error) => return refused::last(reply::error(server, error)),

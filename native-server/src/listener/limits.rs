@@ -40,8 +40,46 @@ pub(crate) struct BodyPace {
 }
 
 impl BodyPace {
-    /// How long may have been waited in all when `bytes` are there.
-    pub(crate) fn allowed(&self, bytes: usize) -> Duration {
-        self.grace + Duration::from_secs_f64(bytes as f64 / f64::from(self.bytes_per_s))
+    /// The patience with a body that begins.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { pace: *self, left: self.grace }
+    }
+}
+
+/// How long a body is still waited for. What comes earns time, and never more than there was at the beginning: who was
+/// quick may not be silent for the longer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pace: BodyPace,
+    left: Duration,
+}
+
+impl Patience {
+    /// For so long, if nothing comes.
+    pub(crate) fn left(&self) -> Duration {
+        self.left
+    }
+
+    /// Notes that `bytes` came after a wait.
+    pub(crate) fn heard(&mut self, waited: Duration, bytes: usize) {
+        let earned = Duration::from_secs_f64(bytes as f64 / f64::from(self.pace.bytes_per_s));
+        self.left = (self.left.saturating_sub(waited) + earned).min(self.pace.grace);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_spent_by_waiting_earned_by_bytes_and_never_saved() {
+        let s = Duration::from_secs;
+        let mut patience = BodyPace { grace: s(10), bytes_per_s: 100 }.patience();
+        patience.heard(s(1), 100_000);
+        assert_eq!(patience.left(), s(10), "however much came");
+        patience.heard(s(6), 200);
+        assert_eq!(patience.left(), s(6));
+        patience.heard(s(9), 0);
+        assert_eq!(patience.left(), s(0));
     }
 }

@@ -51,6 +51,13 @@ fn cases() -> Vec<Case> {
             HEAD,
         ),
         case("a body that never comes", put(12), vec![], &[(408, "request_timeout")], BODY),
+        case(
+            "a body that came quickly and stops",
+            [put(1_000_000), vec![b' '; 900_000]].concat(),
+            vec![],
+            &[(408, "request_timeout")],
+            BODY,
+        ),
         case("a body that drips", put(400), vec![b' '; 300], &[(408, "request_timeout")], BODY),
         case(
             "a chunk that drips",
