@@ -69,6 +69,11 @@ impl Grant {
         self.rights.read_scope()
     }
 
+    /// Whether nobody showed any credentials for it.
+    pub fn is_anonymous(&self) -> bool {
+        self.proof == Proof::Nothing
+    }
+
     /// Whether it was decided by the keys that the node holds.
     pub(crate) fn rests_on_keys(&self) -> bool {
         self.proof != Proof::Local

@@ -13,6 +13,7 @@ use headwater_core::credentials::{Grant, Rights, Role};
 use headwater_core::name;
 use headwater_core::store::Store;
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 static APIKEY: HeaderName = HeaderName::from_static("apikey");
 static SECRET: HeaderName = HeaderName::from_static("secret");
@@ -60,10 +61,27 @@ pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> Re
 ///
 /// # Errors
 /// As [`grant`]; 429 when there were too many.
-pub(super) fn counted<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> Result<Cow<'s, Grant>, ApiError> {
+pub(super) fn counted<'s>(
+    server: &'s Server,
+    headers: &HeaderMap,
+    peer: IpAddr,
+    now: Now,
+) -> Result<Cow<'s, Grant>, ApiError> {
     let grant = grant(server, headers, now)?;
-    server.rates.credential(&grant.credential)?;
+    server.rates.granted(&grant, peer)?;
     Ok(grant)
+}
+
+/// What is granted to who asks for this: on the route of Prometheus by basic authorization too.
+fn judged<'s>(server: &'s Server, headers: &HeaderMap, route: Option<&Route<'_>>) -> Result<Cow<'s, Grant>, ApiError> {
+    let basic = if route == Some(&Route::Exposition) { basic(headers) } else { None };
+    match &basic {
+        // Who says who it is in two ways is believed in neither.
+        Some((apikey, secret)) if !headers.contains_key(&IDENTITY) => {
+            api::authorize(&server.node, server.dev.as_ref(), Shown::Pair { apikey, secret }, clock::now())
+        }
+        _ => grant(server, headers, clock::now()),
+    }
 }
 
 /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
@@ -73,21 +91,16 @@ pub(super) fn counted<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> 
 pub(super) fn permitted<'s>(
     server: &'s Server,
     headers: &HeaderMap,
+    peer: IpAddr,
     route: &Route<'_>,
 ) -> Result<Cow<'s, Grant>, ApiError> {
     if route.is_public() {
         return Ok(Cow::Owned(Grant::local("", Rights::default())));
     }
-    let basic = if *route == Route::Exposition { basic(headers) } else { None };
-    let grant = match &basic {
-        Some((apikey, secret)) => {
-            api::authorize(&server.node, server.dev.as_ref(), Shown::Pair { apikey, secret }, clock::now())
-        }
-        None => grant(server, headers, clock::now()),
-    }?;
+    let grant = judged(server, headers, Some(route))?;
     // The streams of nodes have bounds of their own, and what follows a node cannot do without.
     if *route != Route::Replicate || !grant.has(Role::Node) {
-        server.rates.credential(&grant.credential)?;
+        server.rates.granted(&grant, peer)?;
     }
     api::permit(&grant, route)?;
     if route.changes_data() && server.settings.read_only {
@@ -126,13 +139,13 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     }
 }
 
-/// Who asks.
+/// Who asks, for what.
 ///
 /// # Errors
 /// The id of the credential that was claimed with another secret, if there is one: whatever else was sent as a key may be
 /// a secret in the wrong place.
-pub(super) fn who(server: &Server, headers: &HeaderMap) -> Result<String, Option<String>> {
-    let wrong = match grant(server, headers, clock::now()) {
+pub(super) fn who(server: &Server, headers: &HeaderMap, route: Option<&Route<'_>>) -> Result<String, Option<String>> {
+    let wrong = match judged(server, headers, route) {
         Ok(grant) => return Ok(grant.into_owned().credential),
         Err(_) => single(headers, &APIKEY),
     };

@@ -88,10 +88,11 @@ impl Service<Request<Incoming>> for Front {
             return self.now(refused::answer(server, &self.link, why), None);
         }
         let (mut parts, body) = request.into_parts();
-        proxy::strip(server, &mut parts.headers, self.link.peer.ip());
+        let peer = self.link.peer.ip();
+        proxy::strip(server, &mut parts.headers, peer);
         let found = guard::called_by_its_name(server, &parts)
             .and_then(|()| route(parts.method.as_str(), parts.uri.path(), parts.uri.query()));
-        let found = match found.and_then(|found| admitted(server, self.link.peer.ip(), found)) {
+        let found = match admitted(server, peer, found) {
             Ok(found) => found,
             Err(error) => {
                 // What was not understood may have been meant for somebody else, and so may what follows it.
@@ -102,7 +103,7 @@ impl Service<Request<Incoming>> for Front {
         };
         if let Route::Read(asked @ Read::Entry { .. }) = &found
             && !parts.headers.contains_key(&MIN_POSITION)
-            && let Some(response) = reads::entry_at_once(server, &parts, asked)
+            && let Some(response) = reads::entry_at_once(server, &parts, peer, asked)
         {
             return self.now(response, Some(&parts));
         }
@@ -114,7 +115,7 @@ impl Service<Request<Incoming>> for Front {
             return self.now(response, Some(&parts));
         };
         let found = found.into_owned();
-        parts.extensions.insert(Peer(self.link.peer.ip()));
+        parts.extensions.insert(Peer(peer));
         // The connection is not idle until the answer is there.
         let (server, link, answering) = (Arc::clone(server), Arc::clone(&self.link), self.link.answering());
         Reply::Later(Box::pin(async move {
@@ -133,12 +134,9 @@ impl Front {
     }
 }
 
-/// What is asked for, if this address may ask now. Whether the node lives may always be asked.
-fn admitted<'r>(server: &Server, peer: IpAddr, found: Route<'r>) -> Result<Route<'r>, ApiError> {
-    if !matches!(found, Route::Health | Route::Ready) {
-        server.rates.address(peer)?;
-    }
-    Ok(found)
+/// What is asked for, if this address may ask now, whatever it asks for. Whether the node lives may always be asked.
+fn admitted<'r>(server: &Server, peer: IpAddr, found: Result<Route<'r>, ApiError>) -> Result<Route<'r>, ApiError> {
+    if matches!(found, Ok(Route::Health | Route::Ready)) { found } else { server.rates.address(peer).and(found) }
 }
 
 /// A place among the requests being answered.
@@ -161,7 +159,7 @@ impl Drop for Place {
 
 /// Answers everything that may have to wait.
 async fn answer(server: &Arc<Server>, link: &Arc<Link>, found: Route<'static>, parts: &Parts, body: Body) -> Response {
-    let grant = match guard::permitted(server, &parts.headers, &found) {
+    let grant = match guard::permitted(server, &parts.headers, link.peer.ip(), &found) {
         Ok(grant) => grant,
         Err(error) => return reply::error(server, error),
     };

@@ -51,7 +51,8 @@ pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: 
     }
     let (mut refusal, mut response) = (Refusals::of(code, peer), response);
     if let Some(asked) = asked {
-        let who = guard::who(server, &asked.headers);
+        let found = route(asked.method.as_str(), asked.uri.path(), asked.uri.query()).ok();
+        let who = guard::who(server, &asked.headers, found.as_ref());
         // Who has a right pair is never kept out by others who guess.
         if code == Code::Forbidden
             && who.is_err()
@@ -63,7 +64,6 @@ pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: 
             Ok(by) => refusal.by = Some(by),
             Err(claimed) => refusal.claimed = claimed,
         }
-        let found = route(asked.method.as_str(), asked.uri.path(), asked.uri.query());
         (refusal.op, refusal.collection) = found.map(about).unwrap_or_default();
     }
     server.audit.refused(refusal);

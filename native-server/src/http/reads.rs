@@ -14,6 +14,7 @@ use headwater_core::credentials::Grant;
 use headwater_core::store::Store;
 use headwater_core::store::memory::MemorySnapshot;
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
     let mut given = headers.get_all(IF_NONE_MATCH).iter();
@@ -23,12 +24,12 @@ fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
 }
 
 /// Answers a read of one entry; `None` when the parent must be asked, as only nodes that have one may.
-pub(super) fn entry_at_once(server: &Server, parts: &Parts, asked: &Read<'_>) -> Option<Response> {
+pub(super) fn entry_at_once(server: &Server, parts: &Parts, peer: IpAddr, asked: &Read<'_>) -> Option<Response> {
     if matches!(server.work, Work::Replica(_)) && !asked.is_covered_by(&server.node.store().progress().scope) {
         return None;
     }
     let now = clock::now();
-    let answered = guard::counted(server, &parts.headers, now)
+    let answered = guard::counted(server, &parts.headers, peer, now)
         .and_then(|grant| api::read(&server.node, &grant, asked, &conditions(&parts.headers)?, now));
     match answered {
         Ok(Answered::AskParent) => None,

@@ -12,6 +12,7 @@ use crate::network::network;
 use governor::clock::{Clock as _, MonotonicClock};
 use governor::{Quota, RateLimiter};
 use headwater_core::api::{ApiError, Code};
+use headwater_core::credentials::Grant;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -68,13 +69,16 @@ impl Rates {
         Self { credential: limit(credential), address: limit(address), wrong_pairs: limit(wrong_pairs) }
     }
 
-    /// A request with this credential, whose pair was right.
+    /// A request that was granted this. Those who show no credentials are told apart by their address: nobody of them is to
+    /// use up what the others have.
     ///
     /// # Errors
     /// 429 `rate_limited`.
-    pub(crate) fn credential(&self, credential: &str) -> Result<(), ApiError> {
+    pub(crate) fn granted(&self, grant: &Grant, peer: IpAddr) -> Result<(), ApiError> {
         let Some(limit) = &self.credential else { return Ok(()) };
-        limit.check(credential).map_err(|wait| refused("with this credential (--rate-per-credential)", wait))
+        let stranger = grant.is_anonymous().then(|| network(peer));
+        let of = "with this credential (--rate-per-credential)";
+        limit.check((&*grant.credential, stranger)).map_err(|wait| refused(of, wait))
     }
 
     /// A request from this address.
@@ -112,6 +116,11 @@ mod tests {
         Rates::new(RateLimits { credential: rate, address: rate, wrong_pairs: rate })
     }
 
+    /// A request with the credential of this id.
+    fn ask(rates: &Rates, id: &str) -> Result<(), ApiError> {
+        rates.granted(&Grant::all(id), address("10.0.0.1"))
+    }
+
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -120,11 +129,11 @@ mod tests {
     fn a_burst_passes_and_what_comes_behind_it_is_told_when_to_come_back() {
         let rates = rates("1/m:3");
         for _ in 0..3 {
-            rates.credential("a").unwrap();
+            ask(&rates, "a").unwrap();
         }
-        let refusal = rates.credential("a").unwrap_err();
+        let refusal = ask(&rates, "a").unwrap_err();
         assert_eq!((refusal.code, refusal.retry_after_s), (Code::RateLimited, Some(60)));
-        rates.credential("b").unwrap();
+        ask(&rates, "b").unwrap();
         rates.address(address("10.0.0.1")).unwrap();
         rates.wrong_pair(address("10.0.0.1")).unwrap();
     }
@@ -135,7 +144,7 @@ mod tests {
         let begun = std::time::Instant::now();
         let mut passed = 0;
         while begun.elapsed() < Duration::from_millis(500) {
-            passed += u64::from(rates.credential("a").is_ok());
+            passed += u64::from(ask(&rates, "a").is_ok());
         }
         let most = begun.elapsed().as_millis() as u64 / 20 + 1;
         assert!(passed <= most && passed > 5, "{passed} of {most}");
@@ -153,7 +162,7 @@ mod tests {
     fn without_a_limit_nobody_is_refused() {
         let rates = Rates::new(RateLimits::default());
         for _ in 0..10_000 {
-            rates.credential("a").unwrap();
+            ask(&rates, "a").unwrap();
             rates.address(address("10.0.0.1")).unwrap();
         }
     }

@@ -3,6 +3,8 @@
 use crate::api::{Writer, call, refused};
 use headwater_core::api::Code;
 use headwater_tests::{Client, Lines, NodeBuilder, raw};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 /// Asserts a refusal that says when to come back.
 fn limited(reply: &headwater_tests::Reply, words: &str) {
@@ -82,4 +84,45 @@ async fn a_rate_that_is_none_is_refused_with_what_one_is() {
         let said = refused.err().expect("it is refused");
         assert!(said.contains(flag) && said.contains("100/s:500"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_limit_of_the_address_counts_what_is_refused_too() {
+    let writer = Writer::start_with(&[("--rate-per-address", "1/m:10")]).await;
+    let mut seen = Vec::new();
+    for (method, path) in
+        [("GET", "/v1/nothing"), ("PATCH", "/v1/collections"), ("GET", "/v1/collections/f/keys/a/../b")]
+            .into_iter()
+            .cycle()
+            .take(12)
+    {
+        seen.push(raw::ask(writer.url(), method, path, &[], b"").await.status);
+    }
+    assert!(seen[..6].iter().all(|status| [404, 405, 400].contains(status)), "{seen:?}");
+    assert_eq!(seen[10..], [429, 429], "{seen:?}");
+    assert_eq!(writer.client.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_shows_no_credentials_has_the_rate_of_their_address() {
+    let writer = Writer::start_with(&[("--rate-per-credential", "1/m:5")]).await;
+    let made = writer.client.call(reqwest::Method::POST, "/v1/keys", r#"{"id":"anonymous","roles":["read"]}"#).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let target = Client::entry_path("flags", "a");
+    let request =
+        format!("GET {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", raw::authority(writer.url()));
+    let ask = async |from: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        let mut connection = socket.connect(raw::authority(writer.url()).parse().unwrap()).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    for _ in 0..5 {
+        assert_eq!(ask("127.0.0.2:0").await, "404");
+    }
+    assert_eq!(ask("127.0.0.2:0").await, "429");
+    assert_eq!(ask("127.0.0.3:0").await, "404", "another stranger has used up nothing");
 }
