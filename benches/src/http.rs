@@ -1,9 +1,12 @@
 //! As much of an HTTP/1.1 client as a load needs: prepared requests out, answers with a length in, nothing allocated.
 
+use crate::socket::Socket;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
+use headwater_local::certificates::Client;
 use memchr::memmem;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,12 +25,14 @@ pub(crate) struct Pair {
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) pair: Pair,
+    /// How TLS is spoken; `None` for plaintext.
+    pub(crate) tls: Option<Client>,
 }
 
 impl Endpoint {
     /// Writes a request once, to be sent many times.
     pub(crate) fn request(&self, method: &str, target: &str, body: &str) -> Bytes {
-        let Self { address, pair: Pair { apikey, secret } } = self;
+        let Self { address, pair: Pair { apikey, secret }, .. } = self;
         let mut text =
             format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\napikey: {apikey}\r\nsecret: {secret}\r\n");
         if method != "GET" {
@@ -41,7 +46,7 @@ impl Endpoint {
 
 /// One kept-alive connection with at most one request on its way.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Socket,
     buffer: Box<[u8]>,
 }
 
@@ -77,26 +82,67 @@ impl Reply<'_> {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects, and shakes hands where TLS is spoken.
     pub(crate) async fn open(endpoint: &Endpoint) -> anyhow::Result<Self> {
         let address = endpoint.address;
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
-        stream.set_nodelay(true)?;
+        let socket = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        socket.set_nodelay(true)?;
+        let stream = match &endpoint.tls {
+            None => Socket::Plain(socket),
+            Some(tls) => {
+                let secured = tls.connect(socket).await.with_context(|| format!("TLS with {address}"))?;
+                Socket::Secured(Box::new(secured))
+            }
+        };
         Ok(Self { stream, buffer: vec![0; REPLY_BYTES_MAX].into() })
     }
 
     /// Sends one request and waits for its whole answer.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Reply<'_>> {
+        self.send(request).await?;
+        let (head, filled) = self.read_head().await?;
+        self.rest(head, filled).await
+    }
+
+    /// Sends a request whose answer is a stream.
+    pub(crate) async fn begin_stream(mut self, request: &[u8]) -> anyhow::Result<Begun> {
+        self.send(request).await?;
+        let (head, filled) = self.read_head().await?;
+        if status(&self.buffer)? != 200 {
+            let reply = self.rest(head, filled).await?;
+            let seconds = reply.headers()?.into_iter().find(|(name, _)| name == "retry-after");
+            let retry_after = seconds.map(|(_, seconds)| seconds.parse().map(Duration::from_secs)).transpose()?;
+            let (status, why) = (reply.status, String::from_utf8_lossy(reply.body).into_owned());
+            return Ok(Begun::Refused { connection: self, status, retry_after, why });
+        }
+        let chunked = memmem::find(&self.buffer[..head], b"transfer-encoding: chunked").is_some();
+        ensure!(chunked, "a stream without transfer-encoding: chunked");
+        let begun = self.buffer[head..filled].to_vec();
+        Ok(Begun::Stream(self.stream, begun))
+    }
+
+    async fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
         self.stream.write_all(request).await?;
+        // Over TLS it may be written and not yet sent.
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Reads an answer's head; returns where it ends, and how much was read.
+    async fn read_head(&mut self) -> anyhow::Result<(usize, usize)> {
         let mut filled = 0;
-        let (head, end) = loop {
+        loop {
             let read = self.stream.read(&mut self.buffer[filled..]).await?;
             ensure!(read > 0, "the server closed the connection, or its answer is over {REPLY_BYTES_MAX} bytes");
             filled += read;
-            if let Some(found) = head_end(&self.buffer[..filled]) {
-                break (found, found + content_length(&self.buffer[..found])?);
+            if let Some(head) = head_end(&self.buffer[..filled]) {
+                return Ok((head, filled));
             }
-        };
+        }
+    }
+
+    /// Reads the rest of an answer that has a length.
+    async fn rest(&mut self, head: usize, filled: usize) -> anyhow::Result<Reply<'_>> {
+        let end = head + content_length(&self.buffer[..head])?;
         ensure!(end <= self.buffer.len(), "an answer of {end} bytes is over the limit of {REPLY_BYTES_MAX}");
         if filled < end {
             self.stream.read_exact(&mut self.buffer[filled..end]).await?;
@@ -105,23 +151,21 @@ impl Connection {
         let status = status(&self.buffer)?;
         Ok(Reply { status, head: &self.buffer[..head], body: &self.buffer[head..end] })
     }
+}
 
-    /// Sends a request whose answer is a stream; returns its status, and the socket with what came behind the head.
-    pub(crate) async fn begin_stream(mut self, request: &[u8]) -> anyhow::Result<(u16, TcpStream, Vec<u8>)> {
-        self.stream.write_all(request).await?;
-        let mut filled = 0;
-        loop {
-            let read = self.stream.read(&mut self.buffer[filled..]).await?;
-            ensure!(read > 0, "the server closed the connection before its answer's head was over");
-            filled += read;
-            if let Some(head) = head_end(&self.buffer[..filled]) {
-                let status = status(&self.buffer)?;
-                let chunked = memmem::find(&self.buffer[..head], b"transfer-encoding: chunked").is_some();
-                ensure!(chunked || status != 200, "a stream without transfer-encoding: chunked");
-                return Ok((status, self.stream, self.buffer[head..filled].to_vec()));
-            }
-        }
-    }
+/// What came of asking for a stream.
+pub(crate) enum Begun {
+    /// The socket, with what came behind the answer's head.
+    Stream(Socket, Vec<u8>),
+    /// Another answer than 200, over a connection that may be used again.
+    Refused {
+        connection: Connection,
+        status: u16,
+        /// When to come back, where it says so.
+        retry_after: Option<Duration>,
+        /// Its body.
+        why: String,
+    },
 }
 
 fn head_end(bytes: &[u8]) -> Option<usize> {

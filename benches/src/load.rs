@@ -7,7 +7,7 @@
 
 use crate::histogram::Histogram;
 use crate::http::Connection;
-use crate::process::Server;
+use crate::process::{Server, cpu_of};
 use anyhow::Context;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub(crate) struct Turn {
     pub(crate) latency: Histogram,
     /// What the server's process used of its core meanwhile, in user and kernel.
     pub(crate) cpu: Duration,
+    /// What this process, the load, used of its own.
+    pub(crate) load_cpu: Duration,
 }
 
 impl Turn {
@@ -67,6 +69,11 @@ impl Turn {
     pub(crate) fn busy(&self) -> f64 {
         self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
     }
+
+    /// Share of its one core that the load used. Near 1, it was the limit and not the server.
+    pub(crate) fn load_busy(&self) -> f64 {
+        self.load_cpu.as_secs_f64() / self.elapsed.as_secs_f64()
+    }
 }
 
 impl Load {
@@ -83,16 +90,16 @@ impl Load {
         // The stage changes where the clocks are read, so that on a busy machine, where the time to sleep is passed by
         // far, operations, time and CPU still are of the same interval.
         sleep(self.warm_up).await;
-        let (cpu_before, begun) = (server.cpu()?, Instant::now());
+        let (cpu_before, load_before, begun) = (server.cpu()?, cpu_of("self")?, Instant::now());
         stage.store(MEASURE, Ordering::Relaxed);
         sleep(self.measure).await;
-        let (cpu, elapsed) = (server.cpu()? - cpu_before, begun.elapsed());
+        let (cpu, load_cpu, elapsed) = (server.cpu()? - cpu_before, cpu_of("self")? - load_before, begun.elapsed());
         stage.store(OVER, Ordering::Relaxed);
         let mut latency = Histogram::default();
         while let Some(joined) = timeout(STALL, connections.join_next()).await.context("a connection stalled")? {
             latency.merge(&joined??);
         }
-        Ok(Turn { operations: latency.count(), elapsed, latency, cpu })
+        Ok(Turn { operations: latency.count(), elapsed, latency, cpu, load_cpu })
     }
 }
 

@@ -10,6 +10,7 @@
 mod bench;
 mod competitor;
 mod cores;
+mod crowd;
 mod histogram;
 mod http;
 mod load;
@@ -18,10 +19,12 @@ mod print;
 mod process;
 mod report;
 mod settings;
+mod socket;
 mod stream;
 
 use crate::bench::Name;
 use crate::competitor::Competitor;
+use crate::crowd::Crowd;
 use crate::report::Run;
 use crate::settings::{RunArgs, Settings};
 use anyhow::Context;
@@ -52,6 +55,9 @@ enum Part {
         #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Is a crowd of children
+    #[command(hide = true)]
+    Crowd(Crowd),
     /// Serves as something to compare with
     #[command(hide = true)]
     Competitor {
@@ -64,6 +70,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     match arguments.part {
         Some(Part::Pinned { core, command }) => Err(cores::become_pinned(core, &command)),
+        Some(Part::Crowd(crowd)) => crowd.be().map(|()| ExitCode::SUCCESS),
         Some(Part::Competitor { competitor }) => competitor.serve().map(|()| ExitCode::SUCCESS),
         None => run(arguments.run),
     }

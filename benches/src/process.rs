@@ -3,6 +3,7 @@
 use crate::http::{Connection, Endpoint, Pair};
 use crate::settings::Settings;
 use anyhow::{Context, ensure};
+use headwater_local::certificates::Authority;
 use headwater_local::program::Program;
 use headwater_local::server::{STOP_GRACE, address_in};
 use std::ffi::OsString;
@@ -31,10 +32,34 @@ pub(crate) enum Place {
     Anywhere,
 }
 
+/// Which memory of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// What is its own and in use: no mapped files, nothing of the kernel's.
+    Own,
+    /// All of it that is resident.
+    Resident,
+    /// The most that ever was resident.
+    Peak,
+}
+
 impl Server {
     /// Starts a writer with its state and output below `directory`. It is asked with the pair that its first start made.
     pub(crate) async fn writer(settings: &Settings, place: Place, directory: &Path) -> anyhow::Result<Self> {
         Self::writer_with(settings, place, directory, &[], None).await
+    }
+
+    /// [`Server::writer`] that speaks TLS, as does who asks it.
+    pub(crate) async fn writer_over_tls(settings: &Settings, place: Place, directory: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let authority = Authority::new(directory, "authority")?;
+        let (certificate, key) = authority.issue("writer")?;
+        let text = |path: &Path| path.to_str().map(str::to_owned).context("a directory whose name is no text");
+        let (certificate, key) = (text(&certificate)?, text(&key)?);
+        let options = ["--tls-cert", &*certificate, "--tls-key", &*key];
+        let mut server = Self::writer_with(settings, place, directory, &options, None).await?;
+        server.endpoint.tls = Some(authority.client("http/1.1")?);
+        Ok(server)
     }
 
     /// [`Server::writer`] of another `program` than the one under measurement.
@@ -70,7 +95,7 @@ impl Server {
         directory: &Path,
         parent: &Self,
     ) -> anyhow::Result<Self> {
-        let Endpoint { address, pair } = &parent.endpoint;
+        let Endpoint { address, pair, .. } = &parent.endpoint;
         let mut words = serve(&settings.server, directory)?;
         words.extend(["--parent".into(), format!("http://{address}").into()]);
         let variables = [("HEADWATER_PARENT_APIKEY", &*pair.apikey), ("HEADWATER_PARENT_SECRET", &*pair.secret)];
@@ -130,9 +155,10 @@ impl Server {
         })
         .await?;
         let url = address.context("it listens somewhere")?;
-        let address = url.trim_start_matches("http://").parse().with_context(|| url.clone())?;
+        let address = url.split_once("://").map_or(&*url, |(_, address)| address).parse();
+        let address = address.with_context(|| url.clone())?;
         let id = program.id().context("it ended as soon as it had started")?;
-        Ok(Self { endpoint: Endpoint { address, pair }, program, id })
+        Ok(Self { endpoint: Endpoint { address, pair, tls: None }, program, id })
     }
 
     /// Waits until it says that it is ready.
@@ -149,19 +175,29 @@ impl Server {
 
     /// CPU time used so far by all its threads, in user and kernel; exact to a clock tick (10 ms).
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let path = format!("/proc/{}/stat", self.id);
-        let text = std::fs::read_to_string(&path).context(path)?;
-        let ticks = ticks_in(&text).with_context(|| format!("not understood: {text}"))?;
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+        cpu_of(&self.id.to_string())
     }
 
-    /// Bytes of memory of its own that it has in use: no mapped files, nothing of the kernel's.
-    pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
+    /// How much memory it has in use now, or had.
+    pub(crate) fn memory_bytes(&self, memory: Memory) -> anyhow::Result<u64> {
         let path = format!("/proc/{}/status", self.id);
         let text = std::fs::read_to_string(&path).context(path)?;
-        let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        let name = match memory {
+            Memory::Own => "RssAnon:",
+            Memory::Resident => "VmRSS:",
+            Memory::Peak => "VmHWM:",
+        };
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib << 10)
+    }
+
+    /// An unsigned member of what it answers at `/v1/metrics`.
+    pub(crate) async fn metric(&self, member: &str) -> anyhow::Result<u64> {
+        let mut connection = Connection::open(&self.endpoint).await?;
+        let reply = connection.exchange(&self.endpoint.request("GET", "/v1/metrics", "")).await?;
+        reply.ok()?;
+        reply.unsigned(member)
     }
 
     /// Asks it to end and waits for that.
@@ -178,6 +214,14 @@ fn serve(program: &Path, directory: &Path) -> anyhow::Result<Vec<OsString>> {
     words.extend(["serve", "--listen", "127.0.0.1:0", "--data"].map(OsString::from));
     words.push(directory.join("state").into());
     Ok(words)
+}
+
+/// CPU time used so far by all threads of a process of this id, or of this one (`self`); exact to a clock tick (10 ms).
+pub(crate) fn cpu_of(process: &str) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let text = std::fs::read_to_string(&path).context(path)?;
+    let ticks = ticks_in(&text).with_context(|| format!("not understood: {text}"))?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
 /// utime + stime, fields 14 and 15; the name in field 2 may contain anything but is the last thing in parentheses.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// Which benches to run, in this order [default: all]
+    /// Which benches to run, in this order [default: all but herd]
     #[arg(value_enum, value_name = "NAME")]
     pub(crate) names: Vec<Name>,
 
@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) turn: Duration,
     /// Whether this run only shows that everything works.
     pub(crate) smoke: bool,
+    /// How many files a process may have open, here and in servers, which inherit it; `None` for any number.
+    open_files: Option<u64>,
     directory: TempDir,
 }
 
@@ -92,7 +94,7 @@ impl Settings {
         };
         anyhow::ensure!(server.is_file(), "{} is no program: `./dev bench` builds it", server.display());
         let before = arguments.before.map(|path| path.canonicalize().with_context(|| format!("{}", path.display())));
-        raise_open_files()?;
+        let open_files = raise_open_files()?;
         let parent = arguments.directory.unwrap_or_else(std::env::temp_dir);
         std::fs::create_dir_all(&parent)?;
         let directory = tempfile::Builder::new().prefix("headwater-bench-").tempdir_in(parent)?;
@@ -105,6 +107,7 @@ impl Settings {
             warm_up: Duration::from_millis(if smoke { 20 } else { 200 }),
             turn: Duration::from_millis(if smoke { 100 } else { arguments.turn_ms }),
             smoke,
+            open_files,
             directory,
         })
     }
@@ -112,6 +115,17 @@ impl Settings {
     /// The directory on the medium under measurement.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Refuses to begin what takes more open files in one process than there may be.
+    pub(crate) fn needs_open_files(&self, count: u64) -> anyhow::Result<()> {
+        let most = self.open_files.unwrap_or(u64::MAX);
+        anyhow::ensure!(
+            most >= count,
+            "{count} open files are needed in one process and the hard limit is {most}: raise it (`ulimit -Hn {count}` as \
+             root, or LimitNOFILE= under systemd)"
+        );
+        Ok(())
     }
 
     /// `full`, or `smoke` in a smoke run.
@@ -132,8 +146,9 @@ impl Settings {
     }
 }
 
-/// A thousand streams are a thousand sockets here and in the server, which inherits the limit.
-fn raise_open_files() -> anyhow::Result<()> {
+/// A thousand streams are a thousand sockets here and in the server, which inherits the limit. Returns it.
+fn raise_open_files() -> anyhow::Result<Option<u64>> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("raising the limit of open files")
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("raising the limit of open files")?;
+    Ok(maximum)
 }

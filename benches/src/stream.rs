@@ -1,6 +1,7 @@
 //! A child of a node as a bench needs it: it asks for everything, decodes every line and insists on an unbroken log.
 
-use crate::http::{Chunked, Connection, Endpoint};
+use crate::http::{Begun, Chunked, Connection, Endpoint};
+use crate::socket::Socket;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use headwater_core::command::{Deframer, Line, Resume, Steer, Trust, decode, lines};
@@ -9,14 +10,25 @@ use headwater_core::position::Position;
 use headwater_core::scope::Scope;
 use headwater_core::stream::{Cursor, Request};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 /// Instances of this program's streams, one above the other: no other node here has one like them.
 const INSTANCES: u128 = 0xbe << 120;
 
+/// What asks `endpoint` for a stream as the child of this number.
+pub(crate) fn request(endpoint: &Endpoint, number: u64, scope: Scope, cursor: Option<Position>) -> Bytes {
+    let body = Request {
+        node: format!("bench-{number}"),
+        instance: Some(Id::from_bytes((INSTANCES | u128::from(number)).to_be_bytes())),
+        cursor: cursor.map(|position| Cursor { position, takeover: None, scope: scope.clone() }),
+        takeover: None,
+        scope,
+    };
+    endpoint.request("POST", "/v1/replicate", &body.to_body())
+}
+
 /// A stream of scope `**`, on which every seq must follow the one before.
 pub(crate) struct Follower {
-    socket: TcpStream,
+    socket: Socket,
     chunked: Chunked,
     deframer: Deframer,
     begun: Vec<u8>,
@@ -30,18 +42,11 @@ pub(crate) struct Follower {
 impl Follower {
     /// Asks `endpoint` for its stream: the tail after `cursor`, or with a baseline first. Does not read it yet.
     pub(crate) async fn open(endpoint: &Endpoint, number: u64, cursor: Option<Position>) -> anyhow::Result<Self> {
-        let body = Request {
-            node: format!("bench-{number}"),
-            instance: Some(Id::from_bytes((INSTANCES | u128::from(number)).to_be_bytes())),
-            cursor: cursor.map(|position| Cursor { position, takeover: None, scope: Scope::Everything }),
-            takeover: None,
-            scope: Scope::Everything,
-        }
-        .to_body();
-        let connection = Connection::open(endpoint).await?;
-        let (status, socket, begun) =
-            connection.begin_stream(&endpoint.request("POST", "/v1/replicate", &body)).await?;
-        ensure!(status == 200, "a stream was refused with {status}: {}", String::from_utf8_lossy(&begun));
+        let request = request(endpoint, number, Scope::Everything, cursor);
+        let (socket, begun) = match Connection::open(endpoint).await?.begin_stream(&request).await? {
+            Begun::Stream(socket, begun) => (socket, begun),
+            Begun::Refused { status, why, .. } => bail!("a stream was refused with {status}: {why}"),
+        };
         Ok(Self {
             socket,
             chunked: Chunked::default(),

@@ -27,7 +27,7 @@ fn a_smoke_run_reports_every_bench() {
     assert_eq!(run["settings"]["smoke"], true);
     let benches = run["benches"].as_array().expect("a list");
     let names: Vec<_> = benches.iter().map(|report| report["bench"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["get", "set", "visible", "fanout", "apply", "log", "restart", "trim"]);
+    assert_eq!(names, ["get", "set", "visible", "fanout", "apply", "log", "restart", "trim", "crowd"]);
     for report in benches {
         let count = |member: &str| report[member].as_array().expect("a list").len();
         assert!(count("comparisons") + count("figures") > 0, "{report}");
@@ -37,6 +37,14 @@ fn a_smoke_run_reports_every_bench() {
     let mut lacking = benches[3]["figures"].as_array().expect("a list").iter();
     let lacking = lacking.find(|figure| figure["name"] == "lines that a stream lacks").expect("the figure");
     assert_eq!(lacking["value"]["most"], 0.0);
+}
+
+#[test]
+fn the_longest_is_run_when_it_is_named() {
+    let tools = Tools::load().expect("./dev test writes the tools file");
+    let output = bench(&["--smoke", "--server", tools.server.to_str().expect("a path of plain characters"), "herd"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("until all have it"), "{}", text(&output.stdout));
 }
 
 #[test]

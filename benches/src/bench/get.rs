@@ -1,11 +1,12 @@
-//! GET of one entry beside a bare axum handler, and beside plain socket calls, that answer with the same bytes.
+//! GET of one entry beside a bare axum handler, and beside plain socket calls, that answer with the same bytes; and over TLS
+//! beside the same without.
 
 use super::{COLLECTION, create_collection, order, progress, rates, set_request};
 use crate::competitor::Answer;
 use crate::http::{Connection, Endpoint};
-use crate::load::Load;
+use crate::load::{Load, Turn};
 use crate::process::{Place, Server};
-use crate::report::{Comparison, Report, Side};
+use crate::report::{Comparison, Report, Side, Spread};
 use crate::settings::Settings;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -14,9 +15,11 @@ use std::path::Path;
 const TARGET: &str = "/v1/collections/bench/keys/greeting";
 const ROUTE: &str = "/v1/collections/{collection}/keys/{*key}";
 const BODY_BYTES: usize = 120;
+const OURS: &str = "headwater";
+const OVER_TLS: &str = "headwater over TLS";
 
-/// Connections, and the least ratio to the axum handler.
-const CASES: [(usize, Option<f64>); 2] = [(64, Some(0.8)), (1, None)];
+/// Connections, the least ratio to the axum handler, and the least over TLS to that without.
+const CASES: [(usize, Option<f64>, Option<f64>); 2] = [(64, Some(0.8), Some(0.7)), (1, None, None)];
 
 /// The least ratio to an earlier release.
 const BEFORE: Option<f64> = Some(0.95);
@@ -37,9 +40,11 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
             Some(before)
         }
     };
-    let mut servers = vec![("headwater", &ours), ("axum handler", &axum), ("plain sockets", &raw)];
+    let secured = Server::writer_over_tls(settings, Place::Measured, &directory.join("tls")).await?;
+    prepare(&secured.endpoint).await?;
+    let mut servers = vec![(OURS, &ours), (OVER_TLS, &secured), ("axum handler", &axum), ("plain sockets", &raw)];
     servers.extend(before.iter().map(|before| ("headwater before", before)));
-    for (connections, required) in CASES {
+    for (connections, required, required_over_tls) in CASES {
         let mut turns = vec![Vec::new(); servers.len()];
         for round in 0..settings.rounds {
             for index in order(round, servers.len()) {
@@ -52,16 +57,22 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
                 turns[index].push(turn);
             }
         }
-        let our_rates = rates(&turns[0]);
+        let rates: Vec<_> = turns.iter().map(|turns| rates(turns)).collect();
+        let side = |index: usize| (Side::of_turns(servers[index].0, &turns[index]), &rates[index][..]);
         let case = format!("{connections} connection{}", if connections == 1 { "" } else { "s" });
-        for (index, required) in [(1, required), (2, None), (3, BEFORE)].into_iter().take(servers.len() - 1) {
-            let ours = (Side::of_turns(servers[0].0, &turns[0]), &our_rates[..]);
-            let reference_rates = rates(&turns[index]);
-            let reference = (Side::of_turns(servers[index].0, &turns[index]), &reference_rates[..]);
-            report.comparisons.push(Comparison::new(&case, ours, reference, required));
+        for (index, required) in [(2, required), (3, None), (4, BEFORE)].into_iter().take(servers.len() - 2) {
+            report.comparisons.push(Comparison::new(&case, side(0), side(index), required));
         }
+        let case_over_tls = format!("{case}, TLS");
+        report.comparisons.push(Comparison::new(case_over_tls, side(1), side(0), required_over_tls));
+        let busy = |index: usize| Spread::of(turns[index].iter().map(Turn::load_busy)).median * 100.0;
+        report.notes.push(format!(
+            "{case}: the load used {:.0} % of its core over TLS and {:.0} % without.",
+            busy(1),
+            busy(0)
+        ));
     }
-    for server in [ours, axum, raw].into_iter().chain(before) {
+    for server in [ours, secured, axum, raw].into_iter().chain(before) {
         server.stop().await?;
     }
     Ok(())

@@ -1,9 +1,12 @@
 //! The benches by name, and what they share.
 
 mod apply;
+mod audience;
+mod crowd;
 mod fanout;
 mod filled;
 mod get;
+mod herd;
 mod log;
 mod restart;
 mod set;
@@ -37,12 +40,25 @@ pub(crate) enum Name {
     Restart,
     /// Writes while baselines are stored and the log is trimmed
     Trim,
+    /// Ten thousand idle streams and a thousand stalled ones: memory, and what others notice
+    Crowd,
+    /// Five thousand children that want a baseline at once; minutes, so only when named
+    Herd,
 }
 
 impl Name {
-    /// All, in the order of the report.
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Get, Self::Set, Self::Visible, Self::Fanout, Self::Apply, Self::Log, Self::Restart, Self::Trim];
+    /// All but the longest, in the order of the report.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Get,
+        Self::Set,
+        Self::Visible,
+        Self::Fanout,
+        Self::Apply,
+        Self::Log,
+        Self::Restart,
+        Self::Trim,
+        Self::Crowd,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -54,6 +70,8 @@ impl Name {
             Self::Log => "log",
             Self::Restart => "restart",
             Self::Trim => "trim",
+            Self::Crowd => "crowd",
+            Self::Herd => "herd",
         }
     }
 
@@ -68,6 +86,8 @@ impl Name {
             Self::Log => "The file log alone, records per second",
             Self::Restart => "A writer's start with a million keys of 100 bytes",
             Self::Trim => "Durable SETs while baselines are stored and the log is trimmed",
+            Self::Crowd => "Ten thousand idle streams and a thousand stalled ones on one writer",
+            Self::Herd => "Five thousand children that want a baseline of 5 MB at once",
         }
     }
 
@@ -89,6 +109,8 @@ impl Name {
             Self::Log => log::measure(settings, &mut report).await?,
             Self::Restart => restart::measure(settings, &mut report).await?,
             Self::Trim => trim::measure(settings, &mut report).await?,
+            Self::Crowd => crowd::measure(settings, &mut report).await?,
+            Self::Herd => herd::measure(settings, &mut report).await?,
         }
         Ok(report)
     }
@@ -118,7 +140,11 @@ fn progress(what: &str, round: u32, turn: &Turn) {
 }
 
 async fn create_collection(endpoint: &Endpoint) -> anyhow::Result<()> {
-    let create = endpoint.request("POST", "/v1/collections", &format!("{{\"name\":\"{COLLECTION}\"}}"));
+    create(endpoint, COLLECTION).await
+}
+
+async fn create(endpoint: &Endpoint, collection: &str) -> anyhow::Result<()> {
+    let create = endpoint.request("POST", "/v1/collections", &format!("{{\"name\":\"{collection}\"}}"));
     Connection::open(endpoint).await?.exchange(&create).await?.ok()
 }
 

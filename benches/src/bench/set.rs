@@ -1,5 +1,5 @@
 //! Durable SETs beside two limits: an axum handler that syncs whatever waits as one group, and the medium alone, syncing
-//! groups of the same bytes in the sizes that the server came to in the same round.
+//! groups of the same bytes in the sizes that the server came to in the same round. And what its audit log costs it.
 
 use super::{COLLECTION, create_collection, order, progress, rates, set_request, value};
 use crate::http::Connection;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CONNECTIONS: [usize; 3] = [1, 64, 256];
+/// Where the server takes turns with one that keeps no audit log, too.
+const CONNECTIONS_AUDITED: usize = 64;
 const KEYS: usize = 4096;
 const VALUE_BYTES: usize = 100;
 
@@ -25,11 +27,15 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
     let ours = Server::writer(settings, Place::Measured, &directory).await?;
     create_collection(&ours.endpoint).await?;
     let durable = Server::competitor(settings, "durable", &directory, &directory.join("durable"), &ours).await?;
-    let servers = [("headwater", &ours), ("axum + group fdatasync", &durable)];
-    let requests: [Arc<[Bytes]>; 2] = servers
+    let unaudited = directory.join("unaudited");
+    let unaudited = Server::writer_with(settings, Place::Measured, &unaudited, &["--audit", "off"], None).await?;
+    create_collection(&unaudited.endpoint).await?;
+    let all = [("headwater", &ours), ("axum + group fdatasync", &durable), ("headwater without audit log", &unaudited)];
+    let requests: [Arc<[Bytes]>; 3] = all
         .map(|(_, server)| (0..KEYS).map(|key| set_request(&server.endpoint, &key_name(key), VALUE_BYTES)).collect());
     for connections in CONNECTIONS {
-        let mut turns = [const { Vec::new() }; 2];
+        let servers = if connections == CONNECTIONS_AUDITED { &all[..] } else { &all[..2] };
+        let mut turns = [const { Vec::new() }; 3];
         let (mut group_sizes, mut medium) = (Vec::new(), Vec::new());
         for round in 0..settings.rounds {
             for index in order(round, servers.len()) {
@@ -48,18 +54,20 @@ pub(super) async fn measure(settings: &Settings, report: &mut Report) -> anyhow:
             let records = group_sizes.last().map_or(1, |size| size.round().max(1.0) as u64);
             medium.push(raw_rate(settings, directory.join("raw"), records, settings.turn / 2).await?);
         }
-        let our_rates = rates(&turns[0]);
-        let our_side = Side::of_turns(servers[0].0, &turns[0]);
+        let rates = turns.each_ref().map(|turns| rates(turns));
+        let side = |index: usize| (Side::of_turns(all[index].0, &turns[index]), &rates[index][..]);
         let case = format!("{connections} connection{}", if connections == 1 { "" } else { "s" });
-        let bare_rates = rates(&turns[1]);
-        let bare = (Side::of_turns(servers[1].0, &turns[1]), &bare_rates[..]);
-        report.comparisons.push(Comparison::new(&case, (our_side.clone(), &our_rates), bare, None));
         let group = Spread::of(group_sizes);
         let name = format!("medium, groups of {:.0}", group.median);
         let raw = (Side::of_rates(name, &medium), &medium[..]);
-        report.comparisons.push(Comparison::new(&case, (our_side, &our_rates), raw, None));
+        report.comparisons.push(Comparison::new(&case, side(0), side(1), None));
+        report.comparisons.push(Comparison::new(&case, side(0), raw, None));
+        if servers.len() > 2 {
+            report.comparisons.push(Comparison::new(&case, side(0), side(2), None));
+        }
         report.figures.push(Figure::new(format!("writes in one group, {case}"), "", group));
     }
+    unaudited.stop().await?;
     ours.stop().await?;
     durable.stop().await
 }

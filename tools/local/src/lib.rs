@@ -6,6 +6,7 @@
 //!
 //! It builds nothing: [`tools::Tools`] says where `./dev` has put what it starts.
 
+pub mod certificates;
 pub mod edge;
 pub mod program;
 pub mod server;

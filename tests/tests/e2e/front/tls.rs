@@ -2,6 +2,7 @@
 
 use super::{SLACK, Wire};
 use bytes::Bytes;
+use headwater_local::certificates::Authority;
 use headwater_local::tools::Tools;
 use headwater_tests::{Node, NodeBuilder, eventually, raw};
 use http_body_util::{BodyExt, Full};
@@ -9,97 +10,57 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// One who says who is who, in a directory of files.
-struct Authority {
-    directory: PathBuf,
-    issuer: CertifiedIssuer<'static, KeyPair>,
+/// A connection to `url` by one who trusts `authority` alone and speaks one version of HTTP.
+///
+/// # Errors
+/// When no TLS comes about.
+async fn connect(authority: &Authority, url: &str, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    let client = authority.client(protocol).expect("its certificate is there");
+    client.connect(TcpStream::connect(raw::authority(url)).await?).await
 }
 
-impl Authority {
-    fn new(directory: &Path, name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key can be made");
-        let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority can be made");
-        let directory = directory.join(name);
-        std::fs::create_dir(&directory).expect("a directory can be made");
-        std::fs::write(directory.join("ca.pem"), issuer.pem()).expect("a file can be written");
-        Self { directory, issuer }
-    }
+/// The first line of the answer to GET `path`, by HTTP/1.1.
+///
+/// # Errors
+/// When no TLS comes about, or it breaks off.
+async fn get(authority: &Authority, url: &str, path: &str) -> std::io::Result<String> {
+    let mut socket = connect(authority, url, "http/1.1").await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", raw::authority(url));
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
 
-    /// Makes a certificate for `localhost` and 127.0.0.1 and its key: `NAME.pem` and `NAME.key`.
-    fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).expect("these are names");
-        let key = KeyPair::generate().expect("a key can be made");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate can be made");
-        let paths = (self.directory.join(format!("{name}.pem")), self.directory.join(format!("{name}.key")));
-        std::fs::write(&paths.0, certificate.pem()).expect("a file can be written");
-        std::fs::write(&paths.1, key.serialize_pem()).expect("a file can be written");
-        paths
-    }
+/// A stream of everything, by HTTP/2.
+async fn follow(authority: &Authority, url: &str) -> Following {
+    let socket = connect(authority, url, "h2").await.expect("TLS comes about");
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await;
+    let (mut requests, connection) = handshake.expect("HTTP/2 is spoken");
+    tokio::spawn(connection);
+    let request = Request::post(format!("{url}/v1/replicate")).header("apikey", "dev").header("secret", "dev");
+    let request = request.body(Full::<Bytes>::default()).expect("every part is valid");
+    let answer = requests.send_request(request).await.expect("it is answered");
+    assert_eq!(answer.status(), 200);
+    Following { body: answer.into_body(), text: String::new(), _requests: requests }
+}
 
-    fn ca(&self) -> PathBuf {
-        self.directory.join("ca.pem")
-    }
+/// An authority in a directory of its own.
+fn new_authority(directory: &Path, name: &str) -> Authority {
+    Authority::new(directory, name).expect("an authority can be made")
+}
 
-    /// A connection to `url` by one who trusts this authority alone and speaks one version of HTTP.
-    ///
-    /// # Errors
-    /// When no TLS comes about.
-    async fn connect(&self, url: &str, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        let pem = std::fs::read(self.ca()).expect("the file is there");
-        roots.add(CertificateDer::from_pem_slice(&pem).expect("it is a certificate")).expect("it is an authority");
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().expect("there are some");
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![protocol.into()];
-        let socket = TcpStream::connect(raw::authority(url)).await?;
-        let name = ServerName::try_from("127.0.0.1").expect("it is an address");
-        TlsConnector::from(Arc::new(config)).connect(name, socket).await
-    }
-
-    /// The first line of the answer to GET `path`, by HTTP/1.1.
-    ///
-    /// # Errors
-    /// When no TLS comes about, or it breaks off.
-    async fn get(&self, url: &str, path: &str) -> std::io::Result<String> {
-        let mut socket = self.connect(url, "http/1.1").await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", raw::authority(url));
-        socket.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await?;
-        Ok(answer.lines().next().unwrap_or_default().to_owned())
-    }
-
-    /// A stream of everything, by HTTP/2.
-    async fn follow(&self, url: &str) -> Following {
-        let socket = self.connect(url, "h2").await.expect("TLS comes about");
-        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await;
-        let (mut requests, connection) = handshake.expect("HTTP/2 is spoken");
-        tokio::spawn(connection);
-        let request = Request::post(format!("{url}/v1/replicate")).header("apikey", "dev").header("secret", "dev");
-        let request = request.body(Full::<Bytes>::default()).expect("every part is valid");
-        let answer = requests.send_request(request).await.expect("it is answered");
-        assert_eq!(answer.status(), 200);
-        Following { body: answer.into_body(), text: String::new(), _requests: requests }
-    }
+/// A certificate of it and its key.
+fn issue(authority: &Authority, name: &str) -> (PathBuf, PathBuf) {
+    authority.issue(name).expect("a certificate can be made")
 }
 
 /// A stream by HTTP/2.
@@ -131,8 +92,8 @@ fn text(path: &Path) -> &str {
 /// A writer that shows a certificate of a new authority.
 async fn writer(options: &[(&str, &Path)]) -> (TempDir, Authority, Node) {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    let authority = Authority::new(directory.path(), "authority");
-    let (certificate, key) = authority.issue("writer");
+    let authority = new_authority(directory.path(), "authority");
+    let (certificate, key) = issue(&authority, "writer");
     let builder = NodeBuilder::writer("writer", directory.path());
     let builder = builder.option("--tls-cert", text(&certificate)).option("--tls-key", text(&key));
     let builder = options.iter().fold(builder, |builder, (flag, path)| builder.option(flag, text(path)));
@@ -179,8 +140,8 @@ async fn clients_replicas_and_commands_are_served_over_tls() {
 #[tokio::test]
 async fn both_versions_of_http_are_spoken_and_carry_streams() {
     let (_directory, authority, writer) = writer(&[]).await;
-    assert_eq!(authority.get(&writer.url, "/livez").await.unwrap(), "HTTP/1.1 200 OK");
-    let mut following = authority.follow(&writer.url).await;
+    assert_eq!(get(&authority, &writer.url, "/livez").await.unwrap(), "HTTP/1.1 200 OK");
+    let mut following = follow(&authority, &writer.url).await;
     following.until("READY").await;
     let ca = authority.ca();
     let (status, said) = run(&writer.url, &["set", "c", "k", "1", "--create", "--ca", text(&ca)]).await;
@@ -201,21 +162,21 @@ async fn one_who_does_not_speak_tls_is_told_that_it_is_spoken() {
 #[tokio::test]
 async fn clients_must_show_a_certificate_where_one_is_asked_for() {
     let elsewhere = tempfile::tempdir().unwrap();
-    let clients = Authority::new(elsewhere.path(), "clients");
+    let clients = new_authority(elsewhere.path(), "clients");
     let (directory, authority, writer) = writer(&[("--tls-client-ca", &clients.ca())]).await;
     let ca = authority.ca();
-    let (certificate, key) = clients.issue("client");
+    let (certificate, key) = issue(&clients, "client");
     let shown = ["--ca", text(&ca), "--cert", text(&certificate), "--key-file", text(&key)];
     let (status, said) = run(&writer.url, &[&["collections", "create", "c"][..], &shown[..]].concat()).await;
     assert_eq!(status, 0, "{said}");
     let (status, said) = run(&writer.url, &["collections", "--ca", text(&ca)]).await;
     assert_eq!(status, 3, "none was shown: {said}");
-    let (certificate, key) = authority.issue("stranger");
+    let (certificate, key) = issue(&authority, "stranger");
     let stranger = ["collections", "--ca", text(&ca), "--cert", text(&certificate), "--key-file", text(&key)];
     let (status, said) = run(&writer.url, &stranger).await;
     assert_eq!(status, 3, "one of somebody else was shown: {said}");
 
-    let (certificate, key) = clients.issue("replica");
+    let (certificate, key) = issue(&clients, "replica");
     let replica = NodeBuilder::replica("replica", directory.path(), &writer.url).option("--parent-ca", text(&ca));
     let replica = replica.option("--parent-cert", text(&certificate)).option("--parent-key", text(&key)).start().await;
     replica.ready().await;
@@ -224,21 +185,21 @@ async fn clients_must_show_a_certificate_where_one_is_asked_for() {
 #[tokio::test]
 async fn a_new_certificate_is_taken_and_nothing_breaks_off() {
     let (directory, authority, writer) = writer(&[]).await;
-    let mut following = authority.follow(&writer.url).await;
+    let mut following = follow(&authority, &writer.url).await;
     following.until("READY").await;
 
     // A file of no use changes nothing.
-    let (certificate, key) = (authority.directory.join("writer.pem"), authority.directory.join("writer.key"));
+    let (certificate, key) = (authority.directory().join("writer.pem"), authority.directory().join("writer.key"));
     std::fs::write(&certificate, "no certificate").unwrap();
     writer.says("new connections get the certificate before").await;
-    assert_eq!(authority.get(&writer.url, "/livez").await.unwrap(), "HTTP/1.1 200 OK");
+    assert_eq!(get(&authority, &writer.url, "/livez").await.unwrap(), "HTTP/1.1 200 OK");
 
-    let newer = Authority::new(directory.path(), "newer");
-    let (new_certificate, new_key) = newer.issue("writer");
+    let newer = new_authority(directory.path(), "newer");
+    let (new_certificate, new_key) = issue(&newer, "writer");
     std::fs::rename(new_certificate, &certificate).unwrap();
     std::fs::rename(new_key, &key).unwrap();
-    eventually("the new certificate is shown", || async { newer.get(&writer.url, "/livez").await }).await;
-    authority.get(&writer.url, "/livez").await.expect_err("the old one is not shown any more");
+    eventually("the new certificate is shown", || async { get(&newer, &writer.url, "/livez").await }).await;
+    get(&authority, &writer.url, "/livez").await.expect_err("the old one is not shown any more");
     // Whoever was there goes on.
     let ca = newer.ca();
     let (status, said) = run(&writer.url, &["collections", "create", "c", "--ca", text(&ca)]).await;
@@ -249,9 +210,9 @@ async fn a_new_certificate_is_taken_and_nothing_breaks_off() {
 #[tokio::test]
 async fn files_that_are_of_no_use_are_refused_at_start_by_name() {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::new(directory.path(), "authority");
-    let (certificate, key) = authority.issue("one");
-    let (_, other_key) = authority.issue("other");
+    let authority = new_authority(directory.path(), "authority");
+    let (certificate, key) = issue(&authority, "one");
+    let (_, other_key) = issue(&authority, "other");
     let (missing, empty) = (directory.path().join("missing.pem"), directory.path().join("empty.pem"));
     std::fs::write(&empty, "").unwrap();
     let refused = async |options: &[(&str, &Path)], setting: &str, file: &Path| {
