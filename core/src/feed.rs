@@ -16,6 +16,7 @@ use crate::position::Position;
 use crate::scope::Scope;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// Chunks one behind the other.
@@ -45,6 +46,11 @@ impl Held {
     /// The first chunk with a line after `seq`.
     fn next(&self, seq: u64) -> Option<&Arc<Chunk>> {
         self.chunks.get(self.chunks.partition_point(|chunk| chunk.last() <= seq))
+    }
+
+    /// All chunks with a line after `seq`.
+    fn all_after(&self, seq: u64) -> impl Iterator<Item = &Arc<Chunk>> {
+        self.chunks.range(self.chunks.partition_point(|chunk| chunk.last() <= seq)..)
     }
 
     /// Bytes held after `seq`.
@@ -137,12 +143,12 @@ impl Sorted {
     }
 }
 
-/// Names a ring without comparing scopes.
+/// Names a ring without comparing scopes. No other ring of the node ever gets the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RingId(u64);
+pub struct RingId(u64);
 
 impl RingId {
-    const EVERYTHING: Self = Self(0);
+    pub(crate) const EVERYTHING: Self = Self(0);
 }
 
 /// Bounds of the feed.
@@ -268,6 +274,26 @@ impl Feed {
             (None, Some(chunk)) => unsorted(ring, chunk, Some((ring.filled, self.generation))),
             (None, None) => Tail::Empty,
         }
+    }
+
+    /// The rings that have got lines after `seq`, or may have some among those that nobody has looked through yet. What
+    /// plainly is nothing for a ring counts as looked through.
+    pub(crate) fn stirred(&mut self, seq: u64) -> Vec<RingId> {
+        let mut stirred = Vec::new();
+        for (&id, ring) in &mut self.rings {
+            while let Some(chunk) = self.all.next(ring.filled)
+                && ring.filled >= self.all.floor
+                && !chunk.concerns(&ring.scope)
+            {
+                ring.filled = chunk.last();
+            }
+            let mut unsorted = self.all.all_after(seq.max(ring.filled));
+            let is_held = ring.held.chunks.back().is_some_and(|chunk| chunk.last() > seq);
+            if is_held || unsorted.any(|chunk| chunk.concerns(&ring.scope)) {
+                stirred.push(id);
+            }
+        }
+        stirred
     }
 
     /// Adds what was sorted to its ring, unless another reader was quicker.

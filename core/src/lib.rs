@@ -13,7 +13,8 @@
 //!    [`replica::Replica::receive`] with the time of arrival, and drop the connection when it returns an offence or when
 //!    [`replica::Replica::deadline`] has passed.
 //! 4. Persist what the store calls durable: entries and progress always in one step.
-//! 5. Serve children with [`stream::Stream`]: poll it, write what it yields, wake it after each publication.
+//! 5. Serve children with [`stream::Stream`]: poll it, write what it yields, wake it after each publication
+//!    (or those alone that [`node::Node::stirred`] names, and the others once a second).
 //! 6. Answer reads with [`api`], whose bytes are the same on every shell.
 #![no_std]
 

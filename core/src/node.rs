@@ -11,7 +11,7 @@ mod steady;
 #[cfg(not(target_family = "wasm"))]
 mod threads;
 
-pub use children::Child;
+pub use children::{Child, Stirred, Told};
 pub(crate) use children::{Follow, JoinError, Joined, Newcomer, Turn, end_for};
 pub use publication::Publication;
 
@@ -131,6 +131,8 @@ struct Shared<S: Store> {
     /// How many of them each credential has.
     credentials: BTreeMap<String, usize>,
     next_child: u64,
+    /// How often streams were told to end.
+    turns: u64,
     /// How every stream ends that comes.
     closing: Option<End>,
     snapshot: Weak<S::Snapshot>,
@@ -143,6 +145,7 @@ struct Shared<S: Store> {
 
 impl<S: Store> Shared<S> {
     fn end(&mut self, how: impl Fn(&Child) -> Option<End>) {
+        self.turns += 1;
         for child in self.children.values_mut().filter(|child| child.ending.is_none()) {
             child.ending = how(child);
         }
@@ -200,6 +203,7 @@ impl<S: Store> Node<S> {
             children: BTreeMap::new(),
             credentials: BTreeMap::new(),
             next_child: 1,
+            turns: 0,
             closing: None,
             snapshot: Weak::new(),
             snapshot_at: 0,

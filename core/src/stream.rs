@@ -12,7 +12,7 @@ use crate::baseline::{Baseline, PIECE_BYTES};
 use crate::clock::Now;
 use crate::command::{BaselineReason, End, EndReason, Hello, PROTOCOL, Proof, Ready, Resume, Steer};
 use crate::credentials::{self, Grant};
-use crate::feed::filter_lines;
+use crate::feed::{RingId, filter_lines};
 use crate::node::{Follow, JoinError, Joined, Newcomer, Node, Role, Turn, end_for};
 use crate::position::Position;
 use crate::scope::Scope;
@@ -23,8 +23,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// Longest time, in ms, until a stream that leaves commands out tells that they moved the head.
-const SKIPPED_PING_MS: u64 = 1_000;
+/// How long, in ms, a stream that leaves commands out is silent at the most while they move the head.
+pub const SKIPPED_PING_MS: u64 = 1_000;
+/// After how long a silence, in ms, it tells of them as soon as it is asked: who asks every [`SKIPPED_PING_MS`] may be some
+/// ms too early.
+const SKIPPED_SILENCE_MS: u64 = 900;
 /// How often the log is asked again for lines it does not have yet, and after what time it is given up, in ms.
 const NOT_YET_MS: (u64, u64) = (100, 30_000);
 
@@ -96,8 +99,6 @@ pub struct Stream<S: Store> {
     behind_log: Option<(u64, u64)>,
     phase: Phase<S>,
     pinged: Option<Pinged>,
-    /// Since when commands left out have been moving the head unannounced.
-    skipped_since: Option<u64>,
     /// When lines were last handed out.
     spoke_mono_ms: u64,
 }
@@ -154,7 +155,6 @@ impl<S: Store> Stream<S> {
             behind_log: None,
             phase: Phase::Ended,
             pinged: None,
-            skipped_since: None,
             spoke_mono_ms: now.mono_ms,
         };
         // Only nodes hold everything, and a node has what it says from a writer it accepted.
@@ -225,6 +225,11 @@ impl<S: Store> Stream<S> {
         }
         self.hello_line = Some(lines.into());
         Ok(())
+    }
+
+    /// The ring it reads; `None` for that of everything, where every publication concerns it. See [`Node::stirred`].
+    pub fn ring(&self) -> Option<RingId> {
+        self.joined.ring()
     }
 
     /// The scope granted.
@@ -375,13 +380,8 @@ impl<S: Store> Stream<S> {
     fn ping_or_wait(&mut self, head: Position, now: Now) -> Step {
         let ping_ms = self.node.options().ping_ms;
         let told = self.sent_seq.max(self.pinged.as_ref().map_or(0, |pinged| pinged.seq));
-        if head.seq > told {
-            self.skipped_since.get_or_insert(now.mono_ms);
-        } else {
-            self.skipped_since = None;
-        }
         let regular = self.pinged.as_ref().map_or(0, |pinged| pinged.mono_ms + ping_ms);
-        let due = self.skipped_since.map_or(regular, |since| regular.min(since + SKIPPED_PING_MS.min(ping_ms)));
+        let due = if head.seq > told { regular.min(self.spoke_mono_ms + SKIPPED_SILENCE_MS) } else { regular };
         if now.mono_ms < due {
             return Step::Wait(due);
         }
@@ -395,7 +395,6 @@ impl<S: Store> Stream<S> {
                     *sent = Some(self.sent_commands);
                 }
                 self.pinged = Some(Pinged { seq: ping.seq, mono_ms: now.mono_ms, count });
-                self.skipped_since = None;
                 steering(&Steer::Ping(Some(ping)))
             }
             Err(_) => self.finish(end_for(EndReason::Retry, "store_failed")),

@@ -47,8 +47,8 @@ mod tests {
         store.swap(vec![Collection::new("c".into(), 2)], &progress).unwrap();
         let node = Arc::new(Node::new(store, NodeOptions::new("r", Id::from_bytes([1; 16]), Role::Replica)));
         let bell = Arc::new(Bell::default());
-        let attendant = bell.clone();
-        let ringing = tokio::spawn(async move { attendant.attend().await });
+        let (attendant, rung) = (bell.clone(), node.clone());
+        let ringing = tokio::spawn(async move { attendant.attend(&rung).await });
         let reclaiming = tokio::spawn(attend(node.clone(), bell.listen()));
         node.store().stage().unwrap();
         node.store().swap(Vec::new(), &progress).unwrap();

@@ -93,8 +93,8 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             Some(scheduled)
         }
     };
-    let attendant = Arc::clone(&parts.bell);
-    let bell = tokio::spawn(async move { attendant.attend().await });
+    let (attendant, node) = (Arc::clone(&parts.bell), Arc::clone(&server.node));
+    let bell = tokio::spawn(async move { attendant.attend(&node).await });
     let reclaiming = tokio::spawn(reclaim::attend(Arc::clone(&server.node), parts.bell.listen()));
 
     let (stop, stopped) = oneshot::channel::<()>();

@@ -15,6 +15,8 @@ pub(crate) struct Chunk {
     bytes: Bytes,
     marks: Vec<Mark>,
     touched: Vec<Touched>,
+    /// Whether a line names no collection: such are for every scope.
+    is_for_all: bool,
 }
 
 /// One line of a chunk.
@@ -56,6 +58,11 @@ impl Chunk {
             change.add(touched.change);
         }
         change
+    }
+
+    /// Whether any line may be of `scope`. Of keys nothing is looked at.
+    pub(super) fn concerns(&self, scope: &Scope) -> bool {
+        self.is_for_all || self.touched.iter().any(|touched| scope.touches(&touched.name))
     }
 
     /// Seq of the last line.
@@ -100,7 +107,7 @@ impl Chunk {
                 marks.push(Mark { start: narrow(from), ..*mark });
             }
         }
-        (!marks.is_empty()).then(|| Arc::new(Self { bytes: bytes.into(), marks, touched: Vec::new() }))
+        (!marks.is_empty()).then(|| Arc::new(Self { bytes: bytes.into(), marks, ..Self::default() }))
     }
 
     fn key(&self, mark: &Mark) -> Option<&str> {
@@ -164,7 +171,8 @@ impl Draft {
     pub(crate) fn finish(self, bytes: Bytes, terms: impl IntoIterator<Item = Digest>) -> Chunk {
         let mut touched = self.touched;
         touched.iter_mut().zip(terms).for_each(|(touched, term)| touched.change.add(term));
-        Chunk { bytes, marks: self.marks, touched }
+        let is_for_all = self.marks.iter().any(|mark| mark.collection == NO_COLLECTION);
+        Chunk { bytes, marks: self.marks, touched, is_for_all }
     }
 }
 

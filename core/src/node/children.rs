@@ -99,6 +99,28 @@ pub(crate) struct Joined {
     keys_version: u64,
 }
 
+impl Joined {
+    pub(crate) fn ring(&self) -> Option<RingId> {
+        (self.ring != RingId::EVERYTHING).then_some(self.ring)
+    }
+}
+
+/// Whose streams may have something to do since [`Node::stirred`] was asked before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stirred {
+    /// Everybody's.
+    All,
+    /// Those of everything, and those that read these rings.
+    Rings(Vec<RingId>),
+}
+
+/// Up to where somebody was told by [`Node::stirred`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    seq: u64,
+    turns: u64,
+}
+
 /// What a stream does with its next step.
 pub(crate) enum Turn {
     /// It goes on.
@@ -147,6 +169,16 @@ impl<S: Store> Shared<S> {
 }
 
 impl<S: Store> Node<S> {
+    /// Whose streams have to be woken for what has happened since `told`, which then is of now. Streams of scopes that left
+    /// all of it out may sleep, [`SKIPPED_PING_MS`](crate::stream::SKIPPED_PING_MS) long at the most: so a crowd that
+    /// follows what does not change costs those nothing who follow what does.
+    pub fn stirred(&self, told: &mut Told) -> Stirred {
+        let mut shared = self.lock();
+        let (before, turns) = (*told, shared.turns + shared.keys_version + shared.path_version);
+        *told = Told { seq: shared.feed.head.seq, turns };
+        if turns != before.turns { Stirred::All } else { Stirred::Rings(shared.feed.stirred(before.seq)) }
+    }
+
     pub(crate) fn join(&self, newcomer: Newcomer) -> Result<Joined, JoinError> {
         let mut shared = self.lock();
         if shared.children.len() >= self.options.children_max {

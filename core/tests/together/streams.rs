@@ -3,8 +3,9 @@
 use crate::parent::{Parent, at, field, open, options, request, said};
 use bytes::Bytes;
 use headwater_core::apply::scope_digest;
+use headwater_core::command::{End, EndReason};
 use headwater_core::feed::FeedLimits;
-use headwater_core::node::{NodeOptions, Role};
+use headwater_core::node::{NodeOptions, Role, Stirred, Told};
 use headwater_core::store::Store;
 use headwater_core::stream::{Step, Stream, Supply};
 use headwater_core::writer::WriteAction;
@@ -39,12 +40,50 @@ fn commands_left_out_are_told_by_a_ping_within_a_second() {
     said(&mut stream, at(0));
     assert_eq!(waits_until(&mut stream, 100), 60_000);
     parent.set("c", "a", 2_000);
-    assert_eq!(waits_until(&mut stream, 2_000), 3_000);
+    let text = said(&mut stream, at(2_000));
+    assert!(text.starts_with(r#"{"type":"PING","seq":3,"#), "at once after a long silence: {text}");
+    parent.set("c", "a", 2_100);
+    assert_eq!(waits_until(&mut stream, 2_100), 2_900);
     parent.set("c", "a", 2_500);
-    assert_eq!(waits_until(&mut stream, 2_500), 3_000, "more of them put nothing off");
-    let text = said(&mut stream, at(3_000));
-    assert!(text.starts_with(r#"{"type":"PING","seq":4,"#), "{text}");
-    assert_eq!(waits_until(&mut stream, 3_100), 63_000);
+    assert_eq!(waits_until(&mut stream, 2_500), 2_900, "more of them put nothing off");
+    let text = said(&mut stream, at(2_900));
+    assert!(text.starts_with(r#"{"type":"PING","seq":5,"#) && text.lines().count() == 1, "{text}");
+    assert_eq!(waits_until(&mut stream, 3_100), 62_900);
+}
+
+#[test]
+fn those_alone_are_stirred_whom_what_was_published_may_concern() {
+    let mut parent = Parent::new(options(Role::Primary));
+    let scopes = ["\"**\"", "\"*\"", r#"{"c":["a"]}"#, r#"{"d":[""]}"#];
+    let mut streams = scopes.map(|scope| open(&parent.node, request(scope, None), None, at(0)).unwrap());
+    streams.iter_mut().for_each(|stream| drop(said(stream, at(0))));
+    let [all, public, prefix, other] = streams.each_ref().map(Stream::ring);
+    assert_eq!(all, None, "it is concerned by everything");
+    let rings = |rings: [Option<_>; 2]| Stirred::Rings(rings.into_iter().flatten().collect());
+    let mut told = Told::default();
+    assert_eq!(parent.node.stirred(&mut told), Stirred::All, "who was told nothing yet");
+    assert_eq!(parent.node.stirred(&mut told), rings([None, None]));
+    // Of keys nothing is looked at.
+    parent.set("c", "b", 10);
+    assert_eq!(parent.node.stirred(&mut told), rings([public, prefix]));
+    assert_eq!(parent.node.stirred(&mut told), rings([None, None]), "once is enough, whoever has read it");
+    // That one of its readers was quicker helps the others nothing.
+    parent.set("c", "a", 20);
+    assert!(said(&mut streams[2], at(20)).contains(r#""key":"a""#));
+    assert_eq!(parent.node.stirred(&mut told), rings([public, prefix]));
+    parent.write("d", WriteAction::Create, 30);
+    assert_eq!(parent.node.stirred(&mut told), rings([public, other]));
+    assert!(said(&mut streams[3], at(30)).starts_with(r#"{"type":"CREATE","collection":"d""#));
+    // What names no collection is for all.
+    parent.open(11);
+    let Stirred::Rings(found) = parent.node.stirred(&mut told) else { panic!("nobody is to end") };
+    assert_eq!(found.len(), 3);
+    parent.node.close(end());
+    assert_eq!(parent.node.stirred(&mut told), Stirred::All);
+}
+
+fn end() -> End {
+    End { reason: EndReason::Retry, detail: "test".into(), retry_ms: 1, parents: Vec::new() }
 }
 
 #[test]

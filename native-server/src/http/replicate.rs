@@ -6,6 +6,7 @@
 use crate::bell::Listener;
 use crate::clock;
 use crate::listener::{Answering, Link};
+use crate::random;
 use crate::server::Server;
 use crate::wal::ReadError;
 use axum::body::{Body, HttpBody};
@@ -15,7 +16,7 @@ use headwater_core::api::{Answer, ApiError};
 use headwater_core::credentials::Grant;
 use headwater_core::position::Term;
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::stream::{Request, Step, Stream, Supply};
+use headwater_core::stream::{Request, SKIPPED_PING_MS, Step, Stream, Supply};
 use http_body::Frame;
 use std::convert::Infallible;
 use std::future::Future;
@@ -55,6 +56,9 @@ struct StreamBody {
     listener: Listener,
     /// Wakes the stream when a PING is due.
     timer: Pin<Box<Sleep>>,
+    /// When within [`SKIPPED_PING_MS`] it looks for what it was not woken for. Another one for each stream, or a crowd of
+    /// them would be busy with their PINGs all at the same time, and everybody else would wait.
+    phase_ms: u64,
     /// A read of the log under way.
     read: Option<Read>,
     /// The connection is not idle while this lives.
@@ -63,9 +67,10 @@ struct StreamBody {
 
 impl StreamBody {
     fn new(server: &Arc<Server>, answering: Answering, stream: Stream<MemoryStore>) -> Self {
-        let (server, listener) = (Arc::clone(server), server.bell.listen());
+        let (server, listener) = (Arc::clone(server), server.bell.listen_for(stream.ring()));
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self { stream, server, listener, timer, read: None, _answering: answering }
+        let phase_ms = random::bits() % SKIPPED_PING_MS;
+        Self { stream, server, listener, timer, phase_ms, read: None, _answering: answering }
     }
 
     /// Waits for what is missing in the feed to come from the log.
@@ -88,7 +93,12 @@ impl StreamBody {
         if self.listener.poll_rung(context).is_ready() {
             return Poll::Ready(());
         }
-        let wait = Duration::from_millis(until_mono_ms.saturating_sub(clock::now().mono_ms));
+        let now_ms = clock::now().mono_ms;
+        let mut wait_ms = until_mono_ms.saturating_sub(now_ms);
+        if self.stream.ring().is_some() {
+            wait_ms = wait_ms.min(SKIPPED_PING_MS - (now_ms + self.phase_ms) % SKIPPED_PING_MS);
+        }
+        let wait = Duration::from_millis(wait_ms);
         self.timer.as_mut().reset(Instant::now() + wait);
         self.timer.as_mut().poll(context)
     }
