@@ -27,7 +27,7 @@ use crate::position::Term;
 use crate::scope::Scope;
 use crate::store::{Collection, Progress, Store, StoreError};
 use crate::stream::Cursor;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Weak;
 use alloc::vec::Vec;
@@ -128,6 +128,8 @@ struct Shared<S: Store> {
     /// How often a key has changed, and once more: a stream that has seen none of it yet begins with 0.
     keys_version: u64,
     children: BTreeMap<u64, Child>,
+    /// Which of them are being sent a baseline.
+    baselines: BTreeSet<u64>,
     /// How many of them each credential has.
     credentials: BTreeMap<String, usize>,
     next_child: u64,
@@ -201,6 +203,7 @@ impl<S: Store> Node<S> {
             path_version: 0,
             keys_version: 1,
             children: BTreeMap::new(),
+            baselines: BTreeSet::new(),
             credentials: BTreeMap::new(),
             next_child: 1,
             turns: 0,

@@ -162,9 +162,14 @@ impl<S: Store> Shared<S> {
     /// Whether `places` leave one more for a child that `is_node` or is none. One that is to end has none, though it may be
     /// so slow that it has not heard of that.
     fn has_place(&self, places: usize, is_node: bool) -> bool {
-        let sent = || self.children.values().filter(|child| child.in_baseline && child.ending.is_none());
+        let sent = || self.in_baseline().filter(|child| child.ending.is_none());
         let others = places - places / PLACES_FOR_NODES;
         sent().count() < places && (is_node || sent().filter(|child| !child.is_node).count() < others)
+    }
+
+    /// Those who are being sent a baseline. Whoever is refused one asks again: it must not take a look at every child.
+    fn in_baseline(&self) -> impl Iterator<Item = &Child> {
+        self.baselines.iter().filter_map(|id| self.children.get(id))
     }
 }
 
@@ -227,6 +232,7 @@ impl<S: Store> Node<S> {
 
     pub(crate) fn leave(&self, id: u64) {
         let mut shared = self.lock();
+        shared.baselines.remove(&id);
         if let Some(child) = shared.children.remove(&id) {
             shared.feed.leave(child.ring);
             if let Some(count) = shared.credentials.get_mut(&child.credential) {
@@ -291,7 +297,9 @@ impl<S: Store> Node<S> {
         let (places, is_node) =
             (self.options.baselines_max, shared.children.get(&id).is_some_and(|child| child.is_node));
         if !shared.has_place(places, is_node) {
-            shared.end(|child| child.is_slow(now.mono_ms).then(|| retry("baseline_too_slow")));
+            if shared.in_baseline().any(|child| child.is_slow(now.mono_ms)) {
+                shared.end(|child| child.is_slow(now.mono_ms).then(|| retry("baseline_too_slow")));
+            }
             if !shared.has_place(places, is_node) {
                 return Ok(None);
             }
@@ -307,13 +315,16 @@ impl<S: Store> Node<S> {
         shared.snapshot = Arc::downgrade(&snapshot);
         if let Some(child) = shared.children.get_mut(&id) {
             (child.in_baseline, child.baseline_begun) = (true, (now.mono_ms, child.sent_bytes));
+            shared.baselines.insert(id);
         }
         shared.baselines_begun += 1;
         Ok(Some(Proven { snapshot, at: shared.snapshot_at }))
     }
 
     pub(crate) fn end_baseline(&self, id: u64) {
-        if let Some(child) = self.lock().children.get_mut(&id) {
+        let mut shared = self.lock();
+        shared.baselines.remove(&id);
+        if let Some(child) = shared.children.get_mut(&id) {
             child.in_baseline = false;
         }
     }
