@@ -9,6 +9,17 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// What a byte is worth as a digit; [`NO_DIGIT`] for one that is none.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+const NO_DIGIT: u8 = 1 << 4;
 
 /// SHA-256 of a secret.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -26,15 +37,14 @@ impl SecretHash {
         if text.len() != 2 * hash.0.len() {
             return None;
         }
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
+        // Every request does this: no branch for each digit.
+        let mut seen = 0;
         for (byte, digits) in hash.0.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+            let [high, low] = [digits[0], digits[1]].map(|digit| VALUES[usize::from(digit)]);
+            seen |= high | low;
+            *byte = high << 4 | low;
         }
-        Some(hash)
+        (seen < NO_DIGIT).then_some(hash)
     }
 
     /// The hash as it is stored.
@@ -45,7 +55,15 @@ impl SecretHash {
 
     /// Whether both are the same, in a time that does not depend on them.
     pub(super) fn equals(&self, other: &Self) -> Choice {
-        self.0.ct_eq(&other.0)
+        // By words: a barrier against the optimiser for each byte would be most of the work.
+        let words = |hash: &Self| {
+            let mut words = [0; 4];
+            for (word, bytes) in words.iter_mut().zip(hash.0.as_chunks().0) {
+                *word = u64::from_le_bytes(*bytes);
+            }
+            words
+        };
+        words(self).ct_eq(&words(other))
     }
 }
 
@@ -64,6 +82,7 @@ pub fn equal_in_constant_time(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
     use alloc::format;
+    use alloc::string::ToString;
 
     #[test]
     fn a_hash_is_that_of_the_standard_and_is_read_back() {
@@ -79,6 +98,25 @@ mod tests {
         for other in [hex.to_uppercase(), hex[1..].into(), format!("{hex}0"), format!("{}é", &hex[2..]), String::new()]
         {
             assert_eq!(SecretHash::from_hex(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_bit_of_a_hash_counts() {
+        let hash = SecretHash::of("abc");
+        assert!(bool::from(hash.equals(&hash)));
+        for bit in 0..256 {
+            let mut other = hash;
+            other.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(!bool::from(hash.equals(&other)), "{bit}");
+            assert_eq!(SecretHash::from_hex(&other.to_hex()), Some(other), "{bit}");
+        }
+        for at in 0..64 {
+            for digit in ['g', '/', ':', '`', 'A', ' '] {
+                let mut hex = hash.to_hex();
+                hex.replace_range(at..=at, &digit.to_string());
+                assert_eq!(SecretHash::from_hex(&hex), None, "{hex}");
+            }
         }
     }
 
