@@ -11,6 +11,7 @@ use crate::tls::ServerTls;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use socket2::SockRef;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +31,10 @@ const WINDOW_BYTES: (u32, u32) = (256 << 10, 1 << 20);
 
 /// What is held of an answer that an HTTP/2 client does not take, of each stream.
 const SEND_BYTES: usize = 64 << 10;
+
+/// What the system takes of what is sent beyond what the other side has room for, of each connection. Left to itself it takes
+/// megabytes: a thousand clients that read nothing would have as much of the machine's memory for sockets as there is.
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// What of the bytes behind a request is read before it is answered.
 const READ_AHEAD_BYTES: usize = 64 << 10;
@@ -54,6 +59,9 @@ impl Connection {
         // Without it answers come later, and they do come.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused");
+        }
+        if let Err(error) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES) {
+            tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
         }
         socket.give_up_after(self.limits.write);
         let Some(tls) = &self.tls else { return self.speak(socket, stopping).await };
