@@ -1,7 +1,7 @@
 //! Baselines that are wrong are worth nothing; one taken while writes go on is exact.
 
 use super::{build_replica, readiness, write, writer};
-use headwater_tests::{Fate, Lines, Relay, Replication, State, converge, state_of};
+use headwater_tests::{Fate, Lines, NodeBuilder, Relay, Replication, State, converge, state_of};
 use serde_json::Value;
 
 type Rule = fn(&str) -> Fate;
@@ -58,8 +58,10 @@ fn turned(line: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_baseline_is_exact_as_of_its_seq_while_writes_and_deletes_go_on() {
     let directory = tempfile::tempdir().unwrap();
-    let writer = writer(directory.path()).await;
+    // Whoever takes nothing for three PINGs is given up, and here nobody reads while all is overwritten.
+    let writer = NodeBuilder::writer("writer", directory.path()).option("--ping-ms", "5000").start().await;
     let client = writer.client();
+    client.create("c").await;
     // More than all buffers between the two take, so that most of it is yet to be sent when the writes come.
     let filling = format!("\"{}\"", "x".repeat(60_000));
     let mut fill = tokio::task::JoinSet::new();
