@@ -6,7 +6,7 @@ use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use headwater_core::api::{ApiError, Code, Route};
 use headwater_core::credentials::Grant;
-use headwater_core::limits::{LINE_BYTES_MAX, Limits, SCOPE_BYTES_MAX};
+use headwater_core::limits::{LINE_BYTES_MAX, Limits};
 use http_body_util::BodyExt as _;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,9 @@ use tokio::time::{Instant, timeout};
 /// key, which may name as many prefixes as a scope.
 const SLACK_BYTES: usize = 64 << 10;
 
-/// Longest request for a stream: it names a scope twice, as it is asked for and as it is held, in any spelling.
-const STREAM_REQUEST_BYTES_MAX: usize = 2 * 2 * SCOPE_BYTES_MAX;
+/// Longest request for a stream that is read. What of it is kept has narrower bounds, see
+/// [`headwater_core::stream::Request::from_body`].
+const STREAM_REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// What of each body is not counted among what may be held of all of them: what is large is bounded for itself, so that
 /// it keeps nobody from writing what is not. Of these there are as many as there may be requests.
