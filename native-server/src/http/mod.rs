@@ -84,7 +84,8 @@ impl Service<Request<Incoming>> for Front {
     fn call(&self, request: Request<Incoming>) -> Reply {
         let server = &self.server;
         server.metrics.requests_total.one();
-        if let Some(why) = self.link.called() {
+        let heads = &server.settings.connections.heads;
+        if let Some(why) = self.link.called().or_else(|| refused::over_http_2(heads, &request)) {
             return self.now(refused::answer(server, &self.link, why), None);
         }
         let (mut parts, body) = request.into_parts();

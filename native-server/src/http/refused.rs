@@ -1,11 +1,29 @@
 //! Requests that are refused before anybody looks at what they ask for, and the end of their connection with that.
 
 use super::reply;
-use crate::listener::{Link, Refused, Violation};
+use crate::listener::{HeadLimits, Link, Refused, Violation};
 use crate::server::Server;
 use axum::http::header::{CONNECTION, HeaderValue};
+use axum::http::{Request, Version};
 use axum::response::Response;
 use headwater_core::api::{ApiError, Code};
+
+/// Why a request that came over HTTP/2 is refused, if it is: there the listener sees no heads, and the library bounds them
+/// as a whole.
+pub(super) fn over_http_2<B>(limits: &HeadLimits, request: &Request<B>) -> Option<Refused> {
+    if request.version() != Version::HTTP_2 {
+        return None;
+    }
+    let target_bytes = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let violation = if target_bytes > limits.line_bytes_max {
+        Violation::LineTooLong(limits.line_bytes_max)
+    } else if request.headers().len() > limits.fields_max {
+        Violation::TooManyFields(limits.fields_max)
+    } else {
+        return None;
+    };
+    Some(Refused::Violation(violation))
+}
 
 /// The answer to a request that the connection did not let through.
 pub(super) fn answer(server: &Server, link: &Link, why: Refused) -> Response {

@@ -4,12 +4,13 @@ use super::caps::Admitted;
 use super::guarded::{Guarded, Protocol, Tune};
 use super::limits::ConnectionLimits;
 use super::link::Link;
+use super::paced::{Paced, Streams};
 use super::unasked::{SPEAK_TLS, say};
 use crate::http::Front;
 use crate::server::Server;
 use crate::tls::ServerTls;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
 use std::fmt::Display;
@@ -89,7 +90,7 @@ impl Connection {
             protocol = guarded.sniff() => protocol,
             _ = stopping.changed() => return,
         };
-        let (io, front) = (TokioIo::new(guarded), Front::new(Arc::clone(&self.server), link));
+        let (io, front) = (TokioIo::new(guarded), Front::new(Arc::clone(&self.server), Arc::clone(&link)));
         // What a connection ended by is its own affair: whoever waited for an answer sees that it is gone.
         match protocol {
             Ok(Some(Protocol::Http1)) => {
@@ -97,10 +98,11 @@ impl Connection {
                 let mut builder = http1::Builder::new();
                 builder.max_headers(heads.fields_max).max_buf_size(heads.bytes_max.max(READ_AHEAD_BYTES));
                 builder.header_read_timeout(None);
-                self.see_through(builder.serve_connection(io, front), stopping).await;
+                self.see_through(&link, builder.serve_connection(io, front), stopping).await;
             }
             Ok(Some(Protocol::Http2)) => {
-                let mut builder = http2::Builder::new(TokioExecutor::new());
+                let mut builder =
+                    http2::Builder::new(Streams { link: Arc::clone(&link), limits: Arc::clone(&self.limits) });
                 builder
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(STREAMS_MAX)
@@ -110,23 +112,30 @@ impl Connection {
                     .initial_stream_window_size(WINDOW_BYTES.0)
                     .initial_connection_window_size(WINDOW_BYTES.1)
                     .max_header_list_size(u32::try_from(self.limits.heads.bytes_max).unwrap_or(u32::MAX));
-                self.see_through(builder.serve_connection(io, front), stopping).await;
+                self.see_through(&link, builder.serve_connection(io, Paced(front)), stopping).await;
             }
             Ok(None) | Err(_) => {}
         }
         drop(self.admitted);
     }
 
-    /// Drives a connection to its end, and from the moment that `stopping` changes to the end of what it has begun.
-    async fn see_through<C>(&self, connection: C, mut stopping: watch::Receiver<()>)
+    /// Drives a connection to its end, and from the moment that `stopping` changes or it is to be left to the end of what
+    /// it has begun.
+    async fn see_through<C>(&self, link: &Link, connection: C, mut stopping: watch::Receiver<()>)
     where
         C: GracefulConnection,
         C::Error: Display,
     {
+        let leave = async {
+            tokio::select! {
+                _ = stopping.changed() => {}
+                () = link.left() => {}
+            }
+        };
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = stopping.changed() => {
+            () = leave => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

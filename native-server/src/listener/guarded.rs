@@ -21,6 +21,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const READ_BYTES: usize = 8 << 10;
 /// What stands for a request that is refused.
 const REFUSED: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+/// What a client of HTTP/2 has to hear that its connection ends, and to end it itself.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A socket that can be told how long the other side may leave what it was sent unacknowledged.
 pub(super) trait Tune {
@@ -58,7 +60,10 @@ enum Watch {
     /// Too few bytes to tell.
     Unknown,
     Http1(Framing),
-    Http2(Frames),
+    Http2 {
+        received: Frames,
+        sent: Frames,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +77,15 @@ enum State {
 /// Since when the other side is waited for.
 #[derive(Debug)]
 struct Clock {
-    /// When anything last came in, or was to go out.
+    /// When anything last came in, or was to go out; of HTTP/2, a request or something of an answer.
     active: Instant,
     /// When what is not whole was begun.
     begun: Option<Instant>,
     /// Since when what is to be sent is not taken.
     stuck: Option<Instant>,
     has_spoken: bool,
+    /// Until when one who was told that the connection ends is waited for.
+    farewell: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -96,7 +103,7 @@ enum Lapse {
 impl Clock {
     fn new(now: Instant) -> Self {
         let timer = Box::pin(sleep_until(now));
-        Self { active: now, begun: None, stuck: None, has_spoken: false, timer }
+        Self { active: now, begun: None, stuck: None, has_spoken: false, farewell: None, timer }
     }
 
     /// Waits until `deadline`.
@@ -144,12 +151,12 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                     return Poll::Ready(Ok(Some(Protocol::Http1)));
                 }
                 if seen == PREFACE.len() {
-                    let mut frames = Frames::default();
-                    frames.see(&self.buffer);
-                    if frames.is_between_frames() {
+                    let (mut received, sent) = (Frames::of_client(), Frames::of_server());
+                    received.see(&self.buffer);
+                    if received.is_between_frames() {
                         self.clock.begun = None;
                     }
-                    (self.watch, self.passed) = (Watch::Http2(frames), self.buffer.len());
+                    (self.watch, self.passed) = (Watch::Http2 { received, sent }, self.buffer.len());
                     return Poll::Ready(Ok(Some(Protocol::Http2)));
                 }
                 match ready!(self.poll_fill(context)) {
@@ -168,6 +175,9 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
         if self.link.is_answering() {
             return (Instant::now() + limits.idle, Lapse::Look);
         }
+        if let Some(until) = clock.farewell {
+            return (until.max(self.link.answered() + FAREWELL), Lapse::Silent);
+        }
         if let Some(begun) = clock.begun {
             return (begun + limits.head, Lapse::Head);
         }
@@ -175,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
             // Whoever reads a body says how long it may take.
             Watch::Http1(framing) if !framing.is_in_head() => (Instant::now() + limits.idle, Lapse::Look),
             _ if !clock.has_spoken => (clock.active + limits.first_byte, Lapse::Silent),
-            _ => (clock.active + limits.idle, Lapse::Silent),
+            _ => (clock.active.max(self.link.answered()) + limits.idle, Lapse::Silent),
         }
     }
 
@@ -192,16 +202,19 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                 }
                 self.buffer.extend_from_slice(bytes);
                 let now = Instant::now();
-                (self.clock.active, self.clock.has_spoken) = (now, true);
+                self.clock.has_spoken = true;
                 match &mut self.watch {
-                    Watch::Http2(frames) => {
-                        frames.see(bytes);
+                    Watch::Http2 { received, .. } => {
+                        // Everything else, PING and SETTINGS and the like, is nothing that a connection is there for.
+                        if received.see(bytes).fields {
+                            self.clock.active = now;
+                        }
                         self.passed = self.buffer.len();
-                        let is_whole = frames.is_between_frames();
+                        let is_whole = received.is_between_frames();
                         self.clock.begun = if is_whole { None } else { self.clock.begun.or(Some(now)) };
                     }
-                    Watch::Http1(framing) if !framing.is_in_head() => {}
-                    _ => self.clock.begun = self.clock.begun.or(Some(now)),
+                    Watch::Http1(framing) if !framing.is_in_head() => self.clock.active = now,
+                    _ => (self.clock.active, self.clock.begun) = (now, self.clock.begun.or(Some(now))),
                 }
                 return Poll::Ready(Ok(Filled::More));
             }
@@ -281,6 +294,26 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
         Poll::Ready(())
     }
 
+    /// Notes what went out of these pieces.
+    fn goes_out<'b>(&mut self, outcome: &Poll<io::Result<usize>>, pieces: impl IntoIterator<Item = &'b [u8]>) {
+        let mut count = if let Poll::Ready(Ok(count)) = outcome { *count } else { 0 };
+        let is_active = match &mut self.watch {
+            Watch::Http2 { sent, .. } => {
+                let mut of_answer = false;
+                for piece in pieces {
+                    let seen = sent.see(&piece[..count.min(piece.len())]);
+                    of_answer |= seen.fields || seen.data;
+                    count -= count.min(piece.len());
+                }
+                of_answer
+            }
+            _ => true,
+        };
+        if is_active {
+            self.clock.active = Instant::now();
+        }
+    }
+
     /// Notes what became of sending: what is not taken is given up after a while.
     fn wrote<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
@@ -288,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
             return outcome;
         }
         let since = *self.clock.stuck.get_or_insert_with(Instant::now);
-        let limit = if self.link.is_streaming() { self.limits.stream_write } else { self.limits.write };
+        let limit = self.limits.write_of(self.link.is_streaming());
         ready!(self.clock.poll(since + limit, context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing any more")))
     }
@@ -329,6 +362,11 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncRead for Guarded<S> {
             match ready!(this.poll_fill(context))? {
                 Filled::More => {}
                 Filled::Lapsed(Lapse::Head) if matches!(this.watch, Watch::Http1(_)) => this.refuse(Refused::Slow),
+                Filled::Lapsed(_) if matches!(this.watch, Watch::Http2 { .. }) && this.clock.farewell.is_none() => {
+                    // By what GOAWAY says a client knows which of its requests it may send again.
+                    this.clock.farewell = Some(Instant::now() + FAREWELL);
+                    this.link.leave();
+                }
                 Filled::Ended | Filled::Lapsed(_) => return Poll::Ready(Ok(())),
             }
         }
@@ -339,7 +377,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.tune();
         let outcome = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.clock.active = Instant::now();
+        self.goes_out(&outcome, [bytes]);
         self.wrote(outcome, context)
     }
 
@@ -350,7 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         self.tune();
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
-        self.clock.active = Instant::now();
+        self.goes_out(&outcome, pieces.iter().map(|piece| &**piece));
         self.wrote(outcome, context)
     }
 

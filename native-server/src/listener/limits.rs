@@ -30,6 +30,13 @@ pub(crate) struct ConnectionLimits {
     pub(crate) body: BodyPace,
 }
 
+impl ConnectionLimits {
+    /// How long the other side may take nothing of what is sent to it.
+    pub(super) fn write_of(&self, is_streaming: bool) -> Duration {
+        if is_streaming { self.stream_write } else { self.write }
+    }
+}
+
 /// How fast a body has to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BodyPace {

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Why a connection takes no further request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +27,16 @@ pub(crate) struct Link {
     calls: AtomicU64,
     /// Requests being answered.
     in_flight: AtomicU32,
+    opened: Instant,
+    /// When the last of them was answered, in ms after the connection was opened.
+    answered_ms: AtomicU64,
     /// Which request is refused, counted from 1, and why.
     refused: OnceLock<(u64, Refused)>,
     /// Whether a stream was begun.
     streams: AtomicBool,
     /// Whether a body went wrong half-way.
     broken: AtomicBool,
+    leaving: Notify,
 }
 
 impl Link {
@@ -38,9 +45,12 @@ impl Link {
             peer,
             calls: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
+            opened: Instant::now(),
+            answered_ms: AtomicU64::new(0),
             refused: OnceLock::new(),
             streams: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            leaving: Notify::new(),
         }
     }
 
@@ -75,6 +85,16 @@ impl Link {
         self.streams.load(Ordering::Relaxed)
     }
 
+    /// Has the connection ended in good order, as it was waited for long enough.
+    pub(super) fn leave(&self) {
+        self.leaving.notify_one();
+    }
+
+    /// Waits until [`Link::leave`].
+    pub(super) async fn left(&self) {
+        self.leaving.notified().await;
+    }
+
     /// Keeps the connection from being taken for idle as long as the guard lives.
     pub(crate) fn answering(self: &Arc<Self>) -> Answering {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +102,12 @@ impl Link {
     }
 
     pub(super) fn is_answering(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0
+        self.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// When an answer was last ready; the connection's beginning before that.
+    pub(super) fn answered(&self) -> Instant {
+        self.opened + Duration::from_millis(self.answered_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -92,6 +117,8 @@ pub(crate) struct Answering(Arc<Link>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let passed = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.answered_ms.fetch_max(passed, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Release);
     }
 }

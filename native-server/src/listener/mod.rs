@@ -1,7 +1,7 @@
 //! The front door: takes connections, keeps them within their bounds, and hands their requests to the HTTP service.
 //!
-//! What arrives is read strictly (`framing`) and timed (`guarded`) before the HTTP library sees it; how many there may
-//! be is `caps`'s business. Nothing here knows what a request means.
+//! What arrives is read strictly (`framing`) and timed (`guarded`) before the HTTP library sees it, and what of an answer
+//! is not taken is given up (`paced` for HTTP/2); how many there may be is `caps`'s business. Nothing here knows what a request means.
 
 mod accept;
 mod caps;
@@ -13,6 +13,7 @@ pub mod fuzzing;
 mod guarded;
 mod limits;
 mod link;
+mod paced;
 mod unasked;
 
 pub(crate) use accept::serve;

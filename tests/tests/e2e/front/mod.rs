@@ -1,5 +1,6 @@
 //! The front door under clients that are slow, malformed, or too many: what each is told, and when its connection is gone.
 
+mod http2;
 mod malformed;
 mod slow;
 mod tls;

@@ -1,0 +1,218 @@
+//! Clients that take their time: with a request, with an answer, or with nothing at all.
+
+use super::*;
+use crate::front::writer;
+use headwater_tests::eventually;
+
+const HEAD: u64 = 900;
+const IDLE: u64 = 1_300;
+const BODY: u64 = 800;
+const WRITE: u64 = 1_000;
+
+const PAUSE: Duration = Duration::from_millis(30);
+
+const TIMES: [(&str, &str); 4] =
+    [("--head-ms", "900"), ("--idle-ms", "1300"), ("--body-ms", "800"), ("--write-ms", "1000")];
+
+/// What is not a request, however often it is sent, and does not keep a connection.
+fn pastimes() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("nothing", vec![]),
+        ("PING", frame(PING, 0, 0, b"12345678")),
+        ("hundreds of PINGs at once", frame(PING, 0, 0, b"12345678").repeat(300)),
+        ("SETTINGS", frame(SETTINGS, 0, 0, &[0, INITIAL_WINDOW_SIZE, 0, 0, 255, 255])),
+        ("WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        ("PRIORITY", frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])),
+        ("a frame of a kind that nobody knows", frame(0x7f, 0, 0, b"padding")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_nothing_is_told_and_gone_in_time_however_busy() {
+    let (_directory, node, client) = writer(&TIMES).await;
+    client.set("c", "k", "1").await;
+    let least = Duration::from_millis(IDLE - 20);
+    let ended = |what: &str, ended: &Ended, since: Duration| {
+        assert_eq!(ended.goaway, Some(NO_ERROR), "{what}");
+        let lasted = ended.lasted - since;
+        assert!((least..least + FAREWELL + SLACK).contains(&lasted), "{what}: gone after {lasted:?}");
+    };
+    beside_others(&client, async {
+        let mut running = Vec::new();
+        for (what, busy) in pastimes() {
+            let url = node.url.clone();
+            running.push(tokio::spawn(async move {
+                let never = Http2::open(&url, &[]).await.hear(&busy, PAUSE).await;
+                // Who has asked once has as long from the answer on.
+                let mut once = Http2::open(&url, &[]).await;
+                sleep(Duration::from_millis(IDLE / 2)).await;
+                once.send(&get(1, "/livez")).await;
+                assert_eq!(once.received.answer(1).await.0, 200, "{what}");
+                let answered = once.received.opened.elapsed();
+                (what, never, once.hear(&busy, PAUSE).await, answered)
+            }));
+        }
+        for one in running {
+            let (what, never, once, answered) = one.await.unwrap();
+            ended(what, &never, Duration::ZERO);
+            // The answer was ready a little before it was here.
+            ended(what, &once, answered - Duration::from_millis(20));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_begun_and_not_whole_is_waited_for_no_longer_than_a_head() {
+    let (_directory, node, client) = writer(&TIMES).await;
+    client.set("c", "k", "1").await;
+    let head = get(1, "/livez");
+    // PINGs may not come between HEADERS and CONTINUATION; within a frame whatever comes is its content.
+    let cases = [
+        ("half the head of a frame", head[..5].to_vec(), vec![]),
+        ("half a HEADERS frame", head[..20].to_vec(), vec![]),
+        ("a HEADERS frame that drips", frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0; 8_000])[..9].to_vec(), vec![0]),
+        ("fields without an end", frame(HEADERS, END_STREAM, 1, &head[9..]), vec![]),
+        ("half a PING", frame(PING, 0, 0, b"12345678")[..12].to_vec(), vec![]),
+    ];
+    beside_others(&client, async {
+        let mut running = Vec::new();
+        for (what, begun, drip) in cases {
+            let url = node.url.clone();
+            running.push(tokio::spawn(async move {
+                let mut wire = Http2::open(&url, &[]).await;
+                wire.send(&begun).await;
+                (what, wire.hear(&drip, PAUSE).await)
+            }));
+        }
+        for one in running {
+            let (what, ended) = one.await.unwrap();
+            assert_eq!((ended.goaway, ended.frames.len()), (Some(NO_ERROR), 0), "{what}");
+            let least = Duration::from_millis(HEAD - 20);
+            assert!((least..least + FAREWELL + SLACK).contains(&ended.lasted), "{what}: gone after {:?}", ended.lasted);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_come_or_drips_is_told_so_and_the_connection_goes_on() {
+    let (_directory, node, client) = writer(&TIMES).await;
+    client.set("c", "k", "1").await;
+    let before = client.position().await;
+    let put = request(1, false, &block("PUT", "/v1/collections/c/keys/slow", &[]));
+    for (what, drip) in [("never comes", vec![]), ("drips", frame(DATA, 0, 1, b" "))] {
+        let mut wire = Http2::open(&node.url, &[]).await;
+        wire.send(&put).await;
+        let begun = Instant::now();
+        beside_others(&client, async {
+            let (mut received, mut writer) = (wire.received, wire.writer);
+            let dripping = async {
+                while !drip.is_empty() {
+                    writer.write_all(&drip).await.expect("the connection is there");
+                    sleep(PAUSE).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            let (status, body) = tokio::select! {
+                answer = received.answer(1) => answer,
+                () = dripping => unreachable!("it drips for ever"),
+            };
+            assert_eq!(status, 408, "{what}: {body}");
+            assert!(body.contains("request_timeout"), "{what}: {body}");
+            let took = begun.elapsed();
+            let least = Duration::from_millis(BODY - 20);
+            assert!((least..least + SLACK).contains(&took), "{what}: told after {took:?}");
+            // It need not send the rest (RFC 9113, section 8.1), and may ask for something else.
+            let reset = received.next_of(&[RST_STREAM]).await;
+            assert_eq!((reset.stream, reset.code()), (1, NO_ERROR), "{what}");
+            writer.write_all(&get(3, "/livez")).await.unwrap();
+            assert_eq!(received.answer(3).await.0, 200, "{what}");
+        })
+        .await;
+    }
+    assert_eq!(client.position().await, before, "nothing of it was written");
+}
+
+/// Answers of every kind, of which the client takes this many bytes and then no more.
+fn untaken() -> Vec<(&'static str, u32, Vec<u8>)> {
+    let list = "/v1/collections/c/keys";
+    vec![
+        ("an entry, nothing", 0, get(1, "/v1/collections/c/keys/large-0")),
+        ("an entry, some", 300, get(1, "/v1/collections/c/keys/large-0")),
+        ("a list, nothing", 0, get(1, list)),
+        ("a list, some", 100_000, get(1, list)),
+        ("an error", 0, get(1, "/v1/collections/c/keys/none")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_not_taken_is_given_up_and_others_on_the_connection_are_not() {
+    let (_directory, node, client) = writer(&TIMES).await;
+    client.set("c", "k", "1").await;
+    let value = format!("\"{}\"", "x".repeat(500_000));
+    for number in 0..12 {
+        client.set("c", &format!("large-{number}"), &value).await;
+    }
+    beside_others(&client, async {
+        for (what, taken, asked) in untaken() {
+            let mut wire = Http2::open(&node.url, &[(INITIAL_WINDOW_SIZE, taken)]).await;
+            wire.send(&asked).await;
+            let begun = Instant::now();
+            // A PING now and then: it is no dead connection.
+            let (mut received, mut writer) = (wire.received, wire.writer);
+            let pinging = async {
+                loop {
+                    writer.write_all(&frame(PING, 0, 0, b"12345678")).await.expect("the connection is there");
+                    sleep(PAUSE).await;
+                }
+            };
+            let reset = tokio::select! {
+                reset = received.next_of(&[RST_STREAM]) => reset,
+                () = pinging => unreachable!("it goes on for ever"),
+            };
+            assert_eq!((reset.stream, reset.code()), (1, CANCEL), "{what}");
+            let took = begun.elapsed();
+            let least = Duration::from_millis(WRITE - 20);
+            assert!((least..least + SLACK).contains(&took), "{what}: given up after {took:?}");
+            // One who takes its answer gets it all, on the same connection.
+            writer.write_all(&get(3, "/v1/collections/c/keys/large-1")).await.unwrap();
+            writer.write_all(&frame(WINDOW_UPDATE, 0, 3, &[0, 0x10, 0, 0])).await.unwrap();
+            writer.write_all(&frame(WINDOW_UPDATE, 0, 0, &[0, 0x10, 0, 0])).await.unwrap();
+            let mut came = 0;
+            loop {
+                let data = received.next_of(&[DATA]).await;
+                assert_eq!(data.stream, 3, "{what}");
+                came += data.content.len();
+                if data.flags & END_STREAM != 0 {
+                    break;
+                }
+            }
+            assert!(came > 500_000, "{what}: {came} bytes came");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_takes_nothing_of_its_stream_is_cut_off_after_three_pings() {
+    let (_directory, node, client) = writer(&[]).await;
+    client.set("c", "k", "1").await;
+    let mut wire = Http2::open(&node.url, &[(INITIAL_WINDOW_SIZE, 200)]).await;
+    let begun = Instant::now();
+    wire.send(&request(1, true, &block("POST", "/v1/replicate", &[]))).await;
+    beside_others(&client, async {
+        assert_eq!(status(&wire.received.next_of(&[HEADERS]).await.content), 200);
+        let reset = wire.received.next_of(&[RST_STREAM]).await;
+        assert_eq!((reset.stream, reset.code()), (1, CANCEL));
+    })
+    .await;
+    // The node's PINGs are 500 ms apart at most.
+    let least = Duration::from_millis(1_480);
+    assert!((least..least + SLACK).contains(&begun.elapsed()), "cut off after {:?}", begun.elapsed());
+    eventually("it is no child any more", || async {
+        let status = client.status().await;
+        if status["children"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
