@@ -15,6 +15,9 @@ use crate::scope::Collections;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// A hash that no secret has.
+const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 /// What a value of [`crate::name::KEYS`] says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredKey {
@@ -49,6 +52,31 @@ impl StoredKey {
     /// Until when the secret before is good, Unix ms.
     pub fn previous_until_ms(&self) -> Option<u64> {
         self.previous.map(|(_, until)| until)
+    }
+
+    /// The hashes that may open the key stored as `value`, its own and that before it, without anything else being read: so
+    /// a wrong secret takes as long whatever the key may do. `None` for another form than that of [`StoredKey::to_json`].
+    /// Where there is no secret before, a hash stands for it that no secret has.
+    pub(super) fn hashes(value: &str) -> Option<[SecretHash; 2]> {
+        fn without_number(text: &str) -> &str {
+            text.trim_end_matches(|c: char| c.is_ascii_digit())
+        }
+        let mut rest = Rest(value);
+        rest.eat("{\"sha256\":\"")?;
+        let own = rest.hash()?;
+        let rest = rest.0.strip_suffix('}')?;
+        let rest = without_number(rest).strip_suffix(",\"created\":").unwrap_or(rest);
+        let before = match rest.strip_suffix('}') {
+            Some(rest) => {
+                let rest = without_number(rest).strip_suffix("\",\"until\":")?;
+                let (rest, before) = rest.split_at_checked(rest.len().checked_sub(NO_HASH.len())?)?;
+                rest.strip_suffix(",\"previous\":{\"sha256\":\"")?;
+                before
+            }
+            // Behind the last role or grant.
+            None => rest.ends_with(']').then_some(NO_HASH)?,
+        };
+        Some([own, SecretHash::from_hex(before)?])
     }
 
     /// The JSON text to be stored.
@@ -241,6 +269,8 @@ mod tests {
             assert_eq!(json::validate(value.as_bytes()), Ok(&*value));
             assert_eq!(foreign(&value).as_ref(), Some(&key), "{value}");
             assert_eq!(written(&value).as_ref(), Some(&key), "{value}");
+            let before = key.previous.map_or(SecretHash::default(), |(before, _)| before);
+            assert_eq!(StoredKey::hashes(&value), key.secret.map(|own| [own, before]), "{value}");
             seen += 1;
         }
         assert_eq!(seen, 512);
@@ -257,6 +287,8 @@ mod tests {
             format!(r#"{{"sha256":"{hex}","roles":["re\u0061d"]}}"#),
         ] {
             assert_eq!(written(&other), None, "{other}");
+            let found = StoredKey::hashes(&other);
+            assert!(found.is_none_or(|hashes| hashes[0] == hash(7)), "{other}");
             assert_eq!(StoredKey::read(&other), read, "{other}");
         }
         let escaped =
@@ -284,6 +316,8 @@ mod tests {
             format!(r#"{{"sha256":"{hex}","roles":["read"]"#),
         ] {
             assert_eq!(StoredKey::read(&value), None, "{value}");
+            // What it finds there opens nothing by itself.
+            StoredKey::hashes(&value);
         }
     }
 

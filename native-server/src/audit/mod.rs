@@ -150,11 +150,16 @@ impl Audit {
 
     /// Notes a refusal, or counts it where there were others of its kind.
     pub(crate) fn refused(&self, refusal: Refusals) {
+        self.refused_to(refusal, || None);
+    }
+
+    /// The same of one who claimed to be somebody: what that is, is asked for where it is noted.
+    pub(crate) fn refused_to(&self, refusal: Refusals, claimed: impl FnOnce() -> Option<String>) {
         let Some(running) = &self.0 else { return };
         let network = refusal.peer.map(network);
         let first = running.shared.tally().count(refusal, network, wall_ms(), Instant::now());
         if let Some(first) = first {
-            running.note(Event::Refused(first));
+            running.note(Event::Refused(Refusals { claimed: claimed().or(first.claimed), ..first }));
         }
     }
 

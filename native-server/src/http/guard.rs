@@ -142,16 +142,15 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
 /// Who asks, for what.
 ///
 /// # Errors
-/// The id of the credential that was claimed with another secret, if there is one: whatever else was sent as a key may be
-/// a secret in the wrong place.
-pub(super) fn who(server: &Server, headers: &HeaderMap, route: Option<&Route<'_>>) -> Result<String, Option<String>> {
-    let wrong = match judged(server, headers, route) {
-        Ok(grant) => return Ok(grant.into_owned().credential),
-        Err(_) => single(headers, &APIKEY),
-    };
-    let is_known = wrong == api::DEV && server.dev.is_some()
-        || (!wrong.is_empty() && server.node.store().record(name::KEYS, wrong).is_ok_and(|record| record.is_some()));
-    Err(is_known.then(|| wrong.into()))
+/// The id that was claimed, whether there is one or not.
+pub(super) fn who<'h>(server: &Server, headers: &'h HeaderMap, route: Option<&Route<'_>>) -> Result<String, &'h str> {
+    judged(server, headers, route).map(|grant| grant.into_owned().credential).map_err(|_| single(headers, &APIKEY))
+}
+
+/// Whether there is a credential of this id: whatever else was sent as a key may be a secret in the wrong place.
+pub(super) fn is_known(server: &Server, id: &str) -> bool {
+    id == api::DEV && server.dev.is_some()
+        || (!id.is_empty() && server.node.store().record(name::KEYS, id).is_ok_and(|record| record.is_some()))
 }
 
 /// The header's one value; empty when it is missing, repeated or no text, which no pair is.

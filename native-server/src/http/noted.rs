@@ -50,6 +50,7 @@ pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: 
         return response;
     }
     let (mut refusal, mut response) = (Refusals::of(code, peer), response);
+    let mut claimed = None;
     if let Some(asked) = asked {
         let found = route(asked.method.as_str(), asked.uri.path(), asked.uri.query()).ok();
         let who = guard::who(server, &asked.headers, found.as_ref());
@@ -62,11 +63,12 @@ pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: 
         }
         match who {
             Ok(by) => refusal.by = Some(by),
-            Err(claimed) => refusal.claimed = claimed,
+            Err(id) => claimed = Some(id),
         }
         (refusal.op, refusal.collection) = found.map(about).unwrap_or_default();
     }
-    server.audit.refused(refusal);
+    // Looked up for what is noted alone: the time of each refusal would tell which ids there are.
+    server.audit.refused_to(refusal, || claimed.filter(|id| guard::is_known(server, id)).map(String::from));
     response
 }
 
