@@ -66,8 +66,8 @@ pub fn check(document: &Value, schema: &Value, value: &Value) -> Result<(), Stri
             "items" => value.as_array().into_iter().flatten().try_for_each(|item| check(document, rule, item))?,
             "minimum" if value.as_i64() < rule.as_i64() && value.is_number() => return wrong("too small"),
             // What bodies are asked to be is no matter of answers.
-            "enum" | "minimum" | "maximum" | "minItems" | "minLength" | "maxLength" | "pattern" | "format"
-            | "description" => {}
+            "enum" | "minimum" | "maximum" | "minItems" | "minProperties" | "minLength" | "maxLength" | "pattern"
+            | "format" | "description" => {}
             other => panic!("{other} is not known"),
         }
     }

@@ -9,7 +9,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ("Entries", r##"{"type":"array","items":{"$ref":"#/components/schemas/Entry"}}"##),
     (
         "SetEntry",
-        r#"{"type":"object","required":["value"],"properties":{"value":{"description":"Any JSON value"},"ifMatch":{"type":"string","description":"As the header If-Match"},"ifAbsent":{"type":"boolean","description":"Only if there is no entry"}}}"#,
+        r#"{"type":"object","required":["value"],"properties":{"value":{"description":"Any JSON value"},"ifMatch":{"type":"string","pattern":"^(\\*|(W/)?\"[^\",]*\"( *, *(W/)?\"[^\",]*\")*)$","description":"As the header If-Match"},"ifAbsent":{"type":"boolean","description":"Only if there is no entry"}}}"#,
     ),
     (
         "Written",
@@ -17,7 +17,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     (
         "Batch",
-        r#"{"type":"object","required":["ops"],"properties":{"ops":{"type":"array","minItems":1,"items":{"type":"object","required":["op","key"],"properties":{"op":{"enum":["set","delete"]},"key":{"type":"string","minLength":1},"value":{"description":"Any JSON value; for set"},"ifMatch":{"type":"string"},"ifAbsent":{"type":"boolean"}}}}}}"#,
+        r#"{"type":"object","required":["ops"],"properties":{"ops":{"type":"array","minItems":1,"items":{"type":"object","required":["op","key"],"properties":{"op":{"enum":["set","delete"]},"key":{"type":"string","minLength":1},"value":{"description":"Any JSON value; for set"},"ifMatch":{"type":"string","pattern":"^(\\*|(W/)?\"[^\",]*\"( *, *(W/)?\"[^\",]*\")*)$"},"ifAbsent":{"type":"boolean"}}}}}}"#,
     ),
     (
         "BatchWritten",
@@ -27,7 +27,10 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "Collections",
         r#"{"type":"object","required":["collections"],"additionalProperties":false,"properties":{"collections":{"type":"array","items":{"type":"string"}}}}"#,
     ),
-    ("NewCollection", r#"{"type":"object","required":["name"],"properties":{"name":{"type":"string","minLength":1}}}"#),
+    (
+        "NewCollection",
+        r#"{"type":"object","required":["name"],"properties":{"name":{"type":"string","pattern":"^[A-Za-z0-9][A-Za-z0-9._:-]*$"}}}"#,
+    ),
     (
         "Collection",
         r#"{"type":"object","required":["ok","collection"],"additionalProperties":false,"properties":{"ok":{"enum":[true]},"collection":{"type":"string"}}}"#,
@@ -38,20 +41,20 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     (
         "Scope",
-        r#"{"description":"** for everything, * for what is public, or key prefixes by collection, \"\" for the whole of one","oneOf":[{"enum":["*","**"]},{"type":"object","additionalProperties":{"type":"array","items":{"type":"string"}}}]}"#,
+        r#"{"description":"** for everything, * for what is public, or key prefixes by collection, \"\" for the whole of one","oneOf":[{"enum":["*","**"]},{"type":"object","minProperties":1,"additionalProperties":{"type":"array","minItems":1,"items":{"type":"string"}}}]}"#,
     ),
     (
         "Rights",
-        r##"{"type":"object","properties":{"roles":{"type":"array","items":{"$ref":"#/components/schemas/Role"}},"grants":{"type":"array","items":{"type":"object","required":["roles","scope"],"additionalProperties":false,"properties":{"roles":{"type":"array","items":{"enum":["read","write"]}},"scope":{"type":"object","additionalProperties":{"type":"array","items":{"type":"string"}}}}}}}}"##,
+        r##"{"type":"object","properties":{"roles":{"type":"array","items":{"$ref":"#/components/schemas/Role"}},"grants":{"type":"array","items":{"type":"object","required":["roles","scope"],"additionalProperties":false,"properties":{"roles":{"type":"array","minItems":1,"items":{"enum":["read","write"]}},"scope":{"type":"object","minProperties":1,"additionalProperties":{"type":"array","minItems":1,"items":{"type":"string"}}}}}}}}"##,
     ),
     ("Role", r#"{"enum":["read","write","admin","node"]}"#),
     (
         "NewKey",
-        r##"{"allOf":[{"$ref":"#/components/schemas/Rights"},{"type":"object","properties":{"id":{"type":"string","maxLength":64,"pattern":"^[A-Za-z0-9][A-Za-z0-9._:-]*$"}}}]}"##,
+        r##"{"allOf":[{"$ref":"#/components/schemas/Rights"},{"type":"object","properties":{"id":{"type":"string","maxLength":64,"pattern":"^[A-Za-z0-9][A-Za-z0-9._:-]*$"}}},{"anyOf":[{"required":["roles"],"properties":{"roles":{"minItems":1}}},{"required":["grants"],"properties":{"grants":{"minItems":1}}}]}]}"##,
     ),
     (
         "KeyRights",
-        r##"{"allOf":[{"$ref":"#/components/schemas/Rights"},{"type":"object","properties":{"id":{"type":"string"}}}]}"##,
+        r##"{"allOf":[{"$ref":"#/components/schemas/Rights"},{"type":"object","properties":{"id":{"type":"string"}}},{"anyOf":[{"required":["roles"],"properties":{"roles":{"minItems":1}}},{"required":["grants"],"properties":{"grants":{"minItems":1}}}]}]}"##,
     ),
     (
         "Rotation",

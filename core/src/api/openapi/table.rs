@@ -117,6 +117,7 @@ const READS: Traits = Traits { waits: true, forwarded: true, ..NONE };
 const WRITES: Traits = Traits { body: true, forwarded: true, writes: true, ..NONE };
 
 const TEXT: &str = r#"{"type":"string"}"#;
+const TAGS: &str = r#"{"type":"string","pattern":"^(\\*|(W/)?\"[^\",]*\"( *, *(W/)?\"[^\",]*\")*)$"}"#;
 const COLLECTION: Parameter = Parameter {
     name: "collection",
     place: "path",
@@ -160,14 +161,14 @@ const IF_MATCH: Parameter = Parameter {
     place: "header",
     required: false,
     about: "Only if the entry's ETag is one of these, or, for *, if there is an entry",
-    schema: TEXT,
+    schema: TAGS,
 };
 const IF_NONE_MATCH: Parameter = Parameter {
     name: "if-none-match",
     place: "header",
     required: false,
     about: "For a read: 304 if the ETag is one of these. For a write: * for an entry that is not there yet",
-    schema: TEXT,
+    schema: TAGS,
 };
 const IDEMPOTENCY_KEY: Parameter = Parameter {
     name: HEADER_IDEMPOTENCY_KEY,
