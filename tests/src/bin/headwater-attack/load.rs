@@ -4,6 +4,7 @@ use crate::node::Target;
 use crate::probe::Probe;
 use crate::table::{Done, Table};
 use crate::tool;
+use headwater_local::certificates::Authority;
 use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(120);
@@ -29,11 +30,8 @@ pub(crate) async fn attack(table: &mut Table) {
     drop(target);
 
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]);
-    let made = made.expect("a certificate can be made");
-    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
-    std::fs::write(&certificate, made.cert.pem()).expect("a file can be written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file can be written");
+    let authority = Authority::new(directory.path(), "authority").expect("certificates can be made");
+    let (certificate, key) = authority.issue("node").expect("certificates can be made");
     let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("it has a plain name"));
     // Its clients trust no such certificate, so it has no collection. Health is answered all the same.
     let target = Target::start(&[("--tls-cert", certificate), ("--tls-key", key)]).await;
