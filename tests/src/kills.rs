@@ -26,9 +26,19 @@ const WRITES_MAX: u64 = 120;
 /// Kills in the gate, of a writer as of each kind of replica.
 const KILLS: u64 = 25;
 
-/// How many kills a campaign makes: `HEADWATER_KILLS` (set by `./dev campaign`), else what the gate asks for.
-pub fn rounds() -> u64 {
-    number("HEADWATER_KILLS", KILLS)
+/// Kills of one campaign at most. Every start begins a segment, of which a log keeps 1,000, and takes longer the more there
+/// is to read.
+const KILLS_OF_ONE: u64 = 250;
+
+/// How many kills each of some campaigns makes, one after the other, all of them on their own directories: in sum
+/// `HEADWATER_KILLS` (set by `./dev campaign`), else what the gate asks for.
+pub fn campaigns() -> impl Iterator<Item = u64> {
+    let mut left = number("HEADWATER_KILLS", KILLS);
+    std::iter::from_fn(move || {
+        let next = left.min(KILLS_OF_ONE);
+        left -= next;
+        (next > 0).then_some(next)
+    })
 }
 
 /// The number that a variable of this name gives, else `otherwise`.
@@ -53,22 +63,26 @@ macro_rules! kill_tests {
 /// The writer is killed again and again; a replica, and a native replica of that where it may have one, follow it all
 /// the time without a new baseline.
 pub async fn no_acknowledged_write_is_lost_by_killing_the_writer<F: Follower>() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
     let mut random = Random::announced("kill -9 of the writer");
-    let mut writer = build_writer(directory.path()).start().await;
-    let campaign = Campaign { rounds: rounds(), trims: false };
-    let end = async |writer: &mut Node| writer.kill().await;
-    followed_while_it_dies::<F>(directory.path(), &mut writer, campaign, &mut random, end).await;
+    for rounds in campaigns() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut writer = build_writer(directory.path()).start().await;
+        let campaign = Campaign { rounds, trims: false };
+        let end = async |writer: &mut Node| writer.kill().await;
+        followed_while_it_dies::<F>(directory.path(), &mut writer, campaign, &mut random, end).await;
+    }
 }
 
 /// A replica is killed again and again. One that keeps its state goes on from it, also with nobody to ask.
 pub async fn a_killed_replica_goes_on_from_what_it_kept<F: Follower>() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
     let mut random = Random::announced("kill -9 of a replica");
-    let mut writer = build_writer(directory.path()).start().await;
-    let mut near = F::start(directory.path(), &writer.url).await;
-    let end = async |near: &mut F| near.kill().await;
-    goes_on_from_what_it_kept(&mut writer, &mut near, rounds(), &mut random, end).await;
+    for rounds in campaigns() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut writer = build_writer(directory.path()).start().await;
+        let mut near = F::start(directory.path(), &writer.url).await;
+        let end = async |near: &mut F| near.kill().await;
+        goes_on_from_what_it_kept(&mut writer, &mut near, rounds, &mut random, end).await;
+    }
 }
 
 /// What a campaign against a writer is.

@@ -15,45 +15,55 @@ pub(super) const RETAIN_BYTES: u64 = 768 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_write_is_lost_by_killing_a_writer_that_rolls_stores_baselines_and_trims() {
-    let directory = tempfile::tempdir().unwrap();
     let mut random = Random::announced("kill -9 of a writer that rolls");
-    let mut writer = restless(build_writer(directory.path()), RETAIN_BYTES).start().await;
-    let campaign = Campaign { rounds: kills::rounds(), trims: true };
-    let mut moments = random.split();
-    let end = async |writer: &mut Node| {
-        moment::drawn(writer, &mut moments).await;
-        writer.kill().await;
-    };
-    followed_while_it_dies::<Node>(directory.path(), &mut writer, campaign, &mut random, end).await;
+    for rounds in kills::campaigns() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = restless(build_writer(directory.path()), RETAIN_BYTES).start().await;
+        let campaign = Campaign { rounds, trims: true };
+        let mut moments = random.split();
+        let end = async |writer: &mut Node| {
+            moment::drawn(writer, &mut moments).await;
+            writer.kill().await;
+        };
+        followed_while_it_dies::<Node>(directory.path(), &mut writer, campaign, &mut random, end).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replica_that_rolls_stores_baselines_and_trims_goes_on_from_what_it_kept() {
-    let directory = tempfile::tempdir().unwrap();
     let mut random = Random::announced("kill -9 of a replica that rolls");
-    let mut writer = build_writer(directory.path()).start().await;
-    let mut near = restless(build_replica("near", directory.path(), &writer.url), 0).start().await;
-    near.ready().await;
-    let mut moments = random.split();
-    let end = async |near: &mut Node| {
-        moment::drawn(near, &mut moments).await;
-        near.kill().await;
-    };
-    goes_on_from_what_it_kept(&mut writer, &mut near, kills::rounds(), &mut random, end).await;
+    for rounds in kills::campaigns() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = build_writer(directory.path()).start().await;
+        let mut near = restless(build_replica("near", directory.path(), &writer.url), 0).start().await;
+        near.ready().await;
+        let mut moments = random.split();
+        let end = async |near: &mut Node| {
+            moment::drawn(near, &mut moments).await;
+            near.kill().await;
+        };
+        goes_on_from_what_it_kept(&mut writer, &mut near, rounds, &mut random, end).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_replica_of_a_killed_replica_goes_on_without_a_baseline() {
-    let directory = tempfile::tempdir().unwrap();
     let mut random = Random::announced("kill -9 in the middle of a chain");
+    for rounds in kills::campaigns() {
+        chain_is_broken(rounds, &mut random).await;
+    }
+}
+
+async fn chain_is_broken(rounds: u64, random: &mut Random) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let writer = build_writer(directory.path()).start().await;
     let mut near = build_replica("near", directory.path(), &writer.url).start().await;
     let far = build_replica("far", directory.path(), &near.url).start().await;
     near.ready().await;
     far.ready().await;
     let client = writer.client();
-    let load = Load::start(&client, "load", 4, &mut random).await;
-    for _ in 0..kills::rounds() {
+    let load = Load::start(&client, "load", 4, random).await;
+    for _ in 0..rounds {
         load.acknowledges(1 + random.below(100)).await;
         near.kill().await;
         near.start_again().await;
