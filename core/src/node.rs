@@ -2,7 +2,7 @@
 //!
 //! The writer publishes lines after they are durable, a replica those it took from its parent; both through
 //! [`Node::publish`], which changes the store and the feed under one lock, so that a PING's digest always belongs to its
-//! seq. Readers of entries never take that lock.
+//! seq. Readers of entries do not take that lock, but on a replica for a moment, to tell how old its state is.
 
 mod children;
 mod publication;

@@ -267,7 +267,7 @@ impl Book {
     /// Begins the next file. What waits goes there.
     ///
     /// # Errors
-    /// The medium's; this one goes on then.
+    /// The medium's; nothing has changed then.
     fn next_file(&mut self, now_ms: u64) -> io::Result<()> {
         let number = self.number + 1;
         let file = self.storage.create(&file_name(number))?;

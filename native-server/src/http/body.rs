@@ -24,8 +24,8 @@ const STREAM_REQUEST_BYTES_MAX: usize = 1 << 20;
 /// it keeps nobody from writing what is not. Of these there are as many as there may be requests.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// The longest body that any route takes.
-pub(crate) const LONGEST_BYTES: usize = LINE_BYTES_MAX + SLACK_BYTES;
+/// The least that there may be for large bodies: the longest that a route takes must fit into one credential's half.
+pub(crate) const BODIES_BYTES_LEAST: u64 = 2 * (LINE_BYTES_MAX + SLACK_BYTES - SMALL_BYTES) as u64;
 
 /// Reads the body of a request, where its route takes one.
 ///
@@ -66,7 +66,7 @@ fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
 #[derive(Debug)]
 pub(crate) struct Bodies {
     pace: BodyPace,
-    /// Most bytes held of all of them together, and of those of one credential half of that.
+    /// Most bytes held of large ones together, beyond [`SMALL_BYTES`] of each, and of those of one credential half of that.
     bytes_max: usize,
     held: Mutex<Counts>,
 }
@@ -161,7 +161,11 @@ impl Held<'_> {
             }
         }
         counts.all += more;
-        *counts.by_credential.entry(self.credential.into()).or_default() += more;
+        // A large body comes in hundreds of pieces, of which one alone has to make a text of it.
+        match counts.by_credential.get_mut(self.credential) {
+            Some(own) => *own += more,
+            None => drop(counts.by_credential.insert(self.credential.into(), more)),
+        }
         self.counted += more;
         Ok(())
     }

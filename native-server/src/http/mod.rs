@@ -20,7 +20,7 @@ mod setup;
 mod wait;
 mod writes;
 
-pub(crate) use body::{Bodies, LONGEST_BYTES};
+pub(crate) use body::{BODIES_BYTES_LEAST, Bodies};
 pub(crate) use reply::respond;
 
 use crate::listener::Link;

@@ -111,6 +111,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn tells_requests_and_content_from_what_only_keeps_a_connection_busy() {
         let mut frames = Frames::of_client();

@@ -1,7 +1,8 @@
 //! The front door: takes connections, keeps them within their bounds, and hands their requests to the HTTP service.
 //!
 //! What arrives is read strictly (`framing`) and timed (`guarded`) before the HTTP library sees it, and what of an answer
-//! is not taken is given up (`paced` for HTTP/2); how many there may be is `caps`'s business. Nothing here knows what a request means.
+//! is not taken is given up (`paced` for HTTP/2); how many there may be is `caps`'s business. Nothing here knows what a
+//! request means.
 
 mod accept;
 mod caps;

@@ -1,7 +1,7 @@
 //! The settings of what a node refuses though the credentials would do.
 
 use super::InvalidSetting;
-use crate::http::LONGEST_BYTES;
+use crate::http::BODIES_BYTES_LEAST;
 use crate::rates::{Rate, RateLimits};
 use crate::size::{Size, size};
 use crate::whole::whole;
@@ -9,10 +9,6 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use headwater_core::name;
 use std::collections::BTreeSet;
-
-/// Whatever is held, there must be room for one body of the longest.
-const BODIES_BYTES_LEAST: u64 = 32 << 20;
-const _: () = assert!(LONGEST_BYTES as u64 <= BODIES_BYTES_LEAST);
 
 /// Flags and variables of what is refused.
 #[derive(Args, Clone, Debug)]
@@ -39,7 +35,8 @@ pub struct GuardingArgs {
     #[arg(long, help_heading = "Protection", env = "HEADWATER_REQUESTS_MAX", value_name = "N", value_parser = whole::<usize>("requests", 1..=1_000_000), default_value_t = 10_000)]
     pub requests_max: usize,
 
-    /// Most bytes held of the bodies of all requests being answered: 32MiB to 1TiB
+    /// Most bytes held of large bodies of requests being answered, beyond the first 64KiB of each; half of it for those with
+    /// one credential: 32MiB to 1TiB
     #[arg(long, help_heading = "Protection", env = "HEADWATER_BODIES_BYTES_MAX", value_name = "SIZE", value_parser = size(BODIES_BYTES_LEAST..=1 << 40), default_value_t = Size(256 << 20))]
     pub bodies_bytes_max: Size,
 

@@ -209,7 +209,7 @@ pub struct Settings {
     pub(crate) rates: RateLimits,
     /// Most requests being answered at one time.
     pub requests_max: usize,
-    /// Most bytes held of their bodies.
+    /// Most bytes held of their bodies, as far as they are large.
     pub bodies_bytes_max: usize,
     /// Longest time that a write waits for the log before others are refused.
     pub queue_age_max: Duration,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Runs a program against `target`, in its directory, to its end and returns whether it succeeded, and what it said on both its outputs.
+/// Runs a program against `target`, in its directory, to its end and returns whether it succeeded, and what it said on both
+/// its outputs.
 pub(crate) async fn run(target: &Target, program: &str, arguments: &[&str], within: Duration) -> (bool, String) {
     let mut command = Command::new(program);
     command.current_dir(target.file("")).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
