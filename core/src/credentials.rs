@@ -5,10 +5,14 @@
 mod rights;
 mod secret;
 mod stored;
+mod token;
 
 pub use rights::{Rights, Role};
-pub use secret::{SecretHash, equal_in_constant_time};
+pub use secret::{SecretHash, Verifier, equal_in_constant_time};
 pub use stored::StoredKey;
+pub use token::{Claims, TOKEN_BYTES_MAX, TOKEN_S_MAX, TokenKey};
+
+use token::Token;
 
 use crate::name;
 use crate::scope::Scope;
@@ -41,6 +45,8 @@ enum Proof {
     Vouched,
     /// A secret of this hash; of a secret that was rotated out, until when it is good.
     Secret { hash: SecretHash, until_ms: Option<u64> },
+    /// A token that was signed by the secret of this hash, and until when it is good.
+    Token { hash: SecretHash, until_ms: u64 },
 }
 
 impl Grant {
@@ -83,6 +89,7 @@ impl Grant {
     pub(crate) fn until_ms(&self) -> Option<u64> {
         match self.proof {
             Proof::Secret { until_ms, .. } => until_ms,
+            Proof::Token { until_ms, .. } => Some(until_ms),
             Proof::Local | Proof::Nothing | Proof::Vouched => None,
         }
     }
@@ -97,7 +104,18 @@ impl Grant {
             Proof::Nothing => anonymous(store),
             Proof::Vouched => vouched(store, &self.credential),
             Proof::Secret { hash, .. } => proven(store, &self.credential, *hash, wall_ms),
+            Proof::Token { hash, until_ms } => borne(store, self, *hash, *until_ms, wall_ms),
         }
+    }
+
+    /// Whether it was a pair that was shown, whose holder may have tokens.
+    pub(crate) fn rests_on_a_secret(&self) -> bool {
+        matches!(self.proof, Proof::Secret { .. })
+    }
+
+    /// Whether it rests on a token whose time is over.
+    pub(crate) fn has_expired(&self, wall_ms: u64) -> bool {
+        matches!(self.proof, Proof::Token { until_ms, .. } if wall_ms >= until_ms)
     }
 }
 
@@ -125,14 +143,53 @@ fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> 
         return Ok(None);
     }
     let StoredKey { rights, secret, previous, .. } = StoredKey::read(value).unwrap_or_default();
-    let is_present = hash.equals(&secret.unwrap_or_default());
-    let (old, until_ms) = previous.unwrap_or_default();
+    let is_present = hash.equals(&secret.map_or_else(SecretHash::default, |secret| secret.hash));
+    let (old, until_ms) = previous.map_or_else(Default::default, |(previous, until_ms)| (previous.hash, until_ms));
     let is_previous = hash.equals(&old);
     let by_present = bool::from(is_present) & secret.is_some();
     let by_previous = bool::from(is_previous) & previous.is_some() & (wall_ms < until_ms);
     let is_good = record.is_some() & (apikey != ANONYMOUS) & (by_present | by_previous);
     let until_ms = (!by_present).then_some(until_ms);
     Ok(is_good.then(|| Grant { credential: apikey.into(), rights, proof: Proof::Secret { hash, until_ms } }))
+}
+
+/// What the token grants by the keys `store` holds; `None` when it is wrong or its time is not now. `wall_ms` is the time
+/// now, Unix ms.
+///
+/// # Errors
+/// When the store fails.
+pub fn bearer<S: Store>(store: &S, token: &str, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
+    let Some(token) = Token::read(token).filter(|token| token.key().len() <= CREDENTIAL_BYTES_MAX) else {
+        return Ok(None);
+    };
+    let id = token.key();
+    let record = if id.is_empty() { None } else { store.record(name::KEYS, id)? };
+    let key = record.as_ref().and_then(|record| StoredKey::read(record.value())).unwrap_or_default();
+    let nobody = Verifier { hash: SecretHash::default(), token_key: Some(TokenKey::NOBODYS) };
+    let mut verifiers = key.verifiers(wall_ms);
+    let first = verifiers.next().unwrap_or((nobody, 0));
+    let signed = core::iter::once(first)
+        .chain(verifiers)
+        .find_map(|(verifier, until_ms)| Some((verifier.hash, until_ms, token.signed_by(&verifier.token_key?)?)));
+    let Some((hash, until_ms, claims)) = signed else { return Ok(None) };
+    let is_meant = store.progress().cluster == Some(claims.cluster) && claims.is_of_its_time(wall_ms);
+    let is_good = is_meant && key.may_give(&claims.rights);
+    let proof = Proof::Token { hash, until_ms: claims.until_ms().min(until_ms) };
+    Ok(is_good.then(|| Grant { credential: id.into(), rights: claims.rights, proof }))
+}
+
+/// Judges the grant of a token again: the secret it was signed by and what its key may do.
+fn borne<S: Store>(
+    store: &S,
+    grant: &Grant,
+    hash: SecretHash,
+    until_ms: u64,
+    wall_ms: u64,
+) -> Result<Option<Grant>, StoreError> {
+    let record = store.record(name::KEYS, &grant.credential)?;
+    let key = record.as_ref().and_then(|record| StoredKey::read(record.value())).unwrap_or_default();
+    let is_known = key.verifiers(wall_ms).any(|(verifier, _)| verifier.hash == hash);
+    Ok((is_known && wall_ms < until_ms && key.may_give(&grant.rights)).then(|| grant.clone()))
 }
 
 /// What is granted by the keys `store` holds to whom shows no credentials; `None` for nothing.
@@ -194,7 +251,7 @@ mod tests {
     }
 
     fn value(secret: &str, roles: &[Role]) -> String {
-        StoredKey::new(Some(SecretHash::of(secret)), Rights::of(roles.iter().copied()), 0).to_json()
+        StoredKey::new(Some(Verifier::of(secret)), Rights::of(roles.iter().copied()), 0).to_json()
     }
 
     #[test]
@@ -218,8 +275,8 @@ mod tests {
 
     #[test]
     fn the_secret_before_is_good_until_its_time() {
-        let key = StoredKey::new(Some(SecretHash::of("old")), Rights::of([Role::Read]), 0);
-        let store = store_with("k", &key.rotated(SecretHash::of("new"), 1_000).to_json());
+        let key = StoredKey::new(Some(Verifier::of("old")), Rights::of([Role::Read]), 0);
+        let store = store_with("k", &key.rotated(Verifier::of("new"), 1_000).to_json());
         let new = verify(&store, "k", "new", 5_000).unwrap().unwrap();
         assert_eq!(new.until_ms(), None);
         let old = verify(&store, "k", "old", 999).unwrap().unwrap();

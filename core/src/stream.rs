@@ -319,6 +319,7 @@ impl<S: Store> Stream<S> {
                 self.grant = grant;
                 None
             }
+            Ok(_) if self.grant.has_expired(now.wall_ms) => Some(end_for(EndReason::TokenExpired, "")),
             Ok(_) => Some(end_for(EndReason::Revoked, "")),
             Err(_) => Some(end_for(EndReason::Retry, "store_failed")),
         }

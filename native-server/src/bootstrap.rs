@@ -2,7 +2,7 @@
 
 use crate::random;
 use crate::wal::storage::private_directory;
-use headwater_core::credentials::{Rights, SecretHash, StoredKey};
+use headwater_core::credentials::{Rights, StoredKey, Verifier};
 use headwater_core::id::Id;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -62,7 +62,7 @@ impl AdminPair {
 
     /// The value of its entry in the system collection of keys, made now (Unix ms).
     pub(crate) fn stored_value(&self, now_ms: u64) -> String {
-        StoredKey::new(Some(SecretHash::of(&self.secret)), Rights::all(), now_ms).to_json()
+        StoredKey::new(Some(Verifier::of(&self.secret)), Rights::all(), now_ms).to_json()
     }
 
     /// Shows it to the person who starts the node, before it is stored: a pair that is good was always seen.

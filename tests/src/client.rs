@@ -11,13 +11,13 @@ pub const DEV: (&str, &str) = ("dev", "dev");
 /// How long a replica may take to its first complete copy, however large it is and whatever else the machine does.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
-/// Talks to one node with one pair of credentials.
+/// Talks to one node, always with the same credentials.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
     /// The node's base address.
     pub url: String,
-    pair: Option<(String, String)>,
+    credentials: Vec<(&'static str, String)>,
 }
 
 /// An answer, whole.
@@ -61,18 +61,25 @@ impl Client {
 
     /// A client with this pair, or none.
     pub fn with_pair(url: &str, pair: Option<(&str, &str)>) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(40)).no_proxy().build();
-        let http = http.expect("a client without TLS needs nothing that could fail");
-        Self { http, url: url.to_owned(), pair: pair.map(|(key, secret)| (key.to_owned(), secret.to_owned())) }
+        let pair = pair.map(|(apikey, secret)| vec![("apikey", apikey.to_owned()), ("secret", secret.to_owned())]);
+        Self::with(url, pair.unwrap_or_default())
     }
 
-    /// Begins a request with the pair's headers.
+    /// A client with this token.
+    pub fn with_token(url: &str, token: &str) -> Self {
+        Self::with(url, vec![("authorization", format!("Bearer {token}"))])
+    }
+
+    fn with(url: &str, credentials: Vec<(&'static str, String)>) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(40)).no_proxy().build();
+        let http = http.expect("a client without TLS needs nothing that could fail");
+        Self { http, url: url.to_owned(), credentials }
+    }
+
+    /// Begins a request with the credentials' headers.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
-        match &self.pair {
-            Some((apikey, secret)) => request.header("apikey", apikey).header("secret", secret),
-            None => request,
-        }
+        self.credentials.iter().fold(request, |request, (name, value)| request.header(*name, value))
     }
 
     /// Sends a request; `Err` when no whole answer came.

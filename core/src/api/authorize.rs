@@ -4,7 +4,7 @@
 use super::error::{ApiError, Code};
 use super::route::{Read, Route};
 use crate::clock::Now;
-use crate::credentials::{Grant, Role, anonymous, equal_in_constant_time, verify, vouched};
+use crate::credentials::{Grant, Role, anonymous, bearer, equal_in_constant_time, verify, vouched};
 use crate::json;
 use crate::name;
 use crate::node::Node;
@@ -30,6 +30,35 @@ pub enum Shown<'a> {
         /// The secret half.
         secret: &'a str,
     },
+    /// A token, see [`crate::credentials::Claims`].
+    Bearer(&'a str),
+}
+
+impl<'a> Shown<'a> {
+    /// What the headers of these names show: `None` for one that is not there, an empty text for one that is there twice or
+    /// is no text. `identity` is that of somebody whom the shell believes. Who says who it is in two ways is believed in
+    /// none, and one whose credentials are of a kind that is not taken does not ask as nobody.
+    pub fn of(
+        apikey: Option<&'a str>,
+        secret: Option<&'a str>,
+        authorization: Option<&'a str>,
+        identity: Option<&'a str>,
+    ) -> Self {
+        let has_pair = apikey.is_some() || secret.is_some();
+        match (has_pair, authorization, identity) {
+            (false, None, None) => Self::Nothing,
+            (true, None, None) => Self::Pair { apikey: apikey.unwrap_or(""), secret: secret.unwrap_or("") },
+            (false, Some(authorization), None) => Self::Bearer(token_in(authorization).unwrap_or("")),
+            (false, None, Some(identity)) => Self::Vouched(identity),
+            _ => Self::Pair { apikey: "", secret: "" },
+        }
+    }
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1).
+fn token_in(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
 /// What is granted to who shows this. `dev` is what [`DEV`] grants here, `None` where it is no pair.
@@ -63,6 +92,7 @@ pub fn authorize<'g, S: Store>(
             None => Ok(None),
         },
         Shown::Pair { apikey, secret } => verify(node.store(), apikey, secret, now.wall_ms),
+        Shown::Bearer(token) => bearer(node.store(), token, now.wall_ms),
     };
     match found.map_err(ApiError::store_failed)? {
         Some(grant) => Ok(Cow::Owned(grant)),
@@ -100,6 +130,7 @@ pub fn permit(grant: &Grant, route: &Route<'_>) -> Result<(), ApiError> {
         }
         Route::Batch(collection) => permit_write(grant, collection, |scope| scope.touches(collection)),
         Route::Keys | Route::Key(_) => only_if(grant.has(Role::Admin)),
+        Route::Tokens => only_if(grant.rests_on_a_secret()),
     }
 }
 
@@ -201,6 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn whoever_shows_anything_does_not_ask_as_nobody_and_shows_one_thing() {
+        let nobody = Shown::Pair { apikey: "", secret: "" };
+        assert_eq!(Shown::of(None, None, None, None), Shown::Nothing);
+        for value in ["", "x", "Basic eDp5", "Bearer", "Bearer "] {
+            assert_eq!(Shown::of(Some(value), None, None, None), Shown::Pair { apikey: value, secret: "" });
+            assert_eq!(Shown::of(None, Some(value), None, None), Shown::Pair { apikey: "", secret: value });
+            assert_eq!(Shown::of(None, None, Some(value), None), Shown::Bearer(""));
+            assert_eq!(Shown::of(None, None, None, Some(value)), Shown::Vouched(value));
+        }
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c"] {
+            assert_eq!(Shown::of(None, None, Some(value), None), Shown::Bearer("a.b.c"));
+            assert_eq!(Shown::of(Some("k"), None, Some(value), None), nobody);
+            assert_eq!(Shown::of(None, Some("s"), Some(value), None), nobody);
+            assert_eq!(Shown::of(None, None, Some(value), Some("{}")), nobody);
+        }
+        assert_eq!(Shown::of(Some("k"), Some("s"), None, Some("{}")), nobody);
+    }
+
+    #[test]
     fn a_narrow_grant_ends_where_it_says_on_every_route() {
         let narrow = grant(&[], Some(r#"{"f":[""],"p":["eu:","us:"]}"#), Some(r#"{"p":["eu:"],"w":[""]}"#));
         for (method, target, allowed) in [
@@ -240,6 +290,7 @@ mod tests {
             ("PUT", "/v1/keys/a", false),
             ("POST", "/v1/keys/a/rotate", false),
             ("DELETE", "/v1/keys/a", false),
+            ("POST", "/v1/tokens", false),
             ("GET", "/healthz", true),
         ] {
             assert_eq!(may(&narrow, method, target), allowed, "{method} {target}");

@@ -10,7 +10,7 @@ use super::route::KeyRoute;
 use super::time::rfc3339;
 use super::{Answer, Answered};
 use crate::clock::Now;
-use crate::credentials::{ANONYMOUS, Grant, Rights, Role, SecretHash, StoredKey};
+use crate::credentials::{ANONYMOUS, Grant, Rights, Role, StoredKey, Verifier};
 use crate::json;
 use crate::limits::SCOPE_PREFIXES_MAX;
 use crate::name;
@@ -129,7 +129,7 @@ impl KeyRequest {
                     return Err(ApiError::new(Code::PreconditionFailed, words));
                 }
                 let secret = Some(drawn.secret).filter(|_| id != ANONYMOUS);
-                let key = StoredKey::new(secret.map(SecretHash::of), rights, now.wall_ms);
+                let key = StoredKey::new(secret.map(Verifier::of), rights, now.wall_ms);
                 Ok(change(id, Some(&key), secret))
             }
             Self::Change { id, rights } => {
@@ -149,7 +149,7 @@ impl KeyRequest {
                 // Its secret is told to the caller, who comes by all it may do.
                 within(grant, &key.rights)?;
                 let until_ms = if grace_ms == 0 { 0 } else { now.wall_ms.saturating_add(grace_ms) };
-                Ok(change(id, Some(&key.rotated(SecretHash::of(drawn.secret), until_ms)), Some(drawn.secret)))
+                Ok(change(id, Some(&key.rotated(Verifier::of(drawn.secret), until_ms)), Some(drawn.secret)))
             }
             Self::Revoke { id } => {
                 let value = stored(store, &id)?.ok_or_else(|| missing(&id))?;
@@ -316,15 +316,35 @@ fn rights_body(body: &[u8]) -> Result<(Option<Cow<'_, str>>, Rights), ApiError> 
     for (name, raw) in object(body, FORM, json::members)? {
         match &*name {
             "id" => id = Some(json::string(raw).ok_or_else(|| not_of_form(FORM))?),
-            "roles" => roles(raw, FORM)?.into_iter().for_each(|role| rights.add(role)),
-            "grants" => {
-                for grant in json::elements(raw).map_err(|_| not_of_form(FORM))? {
-                    add_grant(&mut rights, grant, FORM)?;
-                }
-            }
-            other => return Err(invalid(format!("{other:?} is no member of {FORM}"))),
+            other => add_rights(&mut rights, other, raw, FORM)?,
         }
     }
+    some_rights(&rights)?;
+    Ok((id, rights))
+}
+
+/// Adds what a member `"roles"` or `"grants"` gives. A body of this `form` has no others.
+///
+/// # Errors
+/// 400 `invalid_json` for any other, and for what is not understood.
+pub(super) fn add_rights(rights: &mut Rights, name: &str, raw: &str, form: &str) -> Result<(), ApiError> {
+    match name {
+        "roles" => roles(raw, form)?.into_iter().for_each(|role| rights.add(role)),
+        "grants" => {
+            for grant in json::elements(raw).map_err(|_| not_of_form(form))? {
+                add_grant(rights, grant, form)?;
+            }
+        }
+        other => return Err(invalid(format!("{other:?} is no member of {form}"))),
+    }
+    Ok(())
+}
+
+/// Whether these rights are any, and not more than can be kept.
+///
+/// # Errors
+/// 400 `invalid_json`; 413 `too_large`.
+pub(super) fn some_rights(rights: &Rights) -> Result<(), ApiError> {
     if rights.is_nothing() {
         return Err(invalid("it could do nothing: give it \"roles\" (read, write, admin, node), \"grants\", or both"));
     }
@@ -334,7 +354,7 @@ fn rights_body(body: &[u8]) -> Result<(Option<Cow<'_, str>>, Rights), ApiError> 
         let words = format!("{prefixes} key prefixes are more than {SCOPE_PREFIXES_MAX}");
         return Err(ApiError::new(Code::TooLarge, words));
     }
-    Ok((id, rights))
+    Ok(())
 }
 
 fn add_grant(rights: &mut Rights, grant: &str, form: &str) -> Result<(), ApiError> {

@@ -20,6 +20,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod time;
+mod tokens;
 mod wait;
 
 pub use answer::{Answer, Body, CONTENT_JSON, CONTENT_NDJSON, ListBody};
@@ -41,6 +42,7 @@ pub use status::{
     StorageTrouble, status,
 };
 pub use time::{rfc3339, unix_ms};
+pub use tokens::{TOKEN_S, token};
 pub use wait::Wait;
 
 /// Header: the position an answer is as of, `<epoch>.<seq>`.

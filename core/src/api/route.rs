@@ -51,6 +51,8 @@ pub enum Route<'a> {
     Keys,
     /// A change of one key.
     Key(KeyRoute<'a>),
+    /// `POST /v1/tokens`.
+    Tokens,
     /// `GET` of any other path: a file of the console, if there is one of this name.
     File(Cow<'a, str>),
 }
@@ -125,6 +127,7 @@ impl Route<'_> {
             Self::Replicate => Route::Replicate,
             Self::Keys => Route::Keys,
             Self::Key(route) => Route::Key(route.into_owned()),
+            Self::Tokens => Route::Tokens,
             Self::File(path) => Route::File(owned(path)),
         }
     }
@@ -228,6 +231,7 @@ fn route_by_segments<'a>(method: &str, path: &'a str, query: Option<&'a str>) ->
             _ => Err(not_allowed("PUT, DELETE")),
         },
         ["v1", "keys", _, "rotate"] => only("POST", Route::Key(KeyRoute::Rotate(segments[2].clone()))),
+        ["v1", "tokens"] => only("POST", Route::Tokens),
         ["v1", "collections"] => match method {
             "GET" => Ok(Route::Read(Read::Collections)),
             "POST" => Ok(Route::CreateCollection),

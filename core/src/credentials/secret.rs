@@ -3,6 +3,7 @@
 //! A secret is 256 random bits made by a shell, never chosen by a person, so one round of SHA-256 guards it; only the
 //! hash is stored.
 
+use super::token::TokenKey;
 use alloc::string::String;
 use core::fmt;
 use sha2::{Digest as _, Sha256};
@@ -33,24 +34,12 @@ impl SecretHash {
 
     /// Reads a hash as it is stored, in 64 lower-case hex digits.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let mut hash = Self::default();
-        if text.len() != 2 * hash.0.len() {
-            return None;
-        }
-        // Every request does this: no branch for each digit.
-        let mut seen = 0;
-        for (byte, digits) in hash.0.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let [high, low] = [digits[0], digits[1]].map(|digit| VALUES[usize::from(digit)]);
-            seen |= high | low;
-            *byte = high << 4 | low;
-        }
-        (seen < NO_DIGIT).then_some(hash)
+        from_hex(text).map(Self)
     }
 
     /// The hash as it is stored.
     pub fn to_hex(self) -> String {
-        let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
-        self.0.into_iter().flat_map(digits).collect()
+        to_hex(&self.0)
     }
 
     /// Whether both are the same, in a time that does not depend on them.
@@ -70,6 +59,42 @@ impl SecretHash {
 impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash")
+    }
+}
+
+/// 32 bytes from 64 lower-case hex digits.
+pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    // Every request does this: no branch for each digit.
+    let mut seen = 0;
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let [high, low] = [digits[0], digits[1]].map(|digit| VALUES[usize::from(digit)]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen < NO_DIGIT).then_some(bytes)
+}
+
+pub(super) fn to_hex(bytes: &[u8; 32]) -> String {
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
+    bytes.iter().flat_map(digits).collect()
+}
+
+/// What is kept of a secret: by which it is known again, and so is what its holder signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verifier {
+    pub(super) hash: SecretHash,
+    /// `None` for one that was stored by whoever did not know of tokens.
+    pub(super) token_key: Option<TokenKey>,
+}
+
+impl Verifier {
+    /// That of a secret.
+    pub fn of(secret: &str) -> Self {
+        Self { hash: SecretHash::of(secret), token_key: Some(TokenKey::of(secret)) }
     }
 }
 

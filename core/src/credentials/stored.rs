@@ -1,15 +1,18 @@
 //! A key as it is stored: the value of its entry in [`crate::name::KEYS`].
 //!
 //! ```json
-//! {"sha256":"<64 hex>","roles":["read"],"grants":[{"roles":["write"],"scope":{"prices":["eu:"]}}],
-//!  "previous":{"sha256":"<64 hex>","until":1763650000000},"created":1763640000000}
+//! {"sha256":"<64 hex>","ed25519":"<64 hex>","roles":["read"],"grants":[{"roles":["write"],"scope":{"prices":["eu:"]}}],
+//!  "previous":{"sha256":"<64 hex>","ed25519":"<64 hex>","until":1763650000000},"created":1763640000000}
 //! ```
+//!
+//! `ed25519` tells the tokens that a secret's holder signed; see [`super::TokenKey`].
 //!
 //! A member that a later release adds may grant something and never take anything away: releases that do not know it pass
 //! over it.
 
 use super::rights::{Rights, Role};
-use super::secret::SecretHash;
+use super::secret::{SecretHash, Verifier};
+use super::token::TokenKey;
 use crate::json;
 use crate::scope::Collections;
 use alloc::string::String;
@@ -23,23 +26,23 @@ const NO_HASH: &str = "000000000000000000000000000000000000000000000000000000000
 pub struct StoredKey {
     /// What it may do.
     pub rights: Rights,
-    /// Hash of its secret; `None` for the one that needs none.
-    pub(super) secret: Option<SecretHash>,
-    /// Hash of the secret before, and until when it is good beside, Unix ms.
-    pub(super) previous: Option<(SecretHash, u64)>,
+    /// What is kept of its secret; `None` for the one that needs none.
+    pub(super) secret: Option<Verifier>,
+    /// What is kept of the secret before, and until when that is good beside, Unix ms.
+    pub(super) previous: Option<(Verifier, u64)>,
     /// When it was made, Unix ms; 0 where that is not known.
     pub created_ms: u64,
 }
 
 impl StoredKey {
     /// A key of this secret, or of none.
-    pub fn new(secret: Option<SecretHash>, rights: Rights, created_ms: u64) -> Self {
+    pub fn new(secret: Option<Verifier>, rights: Rights, created_ms: u64) -> Self {
         Self { rights, secret, previous: None, created_ms }
     }
 
     /// The same with another secret, and the old one good until `until_ms` (Unix ms); 0 for no longer.
     #[must_use]
-    pub fn rotated(self, secret: SecretHash, until_ms: u64) -> Self {
+    pub fn rotated(self, secret: Verifier, until_ms: u64) -> Self {
         let previous = self.secret.map(|old| (old, until_ms)).filter(|_| until_ms > 0);
         Self { secret: Some(secret), previous, ..self }
     }
@@ -47,6 +50,18 @@ impl StoredKey {
     /// Whether there is a secret that opens it.
     pub fn has_secret(&self) -> bool {
         self.secret.is_some()
+    }
+
+    /// What is kept of the secrets that are good at this time, and until when each is, Unix ms.
+    pub(super) fn verifiers(&self, wall_ms: u64) -> impl Iterator<Item = (Verifier, u64)> {
+        let previous = self.previous.filter(|(_, until_ms)| wall_ms < *until_ms);
+        self.secret.map(|verifier| (verifier, u64::MAX)).into_iter().chain(previous)
+    }
+
+    /// Whether its holder may let others do this: something, and no more than it may do with entries itself. Managing keys
+    /// and following as a node take the secret.
+    pub(super) fn may_give(&self, rights: &Rights) -> bool {
+        !rights.is_nothing() && self.rights.entries_alone().contains(rights)
     }
 
     /// Until when the secret before is good, Unix ms.
@@ -83,14 +98,13 @@ impl StoredKey {
     pub fn to_json(&self) -> String {
         let mut out = Vec::from(&b"{"[..]);
         if let Some(secret) = &self.secret {
-            out.extend_from_slice(b"\"sha256\":");
-            json::write_string(&mut out, &secret.to_hex());
+            write_verifier(secret, &mut out);
             out.push(b',');
         }
         self.rights.write_members(&mut out);
         if let Some((previous, until)) = &self.previous {
-            out.extend_from_slice(b",\"previous\":{\"sha256\":");
-            json::write_string(&mut out, &previous.to_hex());
+            out.extend_from_slice(b",\"previous\":{");
+            write_verifier(previous, &mut out);
             out.extend_from_slice(b",\"until\":");
             json::write_u64(&mut out, *until);
             out.push(b'}');
@@ -110,12 +124,21 @@ impl StoredKey {
     }
 }
 
+fn write_verifier(verifier: &Verifier, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"sha256\":");
+    json::write_string(out, &verifier.hash.to_hex());
+    if let Some(token_key) = verifier.token_key {
+        out.extend_from_slice(b",\"ed25519\":");
+        json::write_string(out, &token_key.to_hex());
+    }
+}
+
 /// The form of [`StoredKey::to_json`] to the letter; `None` for any other, which may be as good.
 fn written(value: &str) -> Option<StoredKey> {
     let mut rest = Rest(value);
-    rest.eat("{\"sha256\":\"")?;
-    let mut key = StoredKey { secret: Some(rest.hash()?), ..StoredKey::default() };
-    rest.eat("\",\"roles\":[")?;
+    rest.eat("{")?;
+    let mut key = StoredKey { secret: Some(rest.verifier()?), ..StoredKey::default() };
+    rest.eat(",\"roles\":[")?;
     rest.words(|word| Role::from_word(word).map(|role| key.rights.add(role)))?;
     if rest.eat(",\"grants\":[").is_some() {
         loop {
@@ -132,10 +155,10 @@ fn written(value: &str) -> Option<StoredKey> {
         }
         rest.eat("]")?;
     }
-    if rest.eat(",\"previous\":{\"sha256\":\"").is_some() {
-        let hash = rest.hash()?;
-        rest.eat("\",\"until\":")?;
-        key.previous = Some((hash, rest.number()?));
+    if rest.eat(",\"previous\":{").is_some() {
+        let verifier = rest.verifier()?;
+        rest.eat(",\"until\":")?;
+        key.previous = Some((verifier, rest.number()?));
         rest.eat("}")?;
     }
     if rest.eat(",\"created\":").is_some() {
@@ -153,10 +176,14 @@ impl<'a> Rest<'a> {
         Some(())
     }
 
-    fn hash(&mut self) -> Option<SecretHash> {
-        let (hash, rest) = self.0.split_at_checked(64)?;
-        self.0 = rest;
-        SecretHash::from_hex(hash)
+    fn verifier(&mut self) -> Option<Verifier> {
+        self.eat("\"sha256\":")?;
+        let hash = SecretHash::from_hex(self.text()?)?;
+        let token_key = match self.eat(",\"ed25519\":") {
+            Some(()) => Some(TokenKey::from_hex(self.text()?)?),
+            None => None,
+        };
+        Some(Verifier { hash, token_key })
     }
 
     fn number(&mut self) -> Option<u64> {
@@ -210,27 +237,33 @@ impl<'a> Rest<'a> {
 
 fn foreign(value: &str) -> Option<StoredKey> {
     let mut key = StoredKey::default();
+    let (mut hash, mut token_key) = (None, None);
     for (name, raw) in json::members(value).ok()? {
         match &*name {
-            "sha256" => key.secret = Some(SecretHash::from_hex(&json::string(raw)?)?),
+            "sha256" => hash = Some(SecretHash::from_hex(&json::string(raw)?)?),
+            "ed25519" => token_key = Some(TokenKey::from_hex(&json::string(raw)?)?),
             "roles" => key.rights.add_stored_roles(raw)?,
             "grants" => key.rights.add_stored_grants(raw)?,
-            "previous" => {
-                let (mut hash, mut until) = (None, None);
-                for (name, raw) in json::members(raw).ok()? {
-                    match &*name {
-                        "sha256" => hash = Some(SecretHash::from_hex(&json::string(raw)?)?),
-                        "until" => until = Some(json::unsigned(raw)?),
-                        _ => {}
-                    }
-                }
-                key.previous = Some((hash?, until?));
-            }
+            "previous" => key.previous = Some(previous(raw)?),
             "created" => key.created_ms = json::unsigned(raw)?,
             _ => {}
         }
     }
+    key.secret = hash.map(|hash| Verifier { hash, token_key });
     Some(key)
+}
+
+fn previous(raw: &str) -> Option<(Verifier, u64)> {
+    let (mut hash, mut token_key, mut until) = (None, None, None);
+    for (name, raw) in json::members(raw).ok()? {
+        match &*name {
+            "sha256" => hash = Some(SecretHash::from_hex(&json::string(raw)?)?),
+            "ed25519" => token_key = Some(TokenKey::from_hex(&json::string(raw)?)?),
+            "until" => until = Some(json::unsigned(raw)?),
+            _ => {}
+        }
+    }
+    Some((Verifier { hash: hash?, token_key }, until?))
 }
 
 #[cfg(test)]
@@ -239,8 +272,12 @@ mod tests {
     use crate::scope::Scope;
     use alloc::format;
 
-    fn hash(n: u8) -> SecretHash {
-        SecretHash::from_hex(&format!("{n:02x}").repeat(32)).unwrap()
+    fn hash(n: u8) -> Verifier {
+        Verifier { hash: SecretHash::from_hex(&hex(n)).unwrap(), token_key: None }
+    }
+
+    fn hex(n: u8) -> String {
+        format!("{n:02x}").repeat(32)
     }
 
     fn within(text: &str) -> Collections {
@@ -251,7 +288,7 @@ mod tests {
     #[test]
     fn both_readers_of_a_stored_key_agree() {
         let mut seen = 0;
-        for bits in 0..1_u32 << 9 {
+        for bits in 0..1_u32 << 10 {
             let bit = |n: u32| bits & (1 << n) != 0;
             let roles = Role::ALL.iter().enumerate().filter(|(n, _)| bit(*n as u32)).map(|(_, (role, _))| *role);
             let mut rights = Rights::of(roles);
@@ -261,9 +298,10 @@ mod tests {
             if bit(5) {
                 rights.add_within(Role::Write, within(r#"{"prices":["eu:"]}"#));
             }
-            let mut key = StoredKey::new(Some(hash(7)), rights, if bit(6) { 1_763_650_000_000 } else { 0 });
+            let with_tokens = |n| Verifier { token_key: TokenKey::from_hex(&hex(n)).filter(|_| bit(9)), ..hash(n) };
+            let mut key = StoredKey::new(Some(with_tokens(7)), rights, if bit(6) { 1_763_650_000_000 } else { 0 });
             if bit(7) {
-                key = key.rotated(hash(9), if bit(8) { 1_763_650_000_001 } else { 0 });
+                key = key.rotated(with_tokens(9), if bit(8) { 1_763_650_000_001 } else { 0 });
             }
             let value = key.to_json();
             assert_eq!(json::validate(value.as_bytes()), Ok(&*value));
@@ -273,12 +311,12 @@ mod tests {
             assert_eq!(StoredKey::hashes(&value), key.secret.map(|own| [own, before]), "{value}");
             seen += 1;
         }
-        assert_eq!(seen, 512);
+        assert_eq!(seen, 1_024);
     }
 
     #[test]
     fn another_spelling_is_read_as_well() {
-        let hex = hash(7).to_hex();
+        let hex = hex(7);
         let read = Some(StoredKey::new(Some(hash(7)), Rights::of([Role::Read]), 0));
         for other in [
             format!(r#"{{"roles":["read","later"],"sha256":"{hex}"}}"#),
@@ -301,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_damaged_value_is_read_as_nothing() {
-        let hex = hash(7).to_hex();
+        let hex = hex(7);
         for value in [
             String::from("1"),
             String::from("[]"),

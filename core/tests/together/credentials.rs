@@ -3,7 +3,7 @@
 use crate::parent::{Parent, START_MS, at, options, request, said, scope};
 use headwater_core::api::{Shown, authorize};
 use headwater_core::clock::Now;
-use headwater_core::credentials::{Grant, Rights, Role, SecretHash, StoredKey, anonymous, verify};
+use headwater_core::credentials::{Claims, Grant, Rights, Role, StoredKey, Verifier, anonymous, bearer, verify};
 use headwater_core::name;
 use headwater_core::node::{self, Node, NodeOptions};
 use headwater_core::scope::Scope;
@@ -26,7 +26,7 @@ fn reading(text: &str) -> Rights {
 }
 
 fn key(rights: Rights) -> StoredKey {
-    StoredKey::new(Some(SecretHash::of("s")), rights, 0)
+    StoredKey::new(Some(Verifier::of("s")), rights, 0)
 }
 
 /// A parent of this role with the key `k` of the secret `s`.
@@ -87,7 +87,7 @@ fn a_key_that_is_narrowed_ends_the_streams_that_go_beyond() {
     let ended = streams.each_mut().map(|stream| says(stream, at(1)).contains(REVOKED));
     assert_eq!(ended, [true, true, true, false]);
     // Another secret, and the same rights: what was opened with the old one ends as well.
-    let again = key(reading(r#"{"c":["eu:"]}"#)).rotated(SecretHash::of("t"), 0);
+    let again = key(reading(r#"{"c":["eu:"]}"#)).rotated(Verifier::of("t"), 0);
     store(&mut parent, "k", Some(&again));
     assert!(says(&mut streams[3], at(2)).contains(REVOKED));
 }
@@ -129,7 +129,7 @@ fn lines_from_the_log_are_not_for_whom_they_were_read_before_the_key_went() {
 #[test]
 fn a_secret_that_was_rotated_out_ends_its_streams_when_its_time_is_over() {
     let mut parent = parent(options(node::Role::Primary), Rights::of([Role::Read]));
-    let rotated = key(Rights::of([Role::Read])).rotated(SecretHash::of("t"), START_MS + 20_000);
+    let rotated = key(Rights::of([Role::Read])).rotated(Verifier::of("t"), START_MS + 20_000);
     let mut early = open(&parent.node, "\"*\"", &granted(&parent, "s"));
     store(&mut parent, "k", Some(&rotated));
     let mut streams =

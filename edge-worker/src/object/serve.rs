@@ -157,6 +157,10 @@ impl Object {
                 self.counts.writes_forwarded_total.one();
                 return self.forward(caller.head, request).await;
             }
+            Route::Tokens => {
+                let secret = caller.head.header("secret");
+                api::token(&self.node, &grant, &secret, &body(request, caller.head).await?, self.clock.now())?
+            }
             Route::Replicate => {
                 let stream = children::open(self, &grant, &body(request, caller.head).await?)?;
                 self.counts.replication_streams_total.one();
@@ -173,14 +177,9 @@ impl Object {
     /// What the request's credentials grant, decided from the state held here alone.
     fn grant(&self, caller: &Caller<'_>) -> std::result::Result<Grant, ApiError> {
         let header = |name| caller.head.header_if_any(name);
-        let (apikey, secret) = (header("apikey"), header("secret"));
+        let (apikey, secret, authorization) = (header("apikey"), header("secret"), header("authorization"));
         let dev = caller.may_be_dev.then(|| Grant::all(DEV));
-        // Credentials of a kind that is not taken here are wrong ones: who shows them does not ask as nobody.
-        let shown = if apikey.is_none() && secret.is_none() && header("authorization").is_none() {
-            Shown::Nothing
-        } else {
-            Shown::Pair { apikey: apikey.as_deref().unwrap_or(""), secret: secret.as_deref().unwrap_or("") }
-        };
+        let shown = Shown::of(apikey.as_deref(), secret.as_deref(), authorization.as_deref(), None);
         Ok(api::authorize(&self.node, dev.as_ref(), shown, self.clock.now())?.into_owned())
     }
 

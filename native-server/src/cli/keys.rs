@@ -26,6 +26,7 @@ Examples:
   headwater keys create anonymous --role read --collection flags
   headwater keys rotate app --grace 24h                        both secrets are good for a day
   headwater keys revoke app                                    at once, open streams too
+  headwater keys token --ttl 1h --role read                    for a browser: part of what this pair may, for a while
 
 A key made or rotated is told once: its secret is nowhere else. Keys are managed with a pair of role admin, and nobody hands out \
 more than that pair may do itself. Ask any node; the writer keeps them.
@@ -98,6 +99,24 @@ Examples:
         #[command(flatten)]
         connection: Connection,
     },
+    /// Make a token: part of what the pair may do with entries, for a while
+    #[command(after_help = "\
+Examples:
+  headwater keys token                                             all that the pair reads and writes, for 15 minutes
+  headwater keys token --ttl 1h --role read --collection flags
+  curl -H \"Authorization: Bearer $HEADWATER_TOKEN\" $HEADWATER_URL/v1/collections
+
+It is good at every node, and ends with its time, with the pair's secret, and when the key may do less than it says. Nothing \
+is written for it.")]
+    Token {
+        /// How long it is good: 10m, 1h, 24h at most [default: 15m]
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        ttl: Option<Duration>,
+        #[command(flatten)]
+        rights: Rights,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// End a key at once, and every stream that was opened with it
     #[command(after_help = "Example:\n  headwater keys revoke app")]
     Revoke {
@@ -112,7 +131,7 @@ Examples:
 #[derive(Debug, Args)]
 struct Rights {
     /// What it may do; repeatable
-    #[arg(long = "role", value_name = "ROLE", required_unless_present = "grants")]
+    #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<Role>,
     /// Where it may read or write: a collection, or COLLECTION/PREFIX; repeatable [default: everywhere]
     #[arg(long = "collection", value_name = "COLLECTION[/PREFIX]", value_parser = place)]
@@ -157,11 +176,19 @@ fn grants(text: &str) -> Result<String, String> {
 }
 
 impl Rights {
+    /// Whether nothing is said of what may be done.
+    fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.grants.is_none() && self.places.is_empty()
+    }
+
     /// The members of a body.
     ///
     /// # Errors
-    /// Where a place is given to a role that has none.
+    /// Where nothing is given, or a place to a role that has none.
     fn members(&self) -> Result<String, Failure> {
+        if self.is_empty() {
+            return Err(Failure::usage("say what it may do: --role, which is repeatable, or --grants"));
+        }
         let (narrow, wide): (Vec<Role>, Vec<Role>) =
             self.roles.iter().partition(|role| !self.places.is_empty() && matches!(role, Role::Read | Role::Write));
         if !self.places.is_empty() && narrow.is_empty() {
@@ -243,6 +270,7 @@ impl Keys {
             | Action::Create { connection, .. }
             | Action::Change { connection, .. }
             | Action::Rotate { connection, .. }
+            | Action::Token { connection, .. }
             | Action::Revoke { connection, .. } => connection,
         }
     }
@@ -250,6 +278,7 @@ impl Keys {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), Failure> {
         let call = match &self.action {
             Action::List { .. } => return list(client, output).await,
+            Action::Token { ttl, rights, .. } => return token(*ttl, rights, client, output).await,
             Action::Create { id, rights, .. } => {
                 let id = id.as_ref().map_or(String::new(), |id| format!("\"id\":{},", json_string(id)));
                 Call::post(PATH.into(), format!("{{{id}{}}}", rights.members()?))
@@ -301,6 +330,29 @@ fn tell(key: &Key, output: &mut Output) -> Result<(), Failure> {
     eprintln!("The secret is shown only this once:");
     output.line(format!("HEADWATER_APIKEY={}", key.id))?;
     output.line(format!("HEADWATER_SECRET={secret}"))
+}
+
+/// What the API tells of a token.
+#[derive(Deserialize)]
+struct Token {
+    token: String,
+    #[serde(rename = "expiresAt")]
+    expires_at: String,
+}
+
+async fn token(ttl: Option<Duration>, rights: &Rights, client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let mut members = Vec::new();
+    members.extend(ttl.map(|ttl| format!("\"ttlMs\":{}", ttl.as_millis())));
+    if !rights.is_empty() {
+        members.push(rights.members()?);
+    }
+    let reply = client.call(Call::stream("/v1/tokens".into(), format!("{{{}}}", members.join(",")))).await?;
+    if !output.human {
+        return output.line(reply.body);
+    }
+    let token: Token = serde_json::from_str(&reply.body).map_err(|_| client.foreign(StatusCode::OK))?;
+    eprintln!("It is good until {}.", token.expires_at);
+    output.line(format!("HEADWATER_TOKEN={}", token.token))
 }
 
 async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
@@ -373,14 +425,11 @@ mod tests {
 
     #[test]
     fn a_place_for_a_role_that_has_none_is_refused() {
-        assert!(members(&["--role", "admin", "--collection", "flags"]).is_err());
-        for arguments in [
-            &["--collection", "flags"][..],
-            &[],
-            &["--role", "boss"],
-            &["--role", "read", "--collection", "../flags"],
-            &["--grants", "{}"],
-        ] {
+        for arguments in [&["--role", "admin", "--collection", "flags"][..], &["--collection", "flags"], &[]] {
+            assert!(members(arguments).is_err(), "{arguments:?}");
+        }
+        for arguments in [&["--role", "boss"][..], &["--role", "read", "--collection", "../flags"], &["--grants", "{}"]]
+        {
             assert!(Line::try_parse_from([&["keys"], arguments].concat()).is_err(), "{arguments:?}");
         }
     }

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::{Instant, timeout};
 
-/// Bytes of a body beyond what is written: its frame, its guards, its white space. Also the longest body of a change of a
-/// key, which may name as many prefixes as a scope.
+/// Bytes of a body beyond what is written: its frame, its guards, its white space. Also the longest body of what
+/// makes or changes a key or a token, which may name as many prefixes as a scope.
 const SLACK_BYTES: usize = 64 << 10;
 
 /// Longest request for a stream that is read. What of it is kept has narrower bounds, see
@@ -55,7 +55,7 @@ fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
     match found {
         Route::Set { .. } | Route::Delete { .. } => Some(value + SLACK_BYTES),
         Route::Batch(_) => Some(batch + SLACK_BYTES),
-        Route::CreateCollection | Route::DropCollection(_) | Route::Key(_) => Some(SLACK_BYTES),
+        Route::CreateCollection | Route::DropCollection(_) | Route::Key(_) | Route::Tokens => Some(SLACK_BYTES),
         Route::Replicate => Some(STREAM_REQUEST_BYTES_MAX),
         Route::Read(_) | Route::Keys | Route::File(_) | Route::Document => None,
         Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition => None,

@@ -23,6 +23,7 @@ mod writes;
 pub(crate) use body::{BODIES_BYTES_LEAST, Bodies};
 pub(crate) use reply::respond;
 
+use crate::clock;
 use crate::listener::Link;
 use crate::server::Server;
 use axum::body::Body;
@@ -31,7 +32,7 @@ use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, Read, Route, route};
+use headwater_core::api::{self, ApiError, Code, HEADER_MIN_POSITION, Read, Route, route};
 use headwater_core::credentials::Grant;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -204,6 +205,10 @@ async fn answer_to(
         }
         Route::Batch(collection) => Box::pin(writes::batch(server, grant, collection, parts, body)).await,
         Route::Replicate => replicate::stream(server, link, grant, &body),
+        Route::Tokens => {
+            let answer = api::token(&server.node, grant, guard::secret(&parts.headers), &body, clock::now())?;
+            Ok(respond(answer))
+        }
         Route::Keys => keys::list(server, parts).await,
         Route::Key(found) => Box::pin(keys::change(server, grant, found, parts, body)).await,
     }

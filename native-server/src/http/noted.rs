@@ -80,7 +80,7 @@ fn about(route: Route<'_>) -> (Option<Op>, Option<String>) {
         Route::Set { collection, .. } => (Op::Set, Some(collection)),
         Route::Delete { collection, .. } => (Op::Delete, Some(collection)),
         Route::Batch(collection) => (Op::Batch, Some(collection)),
-        Route::Keys | Route::Key(_) => (Op::Key, None),
+        Route::Keys | Route::Key(_) | Route::Tokens => (Op::Key, None),
         Route::Replicate => (Op::Replicate, None),
         Route::Read(read) => return (Some(Op::Read), read.collection().and_then(fit)),
         Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition => return (None, None),

@@ -141,3 +141,38 @@ async fn the_edge_lists_the_keys_as_the_writer_does() {
     assert_eq!((here.status, here.text()), (200, there.text()));
     assert!(here.text().contains("\"app\"") && !here.text().contains("sha256"), "{}", here.text());
 }
+
+#[tokio::test]
+async fn a_token_is_made_and_judged_by_the_edge_alone_and_ends_with_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, edge) = pair(directory.path()).await;
+    let secret = made(&edge, NARROW).await;
+    together(&writer, &edge).await;
+    let own = Client::with_pair(&edge.url, Some(("narrow", &secret)));
+    let token = async |body: &'static str| {
+        let reply = own.call(Method::POST, "/v1/tokens", body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["token"].as_str().expect("a token").to_owned()
+    };
+    let all = token("").await;
+    assert_eq!(Client::with_token(&writer.url, &all).entry("prices", "eu:1").await.status, 200);
+    assert_eq!(
+        Client::with_token(&edge.url, &all).set("prices", "eu:9", "1").await.status,
+        200,
+        "handed on as it came"
+    );
+    writer.kill().await;
+    let short = token(r#"{"ttlMs":3000,"grants":[{"roles":["read"],"scope":{"flags":[""]}}]}"#).await;
+    let client = Client::with_token(&edge.url, &short);
+    assert_eq!(client.entry("flags", "a").await.status, 200);
+    assert_forbidden(&client.entry("prices", "eu:1").await);
+    let mut lines = Lines::open(&client, "").await.expect("it reads");
+    lines.until("READY").await;
+    let ended = tokio::time::timeout(Duration::from_secs(8), lines.until("END")).await;
+    assert_eq!(ended.expect("the stream ends with the token").pop().expect("END")["reason"], "token_expired");
+    assert_forbidden(&client.entry("flags", "a").await);
+    let (head, signature) = all.rsplit_once('.').expect("three parts");
+    for wrong in [format!("{head}."), format!("{head}.{}", "A".repeat(signature.len())), String::new()] {
+        assert_forbidden(&Client::with_token(&edge.url, &wrong).entry("flags", "a").await);
+    }
+}

@@ -156,7 +156,7 @@ fn the_key_without_a_secret_only_ever_reads() {
 #[test]
 fn a_rotated_key_opens_with_both_secrets_for_as_long_as_was_said() {
     let (keys, all) = (Keys::new(), Grant::all("a"));
-    let old = StoredKey::new(Some(SecretHash::of("old")), Rights::of([Role::Read]), 7);
+    let old = StoredKey::new(Some(Verifier::of("old")), Rights::of([Role::Read]), 7);
     keys.store("k", &old.to_json());
     let answer = keys.ask(&all, KeyRoute::Rotate("k".into()), r#"{"graceMs":60000}"#).unwrap();
     assert!(
@@ -219,7 +219,7 @@ fn the_list_tells_what_each_may_and_nothing_of_secrets() {
     let body = r#"{"id":"a","roles":["admin"],"grants":[{"roles":["read"],"scope":{"p":["eu:"]}}]}"#;
     keys.ask(&all, KeyRoute::Create, body).unwrap();
     keys.ask(&all, KeyRoute::Rotate("a".into()), r#"{"graceMs":1}"#).unwrap();
-    keys.store("c", &StoredKey::new(Some(SecretHash::of("s")), Rights::of([Role::Node]), 0).to_json());
+    keys.store("c", &StoredKey::new(Some(Verifier::of("s")), Rights::of([Role::Node]), 0).to_json());
     assert_eq!(
         keys.listed(),
         concat!(

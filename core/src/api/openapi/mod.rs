@@ -41,6 +41,7 @@ pub fn document() -> String {
     out.push_str(
         "\"apikey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"apikey\"},\
          \"secret\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"secret\"},\
+         \"token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"JWT\"},\
          \"basic\":{\"type\":\"http\",\"scheme\":\"basic\"}},\"schemas\":{",
     );
     members(&mut out, SCHEMAS, |out, (name, schema)| {
@@ -83,8 +84,9 @@ fn write_operation(out: &mut String, operation: &Operation) {
     out.push_str(",\"security\":");
     out.push_str(match operation.access {
         Access::Public => "[]",
-        Access::Roles(_) => "[{\"apikey\":[],\"secret\":[]}]",
-        Access::RolesOrAnonymous(_) => "[{\"apikey\":[],\"secret\":[]},{}]",
+        Access::Pair | Access::Roles(_) => "[{\"apikey\":[],\"secret\":[]}]",
+        Access::RolesOrToken(_) => "[{\"apikey\":[],\"secret\":[]},{\"token\":[]}]",
+        Access::RolesOrAnonymous(_) => "[{\"apikey\":[],\"secret\":[]},{\"token\":[]},{}]",
         Access::RolesOrBasic(_) => "[{\"apikey\":[],\"secret\":[]},{\"basic\":[]}]",
     });
     if !operation.parameters.is_empty() {
@@ -105,9 +107,13 @@ fn write_operation(out: &mut String, operation: &Operation) {
 fn who(access: Access) -> String {
     match access {
         Access::Public => String::from("For everybody."),
+        Access::Pair => String::from("For a pair, not for a token."),
         Access::Roles(roles) => format!("For a pair with the role {roles}."),
+        Access::RolesOrToken(roles) => format!("For a pair or a token with the role {roles}."),
         Access::RolesOrAnonymous(roles) => {
-            format!("For a pair with the role {roles}, and without credentials as far as the key anonymous allows.")
+            format!(
+                "For a pair or a token with the role {roles}, and without credentials as far as the key anonymous allows."
+            )
         }
         Access::RolesOrBasic(roles) => {
             format!("For a pair with the role {roles}, in its headers or as basic authorization.")

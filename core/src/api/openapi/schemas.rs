@@ -69,6 +69,14 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         r##"{"type":"object","required":["keys"],"additionalProperties":false,"properties":{"keys":{"type":"array","items":{"allOf":[{"$ref":"#/components/schemas/Rights"},{"type":"object","required":["id","roles"],"properties":{"id":{"type":"string"},"previousUntil":{"type":"string","format":"date-time"},"created":{"type":"string","format":"date-time"},"damaged":{"enum":[true]}}}]}}}}"##,
     ),
     (
+        "NewToken",
+        r##"{"allOf":[{"$ref":"#/components/schemas/Rights"},{"type":"object","properties":{"ttlMs":{"type":"integer","minimum":1000,"maximum":86400000,"default":900000,"description":"For how long it is good"}}}]}"##,
+    ),
+    (
+        "TokenMade",
+        r##"{"allOf":[{"$ref":"#/components/schemas/Rights"},{"type":"object","required":["ok","token","expiresAt","roles"],"properties":{"ok":{"enum":[true]},"token":{"type":"string","description":"To be sent as authorization: Bearer"},"expiresAt":{"type":"string","format":"date-time"}}}]}"##,
+    ),
+    (
         "Health",
         r##"{"type":"object","required":["ok","node","role"],"additionalProperties":false,"properties":{"ok":{"enum":[true]},"node":{"type":"string"},"role":{"$ref":"#/components/schemas/NodeRole"}}}"##,
     ),

@@ -13,9 +13,13 @@ use alloc::vec::Vec;
 pub(super) enum Access {
     /// Everybody, without credentials.
     Public,
+    /// A pair, whatever its roles.
+    Pair,
     /// A pair with one of these roles.
     Roles(&'static str),
-    /// As above, and everybody as far as the key `anonymous` allows.
+    /// As [`Access::Roles`], and a token that carries them.
+    RolesOrToken(&'static str),
+    /// As [`Access::RolesOrToken`], and everybody as far as the key `anonymous` allows.
     RolesOrAnonymous(&'static str),
     /// As [`Access::Roles`], by basic authorization too.
     RolesOrBasic(&'static str),
@@ -215,7 +219,7 @@ const READ_ENTRY: &[Code] = &[Code::MissingCollection, Code::NotFound];
 const SET_ENTRY: &[Code] = &[Code::MissingCollection, Code::PreconditionFailed];
 const DELETE_ENTRY: &[Code] = &[Code::MissingCollection, Code::NotFound, Code::PreconditionFailed];
 const READERS: Access = Access::RolesOrAnonymous("read");
-const WRITERS: Access = Access::Roles("write");
+const WRITERS: Access = Access::RolesOrToken("write");
 const ADMINS: Access = Access::Roles("admin");
 const INSIGHT: &str = "admin or node";
 
@@ -398,6 +402,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         traits: WRITES,
         also: &[Code::NotFound, Code::PreconditionFailed],
         ..of("POST", "/v1/keys/{id}/rotate", "rotateKey", "Keys", "Gives a key another secret, and tells it once")
+    },
+    Operation {
+        access: Access::Pair,
+        body: Some(("NewToken", false)),
+        answers: &[ok("The token", &[json("TokenMade")])],
+        traits: Traits { body: true, ..NONE },
+        ..of("POST", "/v1/tokens", "createToken", "Keys", "Makes a token: part of what the pair may do, for a while")
     },
     Operation { answers: HEALTHY, ..of("GET", "/healthz", "health", "Health", "Tells that the node runs") },
     Operation { answers: HEALTHY, ..of("GET", "/livez", "liveness", "Health", "The same") },

@@ -37,11 +37,12 @@ fn kind(route: &Route<'_>) -> &'static str {
         Route::Key(KeyRoute::Change(_)) => "change key",
         Route::Key(KeyRoute::Rotate(_)) => "rotate key",
         Route::Key(KeyRoute::Revoke(_)) => "revoke key",
+        Route::Tokens => "tokens",
         Route::File(_) => "file",
     }
 }
 
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 21] = [
     "health",
     "ready",
     "status",
@@ -58,6 +59,7 @@ const KINDS: [&str; 20] = [
     "batch",
     "replicate",
     "keys",
+    "tokens",
     "create key",
     "change key",
     "rotate key",

@@ -5,7 +5,7 @@
 
 use super::{call, refused};
 use headwater_core::api::Code;
-use headwater_core::credentials::{Rights, Role, SecretHash, StoredKey};
+use headwater_core::credentials::{Rights, Role, StoredKey, Verifier};
 use headwater_tests::wire::{self, Script};
 use headwater_tests::{Client, Lines, Node, NodeBuilder, Stub, Visit, eventually};
 use serde_json::json;
@@ -35,7 +35,7 @@ impl Keys {
         visit.say_all(Script::default().baseline(3, &[wire::entry(3, "a", "1")])).await;
         visit.say(r#"{"type":"CREATE","collection":"_keys","seq":4,"timestamp":1700000000000}"#).await;
         for (seq, (name, roles)) in (5..).zip(PAIRS) {
-            let (secret, rights) = (SecretHash::of(&format!("secret of {name}")), Rights::of(roles.iter().copied()));
+            let (secret, rights) = (Verifier::of(&format!("secret of {name}")), Rights::of(roles.iter().copied()));
             let value = StoredKey::new(Some(secret), rights, 0).to_json();
             let line =
                 wire::set(seq, seq - 1, name, &value).replace("\"collection\":\"c\"", "\"collection\":\"_keys\"");

@@ -6,6 +6,7 @@ mod anonymous;
 mod cut_off;
 mod narrow;
 mod revoked;
+mod tokens;
 mod tricks;
 mod vouched;
 

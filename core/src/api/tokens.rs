@@ -1,0 +1,76 @@
+//! Tokens: made by any node for whoever shows a pair, from that pair alone. Nothing is written, and nobody else is asked.
+
+use super::Answer;
+use super::error::{ApiError, Code};
+use super::keys::{add_rights, some_rights};
+use super::read::lag;
+use super::request::{not_of_form, object};
+use super::time::rfc3339;
+use crate::clock::Now;
+use crate::credentials::{Claims, Grant, Rights, TOKEN_S_MAX};
+use crate::json;
+use crate::node::Node;
+use crate::store::Store;
+use alloc::format;
+use alloc::vec::Vec;
+
+/// How long a token is good unless something else is asked for, in seconds: a quarter of an hour.
+pub const TOKEN_S: u64 = 15 * 60;
+
+/// `POST /v1/tokens`: a token that may do what is asked for, or else all that the pair may do with entries.
+///
+/// # Errors
+/// 400 `invalid_json`, naming what is wrong; 403 `forbidden` where that is more than the pair may; 413 `too_large`; 503
+/// `not_ready` where this node does not know its cluster yet.
+pub fn token<S: Store>(
+    node: &Node<S>,
+    grant: &Grant,
+    secret: &str,
+    body: &[u8],
+    now: Now,
+) -> Result<Answer<S::Snapshot>, ApiError> {
+    let (ttl_s, asked) = read(body)?;
+    let own = grant.rights().entries_alone();
+    let rights = asked.unwrap_or_else(|| own.clone());
+    if rights.is_nothing() || !own.contains(&rights) {
+        let words = "a token may do with entries what its key may, and no more: \"read\" and \"write\" as far as the key has them";
+        return Err(ApiError::new(Code::Forbidden, words));
+    }
+    let progress = node.store().progress();
+    let Some(cluster) = progress.cluster else {
+        return Err(ApiError::new(Code::NotReady, "this node holds no complete state yet"));
+    };
+    let issued_s = now.wall_ms / 1_000;
+    let claims = Claims { cluster, rights, issued_s, until_s: issued_s.saturating_add(ttl_s) };
+    let mut out = Vec::from(&b"{\"ok\":true,\"token\":"[..]);
+    json::write_string(&mut out, &claims.sign(&grant.credential, secret));
+    let expires = rfc3339(claims.until_s.saturating_mul(1_000));
+    out.extend_from_slice(format!(",\"expiresAt\":\"{expires}\",").as_bytes());
+    claims.rights.write_members(&mut out);
+    out.push(b'}');
+    Ok(Answer::json(out).as_of(progress.position, lag(node, now)))
+}
+
+/// Reads `{"ttlMs":...,"roles":[...],"grants":[...]}` or nothing.
+fn read(body: &[u8]) -> Result<(u64, Option<Rights>), ApiError> {
+    const FORM: &str = "{\"ttlMs\":900000,\"roles\":[\"read\"],\"grants\":[{\"roles\":[\"read\"],\"scope\":{\"collection\":[\"prefix\"]}}]}";
+    let (mut ttl_s, mut rights) = (TOKEN_S, None::<Rights>);
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok((ttl_s, rights));
+    }
+    for (name, raw) in object(body, FORM, json::members)? {
+        match &*name {
+            "ttlMs" => {
+                let ttl_ms = json::unsigned(raw).ok_or_else(|| not_of_form(FORM))?;
+                ttl_s = ttl_ms / 1_000;
+                if !(1..=TOKEN_S_MAX).contains(&ttl_s) {
+                    let words = format!("\"ttlMs\" is {ttl_ms}, and goes from 1000 to a day, {}", TOKEN_S_MAX * 1_000);
+                    return Err(ApiError::new(Code::InvalidJson, words));
+                }
+            }
+            other => add_rights(rights.get_or_insert_default(), other, raw, FORM)?,
+        }
+    }
+    rights.as_ref().map_or(Ok(()), some_rights)?;
+    Ok((ttl_s, rights))
+}
