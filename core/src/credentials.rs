@@ -12,6 +12,7 @@ pub use secret::{SecretHash, Verifier, equal_in_constant_time};
 pub use stored::StoredKey;
 pub use token::{Claims, TOKEN_BYTES_MAX, TOKEN_S_MAX, TokenKey};
 
+use stored::Sealed;
 use token::Token;
 
 use crate::name;
@@ -136,13 +137,8 @@ fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> 
     const NOBODY: &str = r#"{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","roles":["read"],"created":1763640000000}"#;
     let record = if apikey.is_empty() { None } else { store.record(name::KEYS, apikey)? };
     let value = record.as_ref().map_or(NOBODY, |record| record.value());
-    // What a key may do takes its time to be read, which would tell that there is one.
-    if let Some([own, before]) = StoredKey::hashes(value)
-        && !bool::from(hash.equals(&own) | hash.equals(&before))
-    {
-        return Ok(None);
-    }
-    let StoredKey { rights, secret, previous, .. } = StoredKey::read(value).unwrap_or_default();
+    let sealed = Sealed::read(value);
+    let (secret, previous) = sealed.as_ref().map_or((None, None), |sealed| (sealed.secret(), sealed.previous()));
     let is_present = hash.equals(&secret.map_or_else(SecretHash::default, |secret| secret.hash));
     let (old, until_ms) = previous.map_or_else(Default::default, |(previous, until_ms)| (previous.hash, until_ms));
     let is_previous = hash.equals(&old);
@@ -150,7 +146,9 @@ fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> 
     let by_previous = bool::from(is_previous) & previous.is_some() & (wall_ms < until_ms);
     let is_good = record.is_some() & (apikey != ANONYMOUS) & (by_present | by_previous);
     let until_ms = (!by_present).then_some(until_ms);
-    Ok(is_good.then(|| Grant { credential: apikey.into(), rights, proof: Proof::Secret { hash, until_ms } }))
+    // What it may do is read for whom it may do it alone.
+    let key = if is_good { sealed.and_then(Sealed::whole) } else { None };
+    Ok(key.map(|key| Grant { credential: apikey.into(), rights: key.rights, proof: Proof::Secret { hash, until_ms } }))
 }
 
 /// What the token grants by the keys `store` holds; `None` when it is wrong or its time is not now. `wall_ms` is the time
@@ -164,14 +162,15 @@ pub fn bearer<S: Store>(store: &S, token: &str, wall_ms: u64) -> Result<Option<G
     };
     let id = token.key();
     let record = if id.is_empty() { None } else { store.record(name::KEYS, id)? };
-    let key = record.as_ref().and_then(|record| StoredKey::read(record.value())).unwrap_or_default();
+    let sealed = record.as_ref().and_then(|record| Sealed::read(record.value()));
     let nobody = Verifier { hash: SecretHash::default(), token_key: Some(TokenKey::NOBODYS) };
-    let mut verifiers = key.verifiers(wall_ms);
+    let mut verifiers = sealed.iter().flat_map(|sealed| sealed.verifiers(wall_ms));
     let first = verifiers.next().unwrap_or((nobody, 0));
     let signed = core::iter::once(first)
         .chain(verifiers)
         .find_map(|(verifier, until_ms)| Some((verifier.hash, until_ms, token.signed_by(&verifier.token_key?)?)));
     let Some((hash, until_ms, claims)) = signed else { return Ok(None) };
+    let Some(key) = sealed.and_then(Sealed::whole) else { return Ok(None) };
     let is_meant = store.progress().cluster == Some(claims.cluster) && claims.is_of_its_time(wall_ms);
     let is_good = is_meant && key.may_give(&claims.rights);
     let proof = Proof::Token { hash, until_ms: claims.until_ms().min(until_ms) };
@@ -187,8 +186,9 @@ fn borne<S: Store>(
     wall_ms: u64,
 ) -> Result<Option<Grant>, StoreError> {
     let record = store.record(name::KEYS, &grant.credential)?;
-    let key = record.as_ref().and_then(|record| StoredKey::read(record.value())).unwrap_or_default();
-    let is_known = key.verifiers(wall_ms).any(|(verifier, _)| verifier.hash == hash);
+    let Some(sealed) = record.as_ref().and_then(|record| Sealed::read(record.value())) else { return Ok(None) };
+    let is_known = sealed.verifiers(wall_ms).any(|(verifier, _)| verifier.hash == hash);
+    let key = sealed.whole().unwrap_or_default();
     Ok((is_known && wall_ms < until_ms && key.may_give(&grant.rights)).then(|| grant.clone()))
 }
 

@@ -1,8 +1,8 @@
 //! A key as it is stored: the value of its entry in [`crate::name::KEYS`].
 //!
 //! ```json
-//! {"sha256":"<64 hex>","ed25519":"<64 hex>","roles":["read"],"grants":[{"roles":["write"],"scope":{"prices":["eu:"]}}],
-//!  "previous":{"sha256":"<64 hex>","ed25519":"<64 hex>","until":1763650000000},"created":1763640000000}
+//! {"sha256":"<64 hex>","ed25519":"<64 hex>","previous":{"sha256":"<64 hex>","ed25519":"<64 hex>","until":1763650000000},
+//!  "roles":["read"],"grants":[{"roles":["write"],"scope":{"prices":["eu:"]}}],"created":1763640000000}
 //! ```
 //!
 //! `ed25519` tells the tokens that a secret's holder signed; see [`super::TokenKey`].
@@ -17,9 +17,6 @@ use crate::json;
 use crate::scope::Collections;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// A hash that no secret has.
-const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// What a value of [`crate::name::KEYS`] says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,12 +49,6 @@ impl StoredKey {
         self.secret.is_some()
     }
 
-    /// What is kept of the secrets that are good at this time, and until when each is, Unix ms.
-    pub(super) fn verifiers(&self, wall_ms: u64) -> impl Iterator<Item = (Verifier, u64)> {
-        let previous = self.previous.filter(|(_, until_ms)| wall_ms < *until_ms);
-        self.secret.map(|verifier| (verifier, u64::MAX)).into_iter().chain(previous)
-    }
-
     /// Whether its holder may let others do this: something, and no more than it may do with entries itself. Managing keys
     /// and following as a node take the secret.
     pub(super) fn may_give(&self, rights: &Rights) -> bool {
@@ -69,31 +60,6 @@ impl StoredKey {
         self.previous.map(|(_, until)| until)
     }
 
-    /// The hashes that may open the key stored as `value`, its own and that before it, without anything else being read: so
-    /// a wrong secret takes as long whatever the key may do. `None` for another form than that of [`StoredKey::to_json`].
-    /// Where there is no secret before, a hash stands for it that no secret has.
-    pub(super) fn hashes(value: &str) -> Option<[SecretHash; 2]> {
-        fn without_number(text: &str) -> &str {
-            text.trim_end_matches(|c: char| c.is_ascii_digit())
-        }
-        let mut rest = Rest(value);
-        rest.eat("{\"sha256\":\"")?;
-        let own = rest.hash()?;
-        let rest = rest.0.strip_suffix('}')?;
-        let rest = without_number(rest).strip_suffix(",\"created\":").unwrap_or(rest);
-        let before = match rest.strip_suffix('}') {
-            Some(rest) => {
-                let rest = without_number(rest).strip_suffix("\",\"until\":")?;
-                let (rest, before) = rest.split_at_checked(rest.len().checked_sub(NO_HASH.len())?)?;
-                rest.strip_suffix(",\"previous\":{\"sha256\":\"")?;
-                before
-            }
-            // Behind the last role or grant.
-            None => rest.ends_with(']').then_some(NO_HASH)?,
-        };
-        Some([own, SecretHash::from_hex(before)?])
-    }
-
     /// The JSON text to be stored.
     pub fn to_json(&self) -> String {
         let mut out = Vec::from(&b"{"[..]);
@@ -101,14 +67,14 @@ impl StoredKey {
             write_verifier(secret, &mut out);
             out.push(b',');
         }
-        self.rights.write_members(&mut out);
         if let Some((previous, until)) = &self.previous {
-            out.extend_from_slice(b",\"previous\":{");
+            out.extend_from_slice(b"\"previous\":{");
             write_verifier(previous, &mut out);
             out.extend_from_slice(b",\"until\":");
             json::write_u64(&mut out, *until);
-            out.push(b'}');
+            out.extend_from_slice(b"},");
         }
+        self.rights.write_members(&mut out);
         if self.created_ms > 0 {
             out.extend_from_slice(b",\"created\":");
             json::write_u64(&mut out, self.created_ms);
@@ -120,7 +86,7 @@ impl StoredKey {
     /// Reads a stored value; `None` for a damaged one, which grants nothing. Every request does this, so the form that
     /// [`StoredKey::to_json`] writes is read by itself.
     pub fn read(value: &str) -> Option<Self> {
-        written(value).or_else(|| foreign(value))
+        Sealed::read(value)?.whole()
     }
 }
 
@@ -133,47 +99,110 @@ fn write_verifier(verifier: &Verifier, out: &mut Vec<u8>) {
     }
 }
 
-/// The form of [`StoredKey::to_json`] to the letter; `None` for any other, which may be as good.
-fn written(value: &str) -> Option<StoredKey> {
-    let mut rest = Rest(value);
-    rest.eat("{")?;
-    let mut key = StoredKey { secret: Some(rest.verifier()?), ..StoredKey::default() };
-    rest.eat(",\"roles\":[")?;
-    rest.words(|word| Role::from_word(word).map(|role| key.rights.add(role)))?;
-    if rest.eat(",\"grants\":[").is_some() {
-        loop {
-            rest.eat("{\"roles\":[")?;
-            let mut roles = Vec::new();
-            rest.words(|word| Role::from_word(word).map(|role| roles.push(role)))?;
-            rest.eat(",\"scope\":")?;
-            let within = rest.collections()?;
-            key.rights.add_all_within(&roles, within);
-            rest.eat("}")?;
-            if rest.eat(",").is_none() {
-                break;
-            }
+/// A stored key of which the secrets are read, and what it may do not yet: that can be long, and is nothing to whoever has
+/// no secret of it, nor may the time that it takes tell them how long it is.
+pub(super) struct Sealed<'v> {
+    secret: Option<Verifier>,
+    previous: Option<(Verifier, u64)>,
+    form: Form<'v>,
+}
+
+enum Form<'v> {
+    /// So far it was of the form of [`StoredKey::to_json`] to the letter; this is left.
+    Written { value: &'v str, left: Rest<'v> },
+    /// Any other, which may be as good: all of it had to be read.
+    Foreign(Rights, u64),
+}
+
+impl<'v> Sealed<'v> {
+    /// `None` for a damaged value.
+    pub(super) fn read(value: &'v str) -> Option<Self> {
+        Self::written(value).or_else(|| {
+            let StoredKey { rights, secret, previous, created_ms } = foreign(value)?;
+            Some(Self { secret, previous, form: Form::Foreign(rights, created_ms) })
+        })
+    }
+
+    fn written(value: &'v str) -> Option<Self> {
+        let mut left = Rest(value);
+        left.eat("{")?;
+        let secret = Some(left.verifier()?);
+        left.eat(",")?;
+        let mut previous = None;
+        if left.eat("\"previous\":{").is_some() {
+            let verifier = left.verifier()?;
+            left.eat(",\"until\":")?;
+            previous = Some((verifier, left.number()?));
+            left.eat("},")?;
         }
-        rest.eat("]")?;
+        Some(Self { secret, previous, form: Form::Written { value, left } })
     }
-    if rest.eat(",\"previous\":{").is_some() {
-        let verifier = rest.verifier()?;
-        rest.eat(",\"until\":")?;
-        key.previous = Some((verifier, rest.number()?));
-        rest.eat("}")?;
+
+    /// What is kept of its secret.
+    pub(super) fn secret(&self) -> Option<Verifier> {
+        self.secret
     }
-    if rest.eat(",\"created\":").is_some() {
-        key.created_ms = rest.number()?;
+
+    /// What is kept of the secret before, and until when that is good beside, Unix ms.
+    pub(super) fn previous(&self) -> Option<(Verifier, u64)> {
+        self.previous
     }
-    (rest.0 == "}").then_some(key)
+
+    /// What is kept of the secrets that are good at this time, and until when each is, Unix ms.
+    pub(super) fn verifiers(&self, wall_ms: u64) -> impl Iterator<Item = (Verifier, u64)> + use<> {
+        let previous = self.previous.filter(|(_, until_ms)| wall_ms < *until_ms);
+        self.secret.map(|verifier| (verifier, u64::MAX)).into_iter().chain(previous)
+    }
+
+    /// All of it; `None` for a damaged value.
+    pub(super) fn whole(self) -> Option<StoredKey> {
+        let Self { secret, previous, form } = self;
+        let (value, left) = match form {
+            Form::Written { value, left } => (value, left),
+            Form::Foreign(rights, created_ms) => return Some(StoredKey { rights, secret, previous, created_ms }),
+        };
+        if let Some((rights, created_ms)) = left.rights() {
+            return Some(StoredKey { rights, secret, previous, created_ms });
+        }
+        // It goes on in another form. What was believed of it so far must be what it says as a whole.
+        foreign(value).filter(|key| (key.secret, key.previous) == (secret, previous))
+    }
 }
 
 /// What is still to be read of a value in the written form.
+#[derive(Clone, Copy)]
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
     fn eat(&mut self, text: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(text)?;
         Some(())
+    }
+
+    /// The members from `roles` to the end: what it may do, and when it was made.
+    fn rights(mut self) -> Option<(Rights, u64)> {
+        let (mut rights, mut created_ms) = (Rights::default(), 0);
+        self.eat("\"roles\":[")?;
+        self.words(|word| Role::from_word(word).map(|role| rights.add(role)))?;
+        if self.eat(",\"grants\":[").is_some() {
+            loop {
+                self.eat("{\"roles\":[")?;
+                let mut roles = Vec::new();
+                self.words(|word| Role::from_word(word).map(|role| roles.push(role)))?;
+                self.eat(",\"scope\":")?;
+                let within = self.collections()?;
+                rights.add_all_within(&roles, within);
+                self.eat("}")?;
+                if self.eat(",").is_none() {
+                    break;
+                }
+            }
+            self.eat("]")?;
+        }
+        if self.eat(",\"created\":").is_some() {
+            created_ms = self.number()?;
+        }
+        (self.0 == "}").then_some((rights, created_ms))
     }
 
     fn verifier(&mut self) -> Option<Verifier> {
@@ -280,6 +309,13 @@ mod tests {
         format!("{n:02x}").repeat(32)
     }
 
+    /// As the form of [`StoredKey::to_json`] is read; `None` for any other.
+    fn written(value: &str) -> Option<StoredKey> {
+        let Sealed { secret, previous, form } = Sealed::written(value)?;
+        let Form::Written { left, .. } = form else { return None };
+        left.rights().map(|(rights, created_ms)| StoredKey { rights, secret, previous, created_ms })
+    }
+
     fn within(text: &str) -> Collections {
         let Ok(Scope::Only(within)) = Scope::from_json(text) else { panic!("{text}") };
         within
@@ -335,6 +371,13 @@ mod tests {
         let mut rights = Rights::default();
         rights.add_within(Role::Read, within(r#"{"f":["a\"b"]}"#));
         assert_eq!(StoredKey::read(&escaped).unwrap().rights, rights);
+    }
+
+    #[test]
+    fn what_says_two_things_of_its_secrets_opens_to_none() {
+        let value = format!(r#"{{"sha256":"{}","roles":["read"],"sha256":"{}"}}"#, hex(7), hex(9));
+        assert_eq!(Sealed::read(&value).unwrap().secret(), Some(hash(7)));
+        assert_eq!(StoredKey::read(&value), None);
     }
 
     #[test]
