@@ -134,7 +134,10 @@ pub fn verify<S: Store>(store: &S, apikey: &str, secret: &str, wall_ms: u64) -> 
 
 fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
     // What a key that does not exist is compared with, so that it takes as long.
-    const NOBODY: &str = r#"{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","roles":["read"],"created":1763640000000}"#;
+    const NOBODY: &str = concat!(
+        r#"{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","#,
+        r#""ed25519":"5866666666666666666666666666666666666666666666666666666666666666","roles":["read"]}"#
+    );
     let record = if apikey.is_empty() { None } else { store.record(name::KEYS, apikey)? };
     let value = record.as_ref().map_or(NOBODY, |record| record.value());
     let sealed = Sealed::read(value);
