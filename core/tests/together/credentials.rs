@@ -3,7 +3,7 @@
 use crate::parent::{Parent, START_MS, at, options, request, said, scope};
 use headwater_core::api::{Shown, authorize};
 use headwater_core::clock::Now;
-use headwater_core::credentials::{Claims, Grant, Rights, Role, StoredKey, Verifier, anonymous, bearer, verify};
+use headwater_core::credentials::{Grant, Rights, Role, StoredKey, Verifier, anonymous, verify};
 use headwater_core::name;
 use headwater_core::node::{self, Node, NodeOptions};
 use headwater_core::scope::Scope;
