@@ -10,11 +10,11 @@ import { randomBits, randomHex } from './random.js';
 const CHUNK_BYTES_MAX = 64 * 1024;
 /** How often the deadline and sleep are looked at, in ms. */
 const WATCH_MS = 250;
-/** Answers that asking again with the same pair cannot change. */
+/** Answers that asking again with the same credentials cannot change. */
 const FINAL = new Set([400, 401, 403, 404, 405, 421]);
 
 /** Words for a reader of the page, where the node's own message speaks to who sends requests. */
-const WORDS = { forbidden: 'the node does not accept this pair, or its roles do not cover reading' };
+const WORDS = { forbidden: 'the node does not accept these credentials, or they do not cover reading' };
 
 /**
  * What a follower does, as `follower.state`:
@@ -28,17 +28,18 @@ export class Follower extends EventTarget {
   state = { phase: 'ended' };
   #replica;
   #clock;
-  #pair;
+  /** Headers that show who asks. */
+  #credentials;
   /** The open or opening stream's AbortController. */
   #stream = null;
   #watch = null;
   #retry = null;
 
-  constructor({ replica, clock, pair }) {
+  constructor({ replica, clock, credentials }) {
     super();
     this.#replica = replica;
     this.#clock = clock;
-    this.#pair = pair;
+    this.#credentials = credentials;
   }
 
   /** Opens the stream now, also out of a back-off. */
@@ -83,7 +84,7 @@ export class Follower extends EventTarget {
   async #follow(body, signal) {
     const response = await fetch(new URL('/v1/replicate', location.href), {
       method: 'POST',
-      headers: { ...this.#pair, 'content-type': 'application/json', accept: 'application/x-ndjson' },
+      headers: { ...this.#credentials, 'content-type': 'application/json', accept: 'application/x-ndjson' },
       body,
       signal,
       cache: 'no-store',

@@ -32,11 +32,11 @@ export class Session {
   #redrawTimer = null;
   #tickTimer = null;
 
-  /** Takes over `replica` and frees it at the end; `signOut(words)` is called when the node refuses the pair. */
-  constructor({ replica, pair, signOut }) {
+  /** Takes over `replica` and frees it at the end; `signOut(words)` is called when the node refuses the credentials. */
+  constructor({ replica, credentials, signOut }) {
     const { signal } = this.#listeners;
     this.#replica = replica;
-    this.#follower = new Follower({ replica, clock: this.#clock, pair });
+    this.#follower = new Follower({ replica, clock: this.#clock, credentials });
     this.reads = makeReads(replica, this.#follower, this.#clock);
     const { reads } = this;
     // First of all listeners: once the replica is broken, no view may ask it anything.

@@ -2,6 +2,8 @@
 
 use super::signed_in;
 use headwater_tests::{Client, Follower as _, NodeBuilder, Page, eventually};
+use reqwest::Method;
+use serde_json::Value;
 
 async fn children(client: &Client) -> usize {
     client.status().await["children"].as_array().map_or(0, Vec::len)
@@ -57,8 +59,50 @@ async fn a_wrong_pair_is_refused_in_words() {
     page.click("#sign-in-button:enabled").await;
     page.until("it says so", "!document.querySelector('#sign-in-error').hidden").await;
     let words = page.text("#sign-in-error").await;
-    assert!(words.contains("does not accept this pair") && !words.contains("headers"), "{words}");
+    assert!(words.contains("does not accept these credentials") && !words.contains("headers"), "{words}");
     assert_eq!(children(&writer.client()).await, 0);
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_signs_in_until_it_ends_and_nothing_does_where_everybody_may_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let client = writer.client();
+    client.create("flags").await;
+    client.set("flags", "a", "1").await;
+    let made = client.call(Method::POST, "/v1/keys", r#"{"roles":["read"]}"#).await.json();
+    let text = |made: &Value, member: &str| made[member].as_str().expect("a text").to_owned();
+    let pair = Client::with_pair(&writer.url, Some((&text(&made, "id"), &text(&made, "secret"))));
+    let token = text(&pair.call(Method::POST, "/v1/tokens", "").await.json(), "token");
+
+    let mut page = Page::open(&writer.url).await;
+    page.click("#sign-in summary:has-text('Without a pair')").await;
+    page.fill("#token", &token).await;
+    page.fill("#apikey", "dev").await;
+    for (secret, said) in [("", "one of them is missing"), ("dev", "not both")] {
+        page.fill("#secret", secret).await;
+        page.click("#sign-in-button:enabled").await;
+        assert!(page.text("#sign-in-error").await.contains(said), "{}", page.text("#sign-in-error").await);
+    }
+    page.fill("#apikey", "").await;
+    page.fill("#secret", "").await;
+    page.click("#sign-in-button:enabled").await;
+    page.until("it follows", "window.headwater?.status().ready === true").await;
+    page.converges(&client).await;
+    let gone = client.call(Method::DELETE, &format!("/v1/keys/{}", text(&made, "id")), "").await;
+    assert_eq!(gone.status, 200, "{}", gone.text());
+    page.until("the node refuses it", "window.headwater.status().connection === 'refused'").await;
+
+    page.click("#sign-out").await;
+    page.click("#sign-in-button:enabled").await;
+    page.until("nobody may read yet", "!document.querySelector('#sign-in-error').hidden").await;
+    let anonymous = r#"{"id":"anonymous","roles":["read"]}"#;
+    let made = client.call(Method::POST, "/v1/keys", anonymous).await;
+    assert!(made.status < 300, "{}", made.text());
+    page.click("#sign-in-button:enabled").await;
+    page.until("it follows", "window.headwater?.status().ready === true").await;
+    page.converges(&client).await;
     page.close().await;
 }
 
