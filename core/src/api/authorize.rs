@@ -37,7 +37,8 @@ pub enum Shown<'a> {
 impl<'a> Shown<'a> {
     /// What the headers of these names show: `None` for one that is not there, an empty text for one that is there twice or
     /// is no text. `identity` is that of somebody whom the shell believes. Who says who it is in two ways is believed in
-    /// none, and one whose credentials are of a kind that is not taken does not ask as nobody.
+    /// none, and one whose credentials are of a kind that is not taken does not ask as nobody; beside a pair such are taken
+    /// for those of a gateway on the way.
     pub fn of(
         apikey: Option<&'a str>,
         secret: Option<&'a str>,
@@ -47,7 +48,9 @@ impl<'a> Shown<'a> {
         let has_pair = apikey.is_some() || secret.is_some();
         match (has_pair, authorization, identity) {
             (false, None, None) => Self::Nothing,
-            (true, None, None) => Self::Pair { apikey: apikey.unwrap_or(""), secret: secret.unwrap_or("") },
+            (true, authorization, None) if !authorization.is_some_and(may_be_token) => {
+                Self::Pair { apikey: apikey.unwrap_or(""), secret: secret.unwrap_or("") }
+            }
             (false, Some(authorization), None) => Self::Bearer(token_in(authorization).unwrap_or("")),
             (false, None, Some(identity)) => Self::Vouched(identity),
             _ => Self::Pair { apikey: "", secret: "" },
@@ -58,7 +61,16 @@ impl<'a> Shown<'a> {
 /// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1).
 fn token_in(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+    is_bearer(scheme).then(|| token.trim_start_matches(' '))
+}
+
+/// Whether it is nothing else: of several headers and of no text at all nobody knows.
+fn may_be_token(authorization: &str) -> bool {
+    authorization.is_empty() || authorization.split(' ').next().is_some_and(is_bearer)
+}
+
+fn is_bearer(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("bearer")
 }
 
 /// What is granted to who shows this. `dev` is what [`DEV`] grants here, `None` where it is no pair.
@@ -248,6 +260,13 @@ mod tests {
             assert_eq!(Shown::of(None, None, Some(value), Some("{}")), nobody);
         }
         assert_eq!(Shown::of(Some("k"), Some("s"), None, Some("{}")), nobody);
+        let pair = Shown::Pair { apikey: "k", secret: "s" };
+        for (beside, shown) in
+            [("Basic eDp5", pair), ("x", pair), ("", nobody), ("Bearer", nobody), ("Bearer ", nobody)]
+        {
+            assert_eq!(Shown::of(Some("k"), Some("s"), Some(beside), None), shown, "{beside:?}");
+            assert_eq!(Shown::of(Some("k"), Some("s"), Some(beside), Some("{}")), nobody);
+        }
     }
 
     #[test]

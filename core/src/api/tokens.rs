@@ -62,11 +62,12 @@ fn read(body: &[u8]) -> Result<(u64, Option<Rights>), ApiError> {
         match &*name {
             "ttlMs" => {
                 let ttl_ms = json::unsigned(raw).ok_or_else(|| not_of_form(FORM))?;
-                ttl_s = ttl_ms / 1_000;
-                if !(1..=TOKEN_S_MAX).contains(&ttl_s) {
-                    let words = format!("\"ttlMs\" is {ttl_ms}, and goes from 1000 to a day, {}", TOKEN_S_MAX * 1_000);
+                let ttl_ms_max = TOKEN_S_MAX * 1_000;
+                if !(1_000..=ttl_ms_max).contains(&ttl_ms) {
+                    let words = format!("\"ttlMs\" is {ttl_ms}, and goes from 1000 to a day, {ttl_ms_max}");
                     return Err(ApiError::new(Code::InvalidJson, words));
                 }
+                ttl_s = ttl_ms / 1_000;
             }
             other => add_rights(rights.get_or_insert_default(), other, raw, FORM)?,
         }

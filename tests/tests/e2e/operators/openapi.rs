@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: what nodes answer is of the forms that the document tells, with statuses that it knows.
 
 use headwater_tests::schema::check;
-use headwater_tests::{Client, NodeBuilder, Reply};
+use headwater_tests::{Client, NodeBuilder, Reply, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -111,6 +111,7 @@ async fn answers_are_of_the_forms_that_the_document_tells() {
         ("rotateKey", "POST", "/v1/keys/ci/rotate", &[], r#"{"graceMs":1000}"#),
         ("rotateKey", "POST", "/v1/keys/ci/rotate", &[], r#"{"graceMs":-1}"#),
         ("listKeys", "GET", "/v1/keys", &[], ""),
+        ("createToken", "POST", "/v1/tokens", &[], ""),
         ("revokeKey", "DELETE", "/v1/keys/ci", &[], ""),
         ("revokeKey", "DELETE", "/v1/keys/ci", &[], ""),
         ("follow", "POST", "/v1/replicate", &[], "nonsense"),
@@ -135,6 +136,17 @@ async fn answers_are_of_the_forms_that_the_document_tells() {
             let nobody =
                 super::super::api::call(&Client::with_pair(&node.url, None), method, path, headers, body).await;
             document.hold(id, &nobody);
+        }
+        let made = client.call(Method::POST, "/v1/keys", r#"{"roles":["read"]}"#).await.json();
+        let [id, secret] = ["id", "secret"].map(|member| made[member].as_str().expect("a text"));
+        eventually("the node has heard of the key", || async {
+            let (here, there) = (client.position().await, writer.client().position().await);
+            if here == there { Ok(()) } else { Err(format!("{here} of {there}")) }
+        })
+        .await;
+        let pair = Client::with_pair(&node.url, Some((id, secret)));
+        for body in ["", r#"{"ttlMs":60000,"roles":["read"]}"#, r#"{"ttlMs":1}"#, r#"{"roles":["write"]}"#] {
+            document.hold("createToken", &pair.call(Method::POST, "/v1/tokens", body).await);
         }
         // Every operation was asked, answered well, and refused where it may be.
         for item in document.document["paths"].as_object().unwrap().values() {
