@@ -4,11 +4,13 @@
 
 mod rights;
 mod secret;
+mod signatures;
 mod stored;
 mod token;
 
 pub use rights::{Rights, Role};
 pub use secret::{SecretHash, Verifier, equal_in_constant_time};
+pub use signatures::Signatures;
 pub use stored::StoredKey;
 pub use token::{Claims, TOKEN_BYTES_MAX, TOKEN_S_MAX, TokenKey};
 
@@ -154,12 +156,17 @@ fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> 
     Ok(key.map(|key| Grant { credential: apikey.into(), rights: key.rights, proof: Proof::Secret { hash, until_ms } }))
 }
 
-/// What the token grants by the keys `store` holds; `None` when it is wrong or its time is not now. `wall_ms` is the time
-/// now, Unix ms.
+/// What the token grants by the keys `store` holds; `None` when it is wrong or its time is not now. `signatures` are those
+/// that were found to hold before, `wall_ms` is the time now, Unix ms.
 ///
 /// # Errors
 /// When the store fails.
-pub fn bearer<S: Store>(store: &S, token: &str, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
+pub fn bearer<S: Store>(
+    store: &S,
+    signatures: &Signatures,
+    token: &str,
+    wall_ms: u64,
+) -> Result<Option<Grant>, StoreError> {
     let Some(token) = Token::read(token).filter(|token| token.key().len() <= CREDENTIAL_BYTES_MAX) else {
         return Ok(None);
     };
@@ -169,9 +176,9 @@ pub fn bearer<S: Store>(store: &S, token: &str, wall_ms: u64) -> Result<Option<G
     let nobody = Verifier { hash: SecretHash::default(), token_key: Some(TokenKey::NOBODYS) };
     let mut verifiers = sealed.iter().flat_map(|sealed| sealed.verifiers(wall_ms));
     let first = verifiers.next().unwrap_or((nobody, 0));
-    let signed = core::iter::once(first)
-        .chain(verifiers)
-        .find_map(|(verifier, until_ms)| Some((verifier.hash, until_ms, token.signed_by(&verifier.token_key?)?)));
+    let signed = core::iter::once(first).chain(verifiers).find_map(|(verifier, until_ms)| {
+        Some((verifier.hash, until_ms, token.signed_by(&verifier.token_key?, signatures)?))
+    });
     let Some((hash, until_ms, claims)) = signed else { return Ok(None) };
     let Some(key) = sealed.and_then(Sealed::whole) else { return Ok(None) };
     let is_meant = store.progress().cluster == Some(claims.cluster) && claims.is_of_its_time(wall_ms);

@@ -18,6 +18,7 @@ pub use publication::Publication;
 use crate::apply::scope_digest;
 use crate::clock::Now;
 use crate::command::End;
+use crate::credentials::Signatures;
 use crate::digest::Digest;
 use crate::feed::{Feed, FeedLimits, Totals};
 use crate::freshness::Freshness;
@@ -103,6 +104,7 @@ pub struct Node<S: Store> {
     met: Mutex<Met>,
     /// Whether the state's scope reaches the keys. Apart from it, as every request asks.
     follows_keys: AtomicBool,
+    signatures: Signatures,
 }
 
 /// What a primary heard of other writers.
@@ -215,7 +217,7 @@ impl<S: Store> Node<S> {
         };
         let shared = Mutex::new(shared);
         let follows_keys = AtomicBool::new(progress.scope.touches(name::KEYS));
-        Self { store, options, shared, met: Mutex::default(), follows_keys }
+        Self { store, options, shared, met: Mutex::default(), follows_keys, signatures: Signatures::default() }
     }
 
     /// What the node holds.
@@ -226,6 +228,11 @@ impl<S: Store> Node<S> {
     /// Who the node is.
     pub fn options(&self) -> &NodeOptions {
         &self.options
+    }
+
+    /// The signatures of tokens that it has seen to hold.
+    pub(crate) fn signatures(&self) -> &Signatures {
+        &self.signatures
     }
 
     /// Whether reads can be answered: the state was complete once.

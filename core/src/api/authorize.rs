@@ -104,7 +104,7 @@ pub fn authorize<'g, S: Store>(
             None => Ok(None),
         },
         Shown::Pair { apikey, secret } => verify(node.store(), apikey, secret, now.wall_ms),
-        Shown::Bearer(token) => bearer(node.store(), token, now.wall_ms),
+        Shown::Bearer(token) => bearer(node.store(), node.signatures(), token, now.wall_ms),
     };
     match found.map_err(ApiError::store_failed)? {
         Some(grant) => Ok(Cow::Owned(grant)),

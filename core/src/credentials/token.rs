@@ -14,6 +14,7 @@
 
 use super::rights::Rights;
 use super::secret::{from_hex, to_hex};
+use super::signatures::Signatures;
 use crate::id::Id;
 use crate::json;
 use alloc::borrow::Cow;
@@ -22,7 +23,7 @@ use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use core::fmt;
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
 /// Longest token that is looked at, in bytes; a longer one is wrong.
@@ -58,6 +59,10 @@ impl TokenKey {
         from_hex(text).map(Self)
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub(super) fn to_hex(self) -> String {
         to_hex(&self.0)
     }
@@ -70,7 +75,7 @@ impl fmt::Debug for TokenKey {
 }
 
 /// The seed has a name of its own in front, so that it has nothing to do with the hash that is stored of the same secret.
-fn signing_key(secret: &str) -> SigningKey {
+pub(super) fn signing_key(secret: &str) -> SigningKey {
     let seed = Sha256::new().chain_update(b"headwater token\0").chain_update(secret.as_bytes()).finalize();
     SigningKey::from_bytes(&seed.into())
 }
@@ -168,9 +173,10 @@ impl<'t> Token<'t> {
     }
 
     /// What it says, if this is whose signature it has.
-    pub(super) fn signed_by(&self, signer: &TokenKey) -> Option<Claims> {
-        let key = VerifyingKey::from_bytes(&signer.0).ok()?;
-        key.verify_strict(self.signed.as_bytes(), &self.signature).ok()?;
+    pub(super) fn signed_by(&self, signer: &TokenKey, signatures: &Signatures) -> Option<Claims> {
+        if !signatures.holds(signer, &self.signature, self.signed) {
+            return None;
+        }
         Claims::read(&BASE64_URL_SAFE_NO_PAD.decode(self.claims).ok()?)
     }
 }

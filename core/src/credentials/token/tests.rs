@@ -7,19 +7,20 @@ use crate::scope::Scope;
 use crate::store::memory::{MemoryOptions, MemoryStore};
 use crate::store::{Progress, Store};
 use alloc::format;
+use ed25519_dalek::VerifyingKey;
 
 const NOW_MS: u64 = 1_763_650_000_000;
 const NOW_S: u64 = NOW_MS / 1_000;
 const CLUSTER: Id = Id::from_bytes([7; 16]);
 
 /// A store of a cluster whose key `k` of the secret `s` reads and writes.
-struct Keys(MemoryStore);
+struct Keys(MemoryStore, Signatures);
 
 impl Keys {
     fn new() -> Self {
         let options = MemoryOptions { shards: 1, hash_seed: 7, snapshots: Default::default() };
         let progress = Progress { cluster: Some(CLUSTER), ..Progress::new(Scope::Everything) };
-        let keys = Self(MemoryStore::new(progress, options));
+        let keys = Self(MemoryStore::new(progress, options), Signatures::default());
         keys.take(r#""type":"CREATE""#);
         keys.set("k", &StoredKey::new(Some(Verifier::of("s")), Rights::of([Role::Read, Role::Write]), 0));
         keys
@@ -42,7 +43,7 @@ impl Keys {
     }
 
     fn judge(&self, token: &str) -> Option<Grant> {
-        bearer(&self.0, token, NOW_MS).unwrap()
+        bearer(&self.0, &self.1, token, NOW_MS).unwrap()
     }
 }
 
@@ -75,7 +76,7 @@ fn a_token_grants_what_it_says_until_it_ends() {
     assert_eq!((&*grant.credential, grant.rights()), ("k", &Rights::of([Role::Read])));
     assert_eq!(grant.until_ms(), Some(NOW_MS + 900_000));
     for (ms, is_good) in [(899_999, true), (900_000, false)] {
-        assert_eq!(bearer(&keys.0, &token, NOW_MS + ms).unwrap().is_some(), is_good);
+        assert_eq!(bearer(&keys.0, &keys.1, &token, NOW_MS + ms).unwrap().is_some(), is_good);
         assert_eq!(grant.renewed(&keys.0, NOW_MS + ms).unwrap().is_some(), is_good);
         assert_eq!(grant.has_expired(NOW_MS + ms), !is_good);
     }
