@@ -41,6 +41,7 @@ pub mod record;
 pub mod repeats;
 pub mod replica;
 pub mod scope;
+pub mod shares;
 pub mod store;
 pub mod stream;
 #[cfg(any(test, feature = "model"))]

@@ -2,8 +2,9 @@
 //!
 //! The writer publishes lines after they are durable, a replica those it took from its parent; both through
 //! [`Node::publish`], which changes the store and the feed under one lock, so that a PING's digest always belongs to its
-//! seq. Readers of entries do not take that lock, but on a replica for a moment, to tell how old its state is.
+//! seq. Readers of entries never take that lock: how old a replica's state is has a small one of its own.
 
+mod baselines;
 mod children;
 mod publication;
 mod steady;
@@ -26,13 +27,15 @@ use crate::id::Id;
 use crate::name;
 use crate::position::Term;
 use crate::scope::Scope;
+use crate::shares::Shares;
 use crate::store::{Collection, Progress, Store, StoreError};
 use crate::stream::Cursor;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Weak;
 use alloc::vec::Vec;
-use children::retry;
+use baselines::Baselines;
+use children::{Member, retry};
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steady::SteadyClock;
@@ -75,7 +78,7 @@ pub struct NodeOptions {
     pub children_max: usize,
     /// On a replica, the lag in ms from which on it trusts no key that it holds; `None` for never.
     pub auth_staleness_ms_max: Option<u64>,
-    /// Most of them with one credential.
+    /// Most of them with one credential that has not the role node.
     pub children_per_credential_max: usize,
 }
 
@@ -101,6 +104,12 @@ pub struct Node<S: Store> {
     store: S,
     options: NodeOptions,
     shared: Mutex<Shared<S>>,
+    /// What is known of freshness. Apart from the rest, as every read asks, which is not to wait for a publication.
+    ///
+    /// A proof is put here after the state that it is of, and whoever answers takes it *before* looking at the state: so
+    /// what is answered is at least as new as the proof says, however far a publication is meanwhile, and no lag is told
+    /// too small. Where both locks are held, this one is taken second.
+    freshness: Mutex<Freshness>,
     met: Mutex<Met>,
     /// Whether the state's scope reaches the keys. Apart from it, as every request asks.
     follows_keys: AtomicBool,
@@ -118,7 +127,6 @@ struct Met {
 
 struct Shared<S: Store> {
     feed: Feed,
-    freshness: Freshness,
     clock: SteadyClock,
     /// A primary vouches for nothing newer than this.
     lease_end: Option<u64>,
@@ -129,11 +137,13 @@ struct Shared<S: Store> {
     path_version: u64,
     /// How often a key has changed, and once more: a stream that has seen none of it yet begins with 0.
     keys_version: u64,
-    children: BTreeMap<u64, Child>,
+    children: BTreeMap<u64, Member>,
+    /// Those of them that named an instance.
+    instances: BTreeSet<(Id, u64)>,
     /// Which of them are being sent a baseline.
-    baselines: BTreeSet<u64>,
-    /// How many of them each credential has.
-    credentials: BTreeMap<String, usize>,
+    baselines: Baselines,
+    /// How many of them each caller has.
+    shares: Shares<String>,
     next_child: u64,
     /// How often streams were told to end.
     turns: u64,
@@ -148,10 +158,21 @@ struct Shared<S: Store> {
 }
 
 impl<S: Store> Shared<S> {
-    fn end(&mut self, how: impl Fn(&Child) -> Option<End>) {
+    fn end(&mut self, how: impl Fn(&Member) -> Option<End>) {
         self.turns += 1;
-        for child in self.children.values_mut().filter(|child| child.ending.is_none()) {
+        for (id, child) in self.children.iter_mut().filter(|(_, child)| child.ending.is_none()) {
             child.ending = how(child);
+            if child.ending.is_some() {
+                self.baselines.end(*id);
+            }
+        }
+    }
+
+    /// Ends one stream, unless it is ending already.
+    fn end_one(&mut self, id: u64, end: End) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.ending.get_or_insert(end);
+            self.baselines.end(id);
         }
     }
 
@@ -161,26 +182,11 @@ impl<S: Store> Shared<S> {
     fn path_changed(&mut self) {
         self.path_version += 1;
         let path = self.path.clone();
-        let within = |child: &Child| child.instance.is_some_and(|instance| path.contains(&instance));
+        let within = |child: &Member| child.instance.is_some_and(|instance| path.contains(&instance));
         self.end(|child| within(child).then(|| retry("path_changed")));
     }
 
-    /// The newest proof this node holds that nothing older is missing in its state.
-    fn at(&mut self, role: Role, now: Now) -> u64 {
-        match role {
-            Role::Primary => self.clock.read(now).min(self.lease_end.unwrap_or(u64::MAX)),
-            Role::Replica => self.freshness.at(),
-        }
-    }
-
-    fn writer_clock(&mut self, role: Role, now: Now) -> Option<u64> {
-        match role {
-            Role::Primary => Some(self.clock.read(now)),
-            Role::Replica => self.freshness.writer_clock(now),
-        }
-    }
-
-    fn attended(&mut self, joined: &Joined) -> &mut Child {
+    fn attended(&mut self, joined: &Joined) -> &mut Member {
         self.children.get_mut(&joined.id).expect("a stream is registered until it is dropped")
     }
 
@@ -197,7 +203,6 @@ impl<S: Store> Node<S> {
         let progress = store.progress();
         let shared = Shared {
             feed: Feed::new(progress.position, options.feed),
-            freshness: Freshness::restored(progress.at, progress.clock_offset, progress.term(), progress.lag_ms),
             clock: SteadyClock::default(),
             lease_end: None,
             instance: options.instance,
@@ -205,8 +210,9 @@ impl<S: Store> Node<S> {
             path_version: 0,
             keys_version: 1,
             children: BTreeMap::new(),
-            baselines: BTreeSet::new(),
-            credentials: BTreeMap::new(),
+            instances: BTreeSet::new(),
+            baselines: Baselines::default(),
+            shares: Shares::new(options.children_per_credential_max),
             next_child: 1,
             turns: 0,
             closing: None,
@@ -216,8 +222,10 @@ impl<S: Store> Node<S> {
             scratch: Vec::new(),
         };
         let shared = Mutex::new(shared);
+        let freshness = Freshness::restored(progress.at, progress.clock_offset, progress.term(), progress.lag_ms);
         let follows_keys = AtomicBool::new(progress.scope.touches(name::KEYS));
-        Self { store, options, shared, met: Mutex::default(), follows_keys, signatures: Signatures::default() }
+        let (freshness, met, signatures) = (Mutex::new(freshness), Mutex::default(), Signatures::default());
+        Self { store, options, shared, freshness, met, follows_keys, signatures }
     }
 
     /// What the node holds.
@@ -265,9 +273,15 @@ impl<S: Store> Node<S> {
         let mut shared = self.lock();
         // Before it is so: better nobody is known for a moment than somebody who should not be.
         self.follows_keys.fetch_and(progress.scope.touches(name::KEYS), Ordering::AcqRel);
-        self.store.swap(collections, progress)?;
+        {
+            // As one: who took the proof before goes by one of an earlier state, who takes it behind by that of the new.
+            // A baseline is never of an earlier state than the one that it replaces, but where history itself was put
+            // back; there a read that is under way tells of the position that was, too.
+            let mut proof = self.proof();
+            self.store.swap(collections, progress)?;
+            *proof = freshness;
+        }
         self.scope_is(&progress.scope);
-        shared.freshness = freshness;
         shared.feed.reset(progress.position);
         shared.snapshot = Weak::new();
         shared.end(|_| Some(retry("rebaselined")));
@@ -320,21 +334,43 @@ impl<S: Store> Node<S> {
         Ok(totals)
     }
 
+    fn proof(&self) -> MutexGuard<'_, Freshness> {
+        // A few numbers are compared and copied under it, but for a baseline, whose store says what it leaves behind.
+        self.freshness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The newest proof of freshness and how it was judged.
     pub fn freshness(&self) -> Freshness {
-        self.lock().freshness
+        *self.proof()
     }
 
-    /// Changes what is known of freshness.
+    /// Changes what is known of freshness. A proof comes here after the state that it is of was published.
     pub fn update_freshness(&self, update: impl FnOnce(&mut Freshness)) {
-        update(&mut self.lock().freshness);
+        update(&mut self.proof());
     }
 
-    /// How far this node is behind the writer in ms: 0 on a primary, `None` on a replica that never had a proof.
+    /// How far this node is behind the writer in ms: 0 on a primary, `None` on a replica that never had a proof. For an
+    /// answer, ask before you look at the state that it is of.
     pub fn lag_ms(&self, now: Now) -> Option<u64> {
         match self.options.role {
             Role::Primary => Some(0),
-            Role::Replica => self.lock().freshness.lag_ms(now),
+            Role::Replica => self.freshness().lag_ms(now),
+        }
+    }
+
+    /// The newest proof this node holds that nothing older is missing in its state.
+    fn at(&self, shared: &mut Shared<S>, now: Now) -> u64 {
+        match self.options.role {
+            Role::Primary => shared.clock.read(now).min(shared.lease_end.unwrap_or(u64::MAX)),
+            Role::Replica => self.freshness().at(),
+        }
+    }
+
+    /// What the writer's clock shows now, as far as this node can tell.
+    fn clock(&self, shared: &mut Shared<S>, now: Now) -> Option<u64> {
+        match self.options.role {
+            Role::Primary => Some(shared.clock.read(now)),
+            Role::Replica => self.freshness().writer_clock(now),
         }
     }
 
@@ -366,7 +402,7 @@ impl<S: Store> Node<S> {
 
     /// What the writer's clock shows now, as far as this node can tell.
     pub(crate) fn writer_clock(&self, now: Now) -> Option<u64> {
-        self.lock().writer_clock(self.options.role, now)
+        self.clock(&mut self.lock(), now)
     }
 
     /// Remembers through whom the state comes: the instances of the parent's path. When that has changed, children learn
@@ -395,12 +431,6 @@ impl<S: Store> Node<S> {
         let mut shared = self.lock();
         shared.instance = instance;
         shared.path_changed();
-    }
-
-    /// Ends the streams of those children for whom `how` says how; a stream that is ending already ends as it was told
-    /// first. `how` is called under the node's lock, and each stream ends with its next step: wake them.
-    pub fn end(&self, how: impl Fn(&Child) -> Option<End>) {
-        self.lock().end(how);
     }
 
     /// Ends every stream, and every one that comes, with `end`.
@@ -448,19 +478,9 @@ impl<S: Store> Node<S> {
         (told < by).then_some(by)
     }
 
-    /// How many follow this node.
-    pub fn children_count(&self) -> usize {
-        self.lock().children.len()
-    }
-
     /// How many baselines were begun for children.
     pub fn baselines_begun(&self) -> u64 {
         self.lock().baselines_begun
-    }
-
-    /// Those who follow this node.
-    pub fn children(&self) -> Vec<Child> {
-        self.lock().children.values().cloned().collect()
     }
 
     /// The lowest seq after which every line is in the feed.
@@ -470,6 +490,6 @@ impl<S: Store> Node<S> {
 
     /// The `at` of a HELLO that leads to a tail. Load it before the position that it is a proof for.
     pub(crate) fn hello_at(&self, now: Now) -> u64 {
-        self.lock().at(self.options.role, now)
+        self.at(&mut self.lock(), now)
     }
 }

@@ -40,6 +40,8 @@ pub enum OpenError {
     Forbidden,
     /// Too many children, scopes or baselines at once; names which: 503 `overloaded` with `Retry-After`.
     Overloaded(&'static str),
+    /// The caller has as many streams as one may have, which is so many: the same.
+    BeyondShare(usize),
     /// The store failed: 500.
     Store(StoreError),
 }
@@ -131,16 +133,34 @@ impl<S: Store> Stream<S> {
         log_floor: Option<u64>,
         now: Now,
     ) -> Result<Self, OpenError> {
+        Self::open_for(&grant.credential, node, request, grant, log_floor, now)
+    }
+
+    /// As [`Stream::open`], as one of this caller's streams instead of one of the credential's: those who show no
+    /// credentials a shell tells apart by where they come from. A credential with the role node has no share, and may have
+    /// as many as there may be.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_for(
+        caller: &str,
+        node: &Arc<Node<S>>,
+        request: Request,
+        grant: &Grant,
+        log_floor: Option<u64>,
+        now: Now,
+    ) -> Result<Self, OpenError> {
         if !node.is_complete() {
             return Err(OpenError::NotReady);
         }
         let granted = grant.scope().ok_or(OpenError::Forbidden)?;
         let scope = request.scope.intersection(granted).ok_or(OpenError::Forbidden)?;
-        let (credential, is_node) = (grant.credential.clone(), grant.has(credentials::Role::Node));
-        let newcomer = Newcomer { node: request.node, instance: request.instance, credential, is_node, scope };
+        let caller = (!grant.has(credentials::Role::Node)).then(|| caller.into());
+        let credential = grant.credential.clone();
+        let newcomer = Newcomer { node: request.node, instance: request.instance, credential, caller, scope };
         let joined = node.join(newcomer).map_err(|error| match error {
             JoinError::Children => OpenError::Overloaded("children"),
-            JoinError::OfCredential => OpenError::Overloaded("streams with this credential"),
+            JoinError::BeyondShare(limit) => OpenError::BeyondShare(limit),
             JoinError::Scopes => OpenError::Overloaded("scopes"),
         })?;
         let mut stream = Self {

@@ -211,6 +211,10 @@ impl From<OpenError> for ApiError {
             OpenError::Overloaded(what) => {
                 Self::new(Code::Overloaded, format!("too many {what} at this time: come back"))
             }
+            OpenError::BeyondShare(limit) => {
+                let words = format!("there are as many streams of one caller as there may be: {limit}");
+                Self::new(Code::Overloaded, words)
+            }
             OpenError::Store(error) => Self::store_failed(error),
         }
     }

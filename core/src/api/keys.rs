@@ -257,6 +257,7 @@ fn each_key<S: Store>(store: &S, mut show: impl FnMut(&Record)) -> Result<(), Ap
 /// # Errors
 /// 503 where the state is not complete or is being read by too many; 500 when the store fails.
 pub fn keys<S: Store>(node: &Node<S>, now: Now) -> Result<Answered<S::Snapshot>, ApiError> {
+    let lag = lag(node, now);
     let progress = node.store().progress();
     if !progress.complete {
         return Err(ApiError::new(Code::NotReady, "this node holds no complete state yet"));
@@ -282,7 +283,7 @@ pub fn keys<S: Store>(node: &Node<S>, now: Now) -> Result<Answered<S::Snapshot>,
         body.push(b'}');
     })?;
     body.extend_from_slice(b"]}");
-    Ok(Answered::Here(Answer::json(body).as_of(progress.position, lag(node, now))))
+    Ok(Answered::Here(Answer::json(body).as_of(progress.position, lag)))
 }
 
 fn invalid(words: impl Into<String>) -> ApiError {

@@ -31,13 +31,15 @@ fn not_covered(what: &str) -> ApiError {
     ApiError::new(Code::Misdirected, format!("this node does not hold all of {what}"))
 }
 
-/// What must hold before anything is read. Loads the progress, which must happen before an entry is loaded.
-fn admit<S: Store>(node: &Node<S>) -> Result<Progress, ApiError> {
+/// What must hold before anything is read. Loads the lag and then the progress, which must happen before an entry is
+/// loaded: what is published meanwhile makes the answer newer than it says, and never older.
+fn admit<S: Store>(node: &Node<S>, now: Now) -> Result<(Progress, Option<u64>), ApiError> {
+    let lag = lag(node, now);
     let progress = node.store().progress();
     if !progress.complete {
         return Err(ApiError::new(Code::NotReady, "this node holds no complete state yet"));
     }
-    Ok(progress)
+    Ok((progress, lag))
 }
 
 pub(super) fn lag<S: Store>(node: &Node<S>, now: Now) -> Option<u64> {
@@ -90,7 +92,7 @@ pub fn entry<S: Store>(
     now: Now,
 ) -> Result<Answer<S::Snapshot>, ApiError> {
     permit_reading(grant, |scope| scope.covers_key(collection, key))?;
-    let progress = admit(node)?;
+    let (progress, lag) = admit(node, now)?;
     if !progress.scope.covers_key(collection, key) {
         return Err(not_covered(&format!("the collection {collection:?}, nor this key of it")));
     }
@@ -101,7 +103,7 @@ pub fn entry<S: Store>(
             Some(_) => ApiError::new(Code::NotFound, format!("the key {key:?} does not exist")),
         };
         // What came since may have made the entry.
-        return Err(error.as_of(progress.position, lag(node, now)));
+        return Err(error.as_of(progress.position, lag));
     };
     let tag = record.tag();
     let unchanged = conditions.none_match.as_ref().is_some_and(|tags| tags.contain(&tag));
@@ -112,7 +114,7 @@ pub fn entry<S: Store>(
         write_entry(&record, &mut body);
         Answer::json(body)
     };
-    Ok(answer.with("etag", format!("\"{tag}\"")).as_of(progress.position, lag(node, now)))
+    Ok(answer.with("etag", format!("\"{tag}\"")).as_of(progress.position, lag))
 }
 
 fn not_modified<N>() -> Answer<N> {
@@ -133,14 +135,14 @@ pub fn list<S: Store>(
     now: Now,
 ) -> Result<Answer<S::Snapshot>, ApiError> {
     permit_reading(grant, |scope| scope.covers_prefix(collection, &query.prefix))?;
-    let progress = admit(node)?;
+    let (progress, lag) = admit(node, now)?;
     if !progress.scope.covers_prefix(collection, &query.prefix) {
         return Err(not_covered(&format!("what was asked for of the collection {collection:?}")));
     }
     let snapshot = node.store().snapshot_for_reader(now.mono_ms)?;
     let position = snapshot.progress().position;
     let facts = snapshot.collections().iter().find(|facts| *facts.name == *collection);
-    let facts = facts.ok_or_else(|| missing(collection).as_of(position, lag(node, now)))?;
+    let facts = facts.ok_or_else(|| missing(collection).as_of(position, lag))?;
     // The digest is that of the whole collection, and tells whoever may read a part of it when the rest changes.
     let sees_whole = grant.scope().is_some_and(|scope| scope.covers_prefix(collection, ""));
     let tag = sees_whole.then(|| format!("{}", facts.digest));
@@ -166,7 +168,7 @@ pub fn list<S: Store>(
     if let Some(tag) = tag {
         answer = answer.with("etag", format!("\"{tag}\""));
     }
-    Ok(answer.as_of(position, lag(node, now)))
+    Ok(answer.as_of(position, lag))
 }
 
 /// The last key of the first `limit`, when more follow.
@@ -212,7 +214,7 @@ fn next_link(collection: &str, query: &ListQuery, after: &str) -> String {
 /// pass for all of them.
 pub fn collections<S: Store>(node: &Node<S>, grant: &Grant, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
     permit_reading(grant, |_| true)?;
-    let progress = admit(node)?;
+    let (progress, lag) = admit(node, now)?;
     if !progress.scope.contains(&Scope::Public) {
         return Err(not_covered("the collections"));
     }
@@ -227,7 +229,7 @@ pub fn collections<S: Store>(node: &Node<S>, grant: &Grant, now: Now) -> Result<
         write_string(&mut body, &facts.name);
     }
     body.extend_from_slice(b"]}");
-    Ok(Answer::json(body).as_of(progress.position, lag(node, now)))
+    Ok(Answer::json(body).as_of(progress.position, lag))
 }
 
 /// `GET /healthz`, `/livez`, `/startupz`.

@@ -138,9 +138,9 @@ pub struct ParentStatus<'a> {
 /// # Errors
 /// 500 when the store fails.
 pub fn status<S: Store>(node: &Node<S>, facts: &StatusFacts<'_>, now: Now) -> Result<Answer<S::Snapshot>, ApiError> {
+    let lag_ms = node.lag_ms(now);
     let progress = node.store().progress();
     let collections = node.store().collections().map_err(ApiError::store_failed)?;
-    let lag_ms = node.lag_ms(now);
     let mut body = Vec::from(&b"{\"node\":"[..]);
     write_string(&mut body, &node.options().label);
     let text = |body: &mut Vec<u8>, text: &str| body.extend_from_slice(text.as_bytes());

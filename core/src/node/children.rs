@@ -1,7 +1,7 @@
 //! Those who follow a node, and what their streams ask of it.
 
+use super::Node;
 use super::publication::term;
-use super::{Node, Shared};
 use crate::clock::Now;
 use crate::command::{End, EndReason, Ping, Proof};
 use crate::digest::Digest;
@@ -9,7 +9,8 @@ use crate::feed::{Lines, RingId, Tail};
 use crate::id::Id;
 use crate::position::Position;
 use crate::scope::Scope;
-use crate::store::{Snapshot, SnapshotError, Store, StoreError};
+use crate::shares::BeyondShare;
+use crate::store::{Store, StoreError};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,8 +22,6 @@ pub struct Child {
     pub node: String,
     /// Its instance; `None` for one that named none.
     pub instance: Option<Id>,
-    /// The credential it came with.
-    pub credential: String,
     /// What it follows.
     pub scope: Arc<Scope>,
     /// Seq up to which everything was handed to its connection.
@@ -31,22 +30,31 @@ pub struct Child {
     pub sent_bytes: u64,
     /// Whether it is being sent a baseline.
     pub in_baseline: bool,
-    /// Since when, on the monotonic clock, and how many bytes it had then.
-    baseline_begun: (u64, u64),
-    /// Whether it has the role node: it serves others.
-    pub(super) is_node: bool,
+}
+
+/// What a node knows of one who follows.
+pub(super) struct Member {
+    node: String,
+    pub(super) instance: Option<Id>,
+    credential: String,
+    /// See [`Newcomer::caller`].
+    caller: Option<String>,
+    scope: Arc<Scope>,
+    sent_seq: u64,
+    pub(super) sent_bytes: u64,
     /// How its stream ends, with its next step; `None` while it goes on.
-    pub ending: Option<End>,
-    pub(super) ring: RingId,
+    pub(super) ending: Option<End>,
+    ring: RingId,
 }
 
 /// Who wants to become a child.
 pub(crate) struct Newcomer {
     pub(crate) node: String,
     pub(crate) instance: Option<Id>,
+    /// The credential it came with.
     pub(crate) credential: String,
-    /// Whether that has the role node.
-    pub(crate) is_node: bool,
+    /// Of whose share its stream is; `None` for one with the role node, which serves others and needs none.
+    pub(crate) caller: Option<String>,
     pub(crate) scope: Scope,
 }
 
@@ -66,26 +74,9 @@ pub(super) fn retry(detail: &str) -> End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JoinError {
     Children,
-    OfCredential,
+    /// The caller has its share of them.
+    BeyondShare(usize),
     Scopes,
-}
-
-/// How long a child may take for a baseline, in ms, while others wait for its place: so long at the most, and after so
-/// long no more slowly than at this rate in bytes a second, seen over the whole of it.
-const BASELINE_AGE_MS_MAX: u64 = 3_600_000;
-const BASELINE_PATIENCE_MS: u64 = 15_000;
-const BASELINE_BYTES_PER_S_MIN: u64 = 16 << 10;
-
-/// Of the places for baselines, every so many-th is for nodes alone.
-const PLACES_FOR_NODES: usize = 4;
-
-/// Bytes of lines behind an open snapshot up to which newcomers share it.
-const SHARED_TAIL_BYTES_MAX: usize = 1 << 20;
-
-/// A snapshot and the newest proof there was of it.
-pub(crate) struct Proven<P> {
-    pub(crate) snapshot: Arc<P>,
-    pub(crate) at: u64,
 }
 
 /// A child's registration.
@@ -147,29 +138,9 @@ pub(crate) enum Follow {
     End(End),
 }
 
-impl Child {
-    /// Whether it takes so long for its baseline that another may have its place.
-    fn is_slow(&self, mono_ms: u64) -> bool {
-        let (begun_ms, bytes) = self.baseline_begun;
-        let ms = mono_ms.saturating_sub(begun_ms);
-        let expected = BASELINE_BYTES_PER_S_MIN.saturating_mul(ms) / 1_000;
-        let is_below = ms >= BASELINE_PATIENCE_MS && self.sent_bytes.saturating_sub(bytes) < expected;
-        self.in_baseline && (is_below || ms >= BASELINE_AGE_MS_MAX)
-    }
-}
-
-impl<S: Store> Shared<S> {
-    /// Whether `places` leave one more for a child that `is_node` or is none. One that is to end has none, though it may be
-    /// so slow that it has not heard of that.
-    fn has_place(&self, places: usize, is_node: bool) -> bool {
-        let sent = || self.in_baseline().filter(|child| child.ending.is_none());
-        let others = places - places / PLACES_FOR_NODES;
-        sent().count() < places && (is_node || sent().filter(|child| !child.is_node).count() < others)
-    }
-
-    /// Those who are being sent a baseline. Whoever is refused one asks again: it must not take a look at every child.
-    fn in_baseline(&self) -> impl Iterator<Item = &Child> {
-        self.baselines.iter().filter_map(|id| self.children.get(id))
+impl Member {
+    pub(super) fn is_node(&self) -> bool {
+        self.caller.is_none()
     }
 }
 
@@ -189,33 +160,26 @@ impl<S: Store> Node<S> {
         if shared.children.len() >= self.options.children_max {
             return Err(JoinError::Children);
         }
-        let Newcomer { node, instance, credential, is_node, scope } = newcomer;
-        let of_credential = shared.credentials.get(&credential).copied().unwrap_or(0);
-        if of_credential >= self.options.children_per_credential_max {
-            return Err(JoinError::OfCredential);
+        let Newcomer { node, instance, credential, caller, scope } = newcomer;
+        if let Some(caller) = &caller {
+            let taken = shared.shares.take(caller.clone(), 1);
+            taken.map_err(|BeyondShare(limit)| JoinError::BeyondShare(limit))?;
         }
-        let (ring, scope) = shared.feed.join(scope).ok_or(JoinError::Scopes)?;
-        shared.credentials.insert(credential.clone(), of_credential + 1);
+        let Some((ring, scope)) = shared.feed.join(scope) else {
+            if let Some(caller) = &caller {
+                shared.shares.give_back(caller, 1);
+            }
+            return Err(JoinError::Scopes);
+        };
         let id = shared.next_child;
         shared.next_child += 1;
         let ending = shared.closing.clone();
         let path_version = shared.path_version;
         // A key may have changed since the request was let in: the first turn looks.
         let joined = Joined { id, ring, scope: Arc::clone(&scope), path_version, keys_version: 0 };
-        let child = Child {
-            node,
-            instance,
-            credential,
-            scope,
-            sent_seq: 0,
-            sent_bytes: 0,
-            in_baseline: false,
-            baseline_begun: (0, 0),
-            is_node,
-            ending,
-            ring,
-        };
-        shared.children.insert(id, child);
+        shared.instances.extend(instance.map(|instance| (instance, id)));
+        let member = Member { node, instance, credential, caller, scope, sent_seq: 0, sent_bytes: 0, ending, ring };
+        shared.children.insert(id, member);
         Ok(joined)
     }
 
@@ -224,24 +188,45 @@ impl<S: Store> Node<S> {
         let mut shared = self.lock();
         let newer = shared.attended(joined);
         let (Some(instance), credential) = (newer.instance, newer.credential.clone()) else { return };
-        let same = |child: &Child| child.instance == Some(instance) && child.credential == credential;
-        for (_, older) in shared.children.range_mut(..joined.id).filter(|(_, child)| same(child)) {
-            older.ending.get_or_insert_with(|| end_for(EndReason::Superseded, ""));
+        let older: Vec<u64> = shared.instances.range((instance, 0)..(instance, joined.id)).map(|(_, id)| *id).collect();
+        for id in older {
+            if shared.children.get(&id).is_some_and(|child| child.credential == credential) {
+                shared.end_one(id, end_for(EndReason::Superseded, ""));
+            }
         }
     }
 
     pub(crate) fn leave(&self, id: u64) {
         let mut shared = self.lock();
-        shared.baselines.remove(&id);
+        shared.baselines.end(id);
         if let Some(child) = shared.children.remove(&id) {
             shared.feed.leave(child.ring);
-            if let Some(count) = shared.credentials.get_mut(&child.credential) {
-                *count -= 1;
-                if *count == 0 {
-                    shared.credentials.remove(&child.credential);
-                }
+            if let Some(instance) = child.instance {
+                shared.instances.remove(&(instance, id));
+            }
+            if let Some(caller) = &child.caller {
+                shared.shares.give_back(caller, 1);
             }
         }
+    }
+
+    /// How many follow this node.
+    pub fn children_count(&self) -> usize {
+        self.lock().children.len()
+    }
+
+    /// Those who follow this node.
+    pub fn children(&self) -> Vec<Child> {
+        let shared = self.lock();
+        let shown = shared.children.iter().map(|(id, member)| Child {
+            node: member.node.clone(),
+            instance: member.instance,
+            scope: Arc::clone(&member.scope),
+            sent_seq: member.sent_seq,
+            sent_bytes: member.sent_bytes,
+            in_baseline: shared.baselines.has(*id),
+        });
+        shown.collect()
     }
 
     /// What a stream that has handed out this much needs to know before its next step.
@@ -291,44 +276,6 @@ impl<S: Store> Node<S> {
         }
     }
 
-    /// A place among those who are sent a baseline, with the snapshot they share; `None` when all places are taken.
-    pub(crate) fn begin_baseline(&self, id: u64, now: Now) -> Result<Option<Proven<S::Snapshot>>, SnapshotError> {
-        let mut shared = self.lock();
-        let (places, is_node) =
-            (self.options.baselines_max, shared.children.get(&id).is_some_and(|child| child.is_node));
-        if !shared.has_place(places, is_node) {
-            if shared.in_baseline().any(|child| child.is_slow(now.mono_ms)) {
-                shared.end(|child| child.is_slow(now.mono_ms).then(|| retry("baseline_too_slow")));
-            }
-            if !shared.has_place(places, is_node) {
-                return Ok(None);
-            }
-        }
-        let snapshot = match shared.snapshot.upgrade() {
-            // Shared while what came since is a small tail; beyond, a new copy is cheaper for the child.
-            Some(open) if shared.feed.bytes_after(open.progress().position.seq) <= SHARED_TAIL_BYTES_MAX => open,
-            _ => {
-                shared.snapshot_at = shared.at(self.options.role, now);
-                Arc::new(self.store.snapshot()?)
-            }
-        };
-        shared.snapshot = Arc::downgrade(&snapshot);
-        if let Some(child) = shared.children.get_mut(&id) {
-            (child.in_baseline, child.baseline_begun) = (true, (now.mono_ms, child.sent_bytes));
-            shared.baselines.insert(id);
-        }
-        shared.baselines_begun += 1;
-        Ok(Some(Proven { snapshot, at: shared.snapshot_at }))
-    }
-
-    pub(crate) fn end_baseline(&self, id: u64) {
-        let mut shared = self.lock();
-        shared.baselines.remove(&id);
-        if let Some(child) = shared.children.get_mut(&id) {
-            child.in_baseline = false;
-        }
-    }
-
     /// A full PING as of the head, and which count its lines are of; `None` when a reader at `seq` has not been handed
     /// everything yet.
     pub(crate) fn ping(&self, joined: &Joined, seq: u64, now: Now) -> Result<Option<(Ping, u64)>, StoreError> {
@@ -343,12 +290,13 @@ impl<S: Store> Node<S> {
         } else {
             Proof::Digest(self.scope_digest(&mut shared, joined)?)
         };
-        let at = shared.at(self.options.role, now);
-        let clock = shared.writer_clock(self.options.role, now).filter(|&clock| clock != at);
+        // While the lock is held nothing newer than the head is published, so the proof is of no more than that.
+        let at = self.at(&mut shared, now);
+        let clock = self.clock(&mut shared, now).filter(|&clock| clock != at);
         Ok(Some((Ping { seq: shared.feed.head.seq, at, clock, proof }, count)))
     }
 
-    fn scope_digest(&self, shared: &mut Shared<S>, joined: &Joined) -> Result<Digest, StoreError> {
+    fn scope_digest(&self, shared: &mut super::Shared<S>, joined: &Joined) -> Result<Digest, StoreError> {
         Ok(match (shared.feed.digest(joined.ring), &*joined.scope) {
             (Some(digest), _) => digest,
             (None, Scope::Everything) => self.totals(shared)?.everything,

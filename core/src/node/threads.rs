@@ -1,6 +1,8 @@
-//! Readers on threads of their own, who fill the rings of their scopes while the writer publishes.
+//! Readers on threads of their own: of streams, who fill the rings of their scopes while the writer publishes, and of
+//! entries, who are told how old they are.
 
 use super::{Node, NodeOptions, Role};
+use crate::api::{Answered, Body, Conditions, HEADER_LAG, Read, read as answer};
 use crate::clock::Now;
 use crate::command::{Line, Trust, decode, lines};
 use crate::credentials::Grant;
@@ -100,4 +102,76 @@ fn every_reader_is_handed_every_line_of_its_scope_once() {
     let Step::Chunk { bytes, .. } = streams[0].next(later) else { panic!("a PING is due") };
     let ping = String::from_utf8(bytes.to_vec()).unwrap();
     assert!(ping.contains(&format!("\"lines\":{}", under_eu.len())), "{ping}");
+}
+
+/// The value of the entry `c/k` and the newest proof that the answer tells of, as of [`LATER`].
+fn entry(node: &Node<MemoryStore>) -> (u64, u64) {
+    let asked = Read::Entry { collection: "c".into(), key: "k".into() };
+    let Ok(Answered::Here(answer)) = answer(node, &Grant::all("r"), &asked, &Conditions::default(), LATER) else {
+        panic!("it is there")
+    };
+    let lag = answer.headers.iter().find(|(name, _)| *name == HEADER_LAG).and_then(|(_, lag)| lag.parse::<u64>().ok());
+    let Body::Full(body) = answer.body else { panic!("an entry is whole") };
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    (body["value"].as_u64().unwrap(), LATER.wall_ms - lag.expect("a replica tells its lag"))
+}
+
+const LATER: Now = Now { wall_ms: 1_000_000, mono_ms: 1_000 };
+
+/// A replica with the entry `c/k`; the value of each SET is its time.
+fn replica() -> Node<MemoryStore> {
+    let store = MemoryStore::new(Progress::new(Scope::Everything), MemoryOptions::threaded(1));
+    store.set_progress(&Progress { complete: true, ..store.progress() }).unwrap();
+    let node = Node::new(store, NodeOptions::new("r", Id::from_bytes([2; 16]), Role::Replica));
+    publish(&node, "{\"type\":\"CREATE\",\"collection\":\"c\",\"seq\":1,\"timestamp\":1}\n".into());
+    take(&node, 2);
+    node
+}
+
+fn take(node: &Node<MemoryStore>, seq: u64) {
+    let (prev, version) = (seq - 1, seq - 1);
+    publish(
+        node,
+        format!(
+            "{{\"type\":\"SET\",\"collection\":\"c\",\"seq\":{seq},\"prev\":{prev},\"key\":\"k\",\
+             \"version\":{version},\"timestamp\":{seq},\"value\":{seq}}}\n"
+        ),
+    );
+    node.update_freshness(|freshness| freshness.note(seq, LATER));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what threads are told is what is tested")]
+fn no_answer_is_older_than_its_lag_says_however_much_is_published_beside_it() {
+    let node = replica();
+    thread::scope(|threads| {
+        let readers = [(); 3].map(|()| {
+            threads.spawn(|| {
+                let mut proven = 0;
+                while proven < LAST {
+                    let (value, said) = entry(&node);
+                    assert!(value >= said, "the entry is of {value} and said to be of {said}");
+                    proven = said;
+                }
+            })
+        });
+        (3..=LAST).for_each(|seq| take(&node, seq));
+        for reader in readers {
+            reader.join().unwrap();
+        }
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that nobody waits for another thread is what is tested")]
+fn a_read_on_a_replica_does_not_wait_for_a_publication() {
+    let node = Arc::new(replica());
+    let publication = node.publish();
+    let (told, hear) = std::sync::mpsc::channel();
+    let reader = Arc::clone(&node);
+    let reading = thread::spawn(move || told.send((entry(&reader), reader.is_cut_off(LATER))));
+    let heard = hear.recv_timeout(core::time::Duration::from_secs(20));
+    drop(publication);
+    reading.join().unwrap().unwrap();
+    assert_eq!(heard, Ok(((2, 2), false)));
 }

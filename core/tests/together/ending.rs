@@ -4,7 +4,7 @@ use crate::parent::{Parent, at, open, options, request, said, two_epochs};
 use headwater_core::command::{End, EndReason};
 use headwater_core::credentials::Grant;
 use headwater_core::id::Id;
-use headwater_core::node::{Child, Role};
+use headwater_core::node::Role;
 use headwater_core::store::{Progress, Store};
 use headwater_core::stream::{Request, Step, Stream};
 
@@ -59,19 +59,16 @@ fn a_closing_node_says_how_it_ends() {
 }
 
 #[test]
-fn one_child_can_be_ended_and_the_first_reason_stands() {
+fn the_first_reason_to_end_stands() {
     let parent = Parent::new(options(Role::Primary));
-    let mut streams = ["a", "b"].map(|credential| {
-        let request = request("\"**\"", None);
-        let mut stream = Stream::open(&parent.node, request, &Grant::all(credential), None, at(0)).unwrap();
+    let named = || Request { instance: Some(Id::from_bytes([1; 16])), ..request("\"**\"", None) };
+    let mut streams = [named(), named()].map(|request| {
+        let mut stream = open(&parent.node, request, None, at(0)).unwrap();
         said(&mut stream, at(0));
         stream
     });
-    let revoked = |reason| End { reason, detail: String::new(), retry_ms: 7, parents: Vec::new() };
-    let how = |reason| move |child: &Child| (child.credential == "a").then(|| revoked(reason));
-    parent.node.end(how(EndReason::Revoked));
-    parent.node.end(how(EndReason::TokenExpired));
-    assert!(said(&mut streams[0], at(1)).starts_with(r#"{"type":"END","reason":"revoked","retryMs":7"#));
+    parent.node.close(End { reason: EndReason::Retry, detail: "shutdown".into(), retry_ms: 7, parents: Vec::new() });
+    assert!(said(&mut streams[0], at(1)).starts_with(r#"{"type":"END","reason":"superseded""#));
     assert!(matches!(streams[0].next(at(1)), Step::End));
-    assert_eq!(said(&mut streams[1], at(1)), "");
+    assert!(said(&mut streams[1], at(1)).starts_with(r#"{"type":"END","reason":"retry","detail":"shutdown""#));
 }

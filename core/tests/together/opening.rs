@@ -248,16 +248,21 @@ fn a_node_that_is_not_complete_or_full_opens_no_stream() {
 }
 
 #[test]
-fn a_credential_has_so_many_streams_and_others_have_theirs() {
+fn a_caller_has_so_many_streams_and_others_have_theirs_and_nodes_as_many_as_there_may_be() {
     let parent = Parent::new(NodeOptions { children_per_credential_max: 2, ..options(Role::Primary) });
-    let open =
-        |credential: &str| Stream::open(&parent.node, request("\"**\"", None), &Grant::all(credential), None, at(0));
+    let reader = |id: &str| Grant::local(id, Rights::of([credentials::Role::Read]));
+    let asked = || request("\"*\"", None);
+    let open = |credential: &str| Stream::open(&parent.node, asked(), &reader(credential), None, at(0));
     let (first, _second) = (open("a").unwrap(), open("a").unwrap());
-    assert_eq!(open("a").err(), Some(OpenError::Overloaded("streams with this credential")));
+    assert_eq!(open("a").err(), Some(OpenError::BeyondShare(2)));
     let _other = open("b").unwrap();
     drop(first);
     let _third = open("a").unwrap();
-    assert_eq!(open("a").err(), Some(OpenError::Overloaded("streams with this credential")));
+    assert_eq!(open("a").err(), Some(OpenError::BeyondShare(2)));
+    let from = |caller| Stream::open_for(caller, &parent.node, asked(), &reader("a"), None, at(0));
+    let _elsewhere = from("a from elsewhere").unwrap();
+    let nodes = (0..5).map(|_| Stream::open(&parent.node, asked(), &Grant::all("a"), None, at(0)));
+    assert_eq!(nodes.collect::<Vec<_>>().iter().filter(|stream| stream.is_ok()).count(), 5);
 }
 
 #[test]
