@@ -16,6 +16,7 @@ pub mod logging;
 mod network;
 mod observed;
 pub mod parent;
+mod pool;
 mod process;
 mod random;
 mod rates;

@@ -6,6 +6,7 @@ use crate::bell::Bell;
 use crate::clock;
 use crate::http::Bodies;
 use crate::log_view::LogView;
+use crate::pool::{Bound, Pool};
 use crate::rates::Rates;
 use crate::replica::Upstream;
 use crate::settings::Settings;
@@ -15,7 +16,8 @@ use headwater_core::credentials::Grant;
 use headwater_core::node::{Node, Role};
 use headwater_core::store::Store;
 use headwater_core::store::memory::{MemorySnapshot, MemoryStore};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use headwater_core::store::snapshot::SnapshotLimits;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -29,12 +31,18 @@ pub(crate) struct Server {
     pub(crate) audit: Arc<Audit>,
     pub(crate) work: Work,
     pub(crate) started: Instant,
+    /// Whether connections are taken; not while the system has none to give.
+    pub(crate) takes_connections: AtomicBool,
     /// Reads that wait for a position.
-    pub(crate) waiters: AtomicUsize,
+    pub(crate) waiters: Arc<Pool>,
     /// Requests being answered.
-    pub(crate) in_flight: AtomicUsize,
-    /// Their bodies.
+    pub(crate) requests: Arc<Pool>,
+    /// Lists whose snapshot is open.
+    pub(crate) lists: Arc<Pool>,
+    /// Bodies of requests.
     pub(crate) bodies: Bodies,
+    /// Bytes of answers on their way.
+    pub(crate) answers: Arc<Pool>,
     /// How often somebody may ask.
     pub(crate) rates: Rates,
     /// What the pair of `--dev` grants.
@@ -71,6 +79,33 @@ impl Server {
     ) -> Self {
         let rates = Rates::new(settings.rates);
         let bodies = Bodies::new(settings.connections.body, settings.bodies_bytes_max);
+        let shared =
+            |of, setting, max, own| Pool::new(Bound { of, all: (max, setting), own: (settings.share_of(max), own) });
+        let requests = shared(
+            "requests being answered",
+            "--requests-max",
+            settings.requests_max,
+            "--share-per-credential of --requests-max",
+        );
+        let waiters = shared(
+            "reads waiting for a position",
+            "--waiters-max",
+            settings.waiters_max,
+            "--share-per-credential of --waiters-max",
+        );
+        // How many there are in all is the store's to say, which gives up the oldest when it is too old.
+        let lists_max = SnapshotLimits::default().open_max;
+        let lists = Pool::new(Bound {
+            of: "lists being read",
+            all: (usize::MAX, "none"),
+            own: (settings.share_of(lists_max), "--share-per-credential of all there may be"),
+        });
+        let bytes_max = settings.answers_bytes_max;
+        let answers = Pool::new(Bound {
+            of: "bytes of answers that are not taken yet",
+            all: (bytes_max, "--answers-bytes-max"),
+            own: (bytes_max / 2, "half of --answers-bytes-max"),
+        });
         Self {
             dev: settings.dev.then(|| Grant::all(headwater_core::api::DEV)),
             settings,
@@ -81,9 +116,12 @@ impl Server {
             audit,
             work,
             started: Instant::now(),
-            waiters: AtomicUsize::new(0),
-            in_flight: AtomicUsize::new(0),
+            takes_connections: AtomicBool::new(true),
+            waiters,
+            requests,
+            lists,
             bodies,
+            answers,
             rates,
             backups: OnceLock::new(),
             keys_turn: tokio::sync::Mutex::default(),

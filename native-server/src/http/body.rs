@@ -1,6 +1,7 @@
 //! Bodies of requests: read at the pace and up to the length that the node's settings say, and bounded together.
 
-use crate::listener::BodyPace;
+use crate::listener::Pace;
+use crate::pool::{Bound, Caller, Pool, Taken};
 use crate::server::{Server, Work};
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
@@ -8,8 +9,8 @@ use headwater_core::api::{ApiError, Code, Route};
 use headwater_core::credentials::Grant;
 use headwater_core::limits::{LINE_BYTES_MAX, Limits};
 use http_body_util::BodyExt as _;
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use tokio::time::{Instant, timeout};
 
 /// Bytes of a body beyond what is written: its frame, its guards, its white space. Also the longest body of what
@@ -27,18 +28,19 @@ const SMALL_BYTES: usize = 64 << 10;
 /// The least that there may be for large bodies: the longest that a route takes must fit into one credential's half.
 pub(crate) const BODIES_BYTES_LEAST: u64 = 2 * (LINE_BYTES_MAX + SLACK_BYTES - SMALL_BYTES) as u64;
 
-/// Reads the body of a request, where its route takes one.
+/// Reads the body of a request, where its route takes one; another is let go of at once, unread.
 ///
 /// # Errors
 /// As [`Bodies::read`]: what is left of it was not read.
-pub(super) async fn taken<'s>(
-    server: &'s Server,
-    grant: &'s Grant,
+pub(super) async fn taken<'g>(
+    server: &Server,
+    grant: &'g Grant,
+    peer: IpAddr,
     found: &Route<'_>,
     body: Body,
-) -> Result<(Bytes, Option<Held<'s>>), ApiError> {
+) -> Result<(Bytes, Option<Held<'g>>), ApiError> {
     let Some(limit) = bytes_max(server, found) else { return Ok((Bytes::new(), None)) };
-    let (body, held) = server.bodies.read(&grant.credential, body, limit).await?;
+    let (body, held) = server.bodies.read(Caller::of(grant, peer), body, limit).await?;
     Ok((body, Some(held)))
 }
 
@@ -65,47 +67,44 @@ fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
 /// Reads bodies, and knows how much of them is held.
 #[derive(Debug)]
 pub(crate) struct Bodies {
-    pace: BodyPace,
-    /// Most bytes held of large ones together, beyond [`SMALL_BYTES`] of each, and of those of one credential half of that.
-    bytes_max: usize,
-    held: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    by_credential: HashMap<String, usize>,
+    pace: Pace,
+    /// Bytes held of large ones, beyond [`SMALL_BYTES`] of each.
+    held: Arc<Pool>,
 }
 
 /// What a body takes of the bytes that may be held, for as long as it or what was made of it is there.
 #[derive(Debug)]
-pub(super) struct Held<'b> {
-    bodies: &'b Bodies,
-    credential: &'b str,
+pub(super) struct Held<'g> {
+    caller: Caller<'g>,
     bytes: usize,
-    counted: usize,
+    counted: Option<Taken>,
 }
 
 impl Bodies {
-    pub(crate) fn new(pace: BodyPace, bytes_max: usize) -> Self {
-        Self { pace, bytes_max, held: Mutex::default() }
+    pub(crate) fn new(pace: Pace, bytes_max: usize) -> Self {
+        let held = Pool::new(Bound {
+            of: "bytes of large bodies of the requests being answered",
+            all: (bytes_max, "--bodies-bytes-max"),
+            own: (bytes_max / 2, "half of --bodies-bytes-max"),
+        });
+        Self { pace, held }
+    }
+
+    /// Bytes held of large bodies.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.in_use()
     }
 
     /// Reads a body of at most `limit` bytes. Of one that says beforehand that it is longer nothing is read.
     ///
     /// # Errors
     /// 413 `too_large`; 408 `request_timeout`; 503 `overloaded` when too much is held; 400 when the body breaks off.
-    async fn read<'b>(
-        &'b self,
-        credential: &'b str,
-        mut body: Body,
-        limit: usize,
-    ) -> Result<(Bytes, Held<'b>), ApiError> {
+    async fn read<'g>(&self, caller: Caller<'g>, mut body: Body, limit: usize) -> Result<(Bytes, Held<'g>), ApiError> {
         let announced = body.size_hint().lower();
         if announced > limit as u64 {
             return Err(too_large(announced, limit));
         }
-        let mut held = Held { bodies: self, credential, bytes: 0, counted: 0 };
+        let mut held = Held { caller, bytes: 0, counted: None };
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         let mut patience = self.pace.patience();
@@ -120,7 +119,7 @@ impl Bodies {
             if data.len() > limit - held.bytes {
                 return Err(too_large((held.bytes + data.len()) as u64, limit));
             }
-            held.grow(data.len())?;
+            held.grow(data.len(), &self.held)?;
             // Most bodies come in one piece, which is then not copied.
             if is_first {
                 first = data;
@@ -133,61 +132,23 @@ impl Bodies {
         }
         Ok((if all.is_empty() { first } else { all.freeze() }, held))
     }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        // Nothing in there can fail half-way.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Held<'_> {
-    fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+    fn grow(&mut self, bytes: usize, pool: &Arc<Pool>) -> Result<(), ApiError> {
+        let before = self.bytes.saturating_sub(SMALL_BYTES);
         self.bytes += bytes;
-        let more = self.bytes.saturating_sub(SMALL_BYTES) - self.counted;
-        if more == 0 {
-            return Ok(());
+        let more = self.bytes.saturating_sub(SMALL_BYTES) - before;
+        match &mut self.counted {
+            _ if more == 0 => {}
+            Some(counted) => counted.grow(more)?,
+            None => self.counted = Some(pool.take(more, Some(pool.key(self.caller)))?),
         }
-        let mut counts = self.bodies.counts();
-        let own = counts.by_credential.get(self.credential).copied().unwrap_or(0);
-        let (all_max, own_max) = (self.bodies.bytes_max, self.bodies.bytes_max / 2);
-        for (what, held, limit) in [("", counts.all, all_max), (" with this credential", own, own_max)] {
-            if held + more > limit {
-                let words = format!(
-                    "the large bodies of the requests being answered{what} would have {} bytes, the limit is {limit}: \
-                     nothing was done, come back",
-                    held + more
-                );
-                return Err(ApiError::new(Code::Overloaded, words));
-            }
-        }
-        counts.all += more;
-        // A large body comes in hundreds of pieces, of which one alone has to make a text of it.
-        match counts.by_credential.get_mut(self.credential) {
-            Some(own) => *own += more,
-            None => drop(counts.by_credential.insert(self.credential.into(), more)),
-        }
-        self.counted += more;
         Ok(())
     }
 }
 
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if self.counted == 0 {
-            return;
-        }
-        let mut counts = self.bodies.counts();
-        counts.all -= self.counted;
-        if let Some(own) = counts.by_credential.get_mut(self.credential) {
-            *own -= self.counted;
-            if *own == 0 {
-                counts.by_credential.remove(self.credential);
-            }
-        }
-    }
-}
-
-fn too_slow(pace: BodyPace) -> ApiError {
+fn too_slow(pace: Pace) -> ApiError {
     let (s, least) = (pace.grace.as_secs_f64(), pace.bytes_per_s);
     ApiError::new(
         Code::RequestTimeout,
@@ -205,7 +166,14 @@ mod tests {
     use std::convert::Infallible;
     use std::time::Duration;
 
-    const PACE: BodyPace = BodyPace { grace: Duration::from_millis(100), bytes_per_s: 100 };
+    const PACE: Pace = Pace { grace: Duration::from_millis(100), bytes_per_s: 100 };
+
+    /// Reads a body that comes with the credential of this id.
+    async fn read(bodies: &Bodies, id: &str, body: Body, limit: usize) -> Result<(Bytes, Option<Taken>), ApiError> {
+        let grant = Grant::all(id);
+        let read = bodies.read(Caller::of(&grant, [10, 0, 0, 1].into()), body, limit).await;
+        read.map(|(bytes, held)| (bytes, held.counted))
+    }
 
     /// A body in pieces that announces nothing.
     fn pieces(pieces: &'static [&'static str]) -> Body {
@@ -226,11 +194,11 @@ mod tests {
     #[tokio::test]
     async fn takes_up_to_the_limit_and_no_more() {
         let bodies = Bodies::new(PACE, 1_000);
-        assert_eq!(bodies.read("k", Body::from("abcd"), 4).await.unwrap().0, "abcd");
-        assert_eq!(bodies.read("k", Body::from("abcde"), 4).await.unwrap_err().code, Code::TooLarge);
-        assert_eq!(bodies.read("k", pieces(&["ab", "c", "d"]), 4).await.unwrap().0, "abcd");
-        assert_eq!(bodies.read("k", pieces(&["ab", "c", "de"]), 4).await.unwrap_err().code, Code::TooLarge);
-        assert_eq!(bodies.read("k", Body::empty(), 4).await.unwrap().0, "");
+        assert_eq!(read(&bodies, "k", Body::from("abcd"), 4).await.unwrap().0, "abcd");
+        assert_eq!(read(&bodies, "k", Body::from("abcde"), 4).await.unwrap_err().code, Code::TooLarge);
+        assert_eq!(read(&bodies, "k", pieces(&["ab", "c", "d"]), 4).await.unwrap().0, "abcd");
+        assert_eq!(read(&bodies, "k", pieces(&["ab", "c", "de"]), 4).await.unwrap_err().code, Code::TooLarge);
+        assert_eq!(read(&bodies, "k", Body::empty(), 4).await.unwrap().0, "");
     }
 
     #[tokio::test]
@@ -238,20 +206,19 @@ mod tests {
         let bodies = Bodies::new(PACE, 100);
         let large = |more: usize| Body::from(vec![b'x'; SMALL_BYTES + more]);
         let read =
-            async |credential: &'static str, body| bodies.read(credential, body, 1 << 20).await.map(|(_, held)| held);
+            async |credential: &'static str, body| read(&bodies, credential, body, 1 << 20).await.map(|(_, held)| held);
         let refused = async |credential, body, words: &str| {
             let error = read(credential, body).await.unwrap_err();
             assert_eq!(error.code, Code::Overloaded);
             assert!(error.message.contains(words), "{}", error.message);
         };
         let a = read("a", large(50)).await.unwrap();
-        refused("a", large(1), "with this credential would have 51 bytes, the limit is 50").await;
+        refused("a", large(1), "with this credential: the limit is 50 (half of --bodies-bytes-max)").await;
         let b = read("b", large(40)).await.unwrap();
-        refused("c", large(11), "would have 101 bytes, the limit is 100").await;
+        refused("c", large(11), "answered: the limit is 100 (--bodies-bytes-max)").await;
         let small = read("a", large(0)).await.unwrap();
         drop((a, b, small));
-        let Counts { all, by_credential } = &*bodies.counts();
-        assert_eq!((*all, by_credential.len()), (0, 0));
+        assert_eq!(bodies.bytes(), 0);
     }
 
     #[tokio::test]
@@ -270,10 +237,10 @@ mod tests {
         };
         let begun = Instant::now();
         let bodies = Bodies::new(PACE, 1_000);
-        let slow = bodies.read("k", dripping(Duration::from_millis(40)), 1_000).await;
+        let slow = read(&bodies, "k", dripping(Duration::from_millis(40)), 1_000).await;
         assert_eq!(slow.unwrap_err().code, Code::RequestTimeout);
         assert!(begun.elapsed() < Duration::from_secs(2));
-        let quick = bodies.read("k", dripping(Duration::from_millis(1)), 1_000).await;
+        let quick = read(&bodies, "k", dripping(Duration::from_millis(1)), 1_000).await;
         assert_eq!(quick.unwrap().0.len(), 120);
     }
 }

@@ -56,7 +56,20 @@ fn add(server: &Server, text: &mut Exposition) {
         text.number("headwater_audit_trouble", Kind::Gauge, help, u8::from(standing.trouble.is_some()));
     }
     backups(server, text);
+    pools(server, text);
     process(text);
+}
+
+/// How full the pools are that callers share.
+fn pools(server: &Server, text: &mut Exposition) {
+    for (name, help, value) in [
+        ("headwater_requests_in_flight", "Requests being answered.", server.requests.in_use()),
+        ("headwater_reads_waiting", "Reads that wait for a position.", server.waiters.in_use()),
+        ("headwater_bodies_bytes", "Bytes held of large bodies of requests.", server.bodies.bytes()),
+        ("headwater_answers_bytes", "Bytes held of answers that are not taken yet.", server.answers.in_use()),
+    ] {
+        text.number(name, Kind::Gauge, help, value);
+    }
 }
 
 fn archive(archived: &Archived, text: &mut Exposition) {

@@ -15,6 +15,7 @@ use headwater_core::api::{
     MetricsFacts, ParentStatus, StatusFacts, StorageStatus, StorageTrouble, rfc3339,
 };
 use headwater_core::store::Store;
+use std::sync::atomic::Ordering;
 use std::sync::{LazyLock, PoisonError};
 use std::time::Instant;
 
@@ -26,20 +27,21 @@ pub(super) fn alive(server: &Server) -> Response {
 /// `GET /readyz`.
 pub(super) fn ready(server: &Server) -> Response {
     let not_draining = ("not_draining", !server.is_draining());
+    let taken = ("connections_taken", server.takes_connections.load(Ordering::Relaxed));
     let answer = match &server.work {
         // The log is replayed before the node listens.
         Work::Writer { log, .. } => api::readiness(
             &server.node,
             &[("wal_replayed", true), ("log_writable", log.is_writable()), not_draining],
-            &[("log_readable", server.log.is_readable())],
+            &[("log_readable", server.log.is_readable()), taken],
         ),
         Work::Replica(upstream) => {
             let complete = ("state_complete", server.node.is_complete());
             let connected = ("parent_connected", upstream.view().connected);
             if server.settings.unready_without_parent {
-                api::readiness(&server.node, &[complete, not_draining, connected], &[])
+                api::readiness(&server.node, &[complete, not_draining, connected], &[taken])
             } else {
-                api::readiness(&server.node, &[complete, not_draining], &[connected])
+                api::readiness(&server.node, &[complete, not_draining], &[connected, taken])
             }
         }
     };

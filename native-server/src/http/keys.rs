@@ -3,6 +3,7 @@
 use super::noted::peer_of;
 use super::{reads, wait, writes};
 use crate::audit::Op;
+use crate::pool::Caller;
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use crate::writer::{Origin, RequestAction, WriteRequest};
@@ -23,11 +24,11 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// The answer to give instead.
-pub(super) async fn list(server: &Server, parts: &Parts) -> Result<Response, ApiError> {
+pub(super) async fn list(server: &Server, peer: IpAddr, grant: &Grant, parts: &Parts) -> Result<Response, ApiError> {
     if server.node.store().progress().scope.covers_prefix(name::KEYS, "") {
-        wait::reached(server, &parts.headers).await?;
+        wait::reached(server, &parts.headers, Caller::sharing(grant, peer)).await?;
     }
-    reads::answered(server, parts, api::keys(&server.node, clock::now())?).await
+    reads::answered(server, parts, api::keys(&server.node, clock::now())?, None).await
 }
 
 /// Any change of a key.

@@ -17,14 +17,17 @@ mod refused;
 mod replicate;
 mod reply;
 mod setup;
+mod untaken;
 mod wait;
 mod writes;
 
 pub(crate) use body::{BODIES_BYTES_LEAST, Bodies};
 pub(crate) use reply::respond;
+pub(crate) use untaken::ANSWERS_BYTES_LEAST;
 
 use crate::clock;
 use crate::listener::Link;
+use crate::pool::{Caller, Taken};
 use crate::server::Server;
 use axum::body::Body;
 use axum::extract::Request;
@@ -42,7 +45,6 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 static MIN_POSITION: HeaderName = HeaderName::from_static(HEADER_MIN_POSITION);
@@ -111,17 +113,18 @@ impl Service<Request<Incoming>> for Front {
         }
         // By these somebody looks what is wrong: they take next to nothing.
         let always = matches!(found, Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition);
-        let Some(place) = Place::take(server, always) else {
-            let words = "too many requests are being answered at this time: nothing was done, come back";
-            let response = reply::error(server, ApiError::new(Code::Overloaded, words));
-            return self.now(response, Some(&parts));
+        let requests = &server.requests;
+        let mut place = match if always { requests.join(1, None) } else { requests.take(1, None) } {
+            Ok(place) => place,
+            Err(error) => return self.now(reply::error(server, error), Some(&parts)),
         };
         let found = found.into_owned();
         parts.extensions.insert(Peer(peer));
         // The connection is not idle until the answer is there.
         let (server, link, answering) = (Arc::clone(server), Arc::clone(&self.link), self.link.answering());
         Reply::Later(Box::pin(async move {
-            let answer = answer(&server, &link, found, &parts, Body::new(body)).await;
+            let share = (!always).then_some(&mut place);
+            let answer = answer(&server, &link, share, found, &parts, Body::new(body)).await;
             drop((answering, place));
             let answer = noted::settled(&server, link.peer.ip(), answer, Some(&parts));
             if link.is_broken() { refused::last(answer) } else { answer }
@@ -141,38 +144,38 @@ fn admitted<'r>(server: &Server, peer: IpAddr, found: Result<Route<'r>, ApiError
     if matches!(found, Ok(Route::Health | Route::Ready)) { found } else { server.rates.address(peer).and(found) }
 }
 
-/// A place among the requests being answered.
-struct Place(Arc<Server>);
-
-impl Place {
-    /// Takes one; `None` where there are as many as may be, unless it is always to be had.
-    fn take(server: &Arc<Server>, always: bool) -> Option<Self> {
-        let place = Self(Arc::clone(server));
-        let before = server.in_flight.fetch_add(1, Ordering::Relaxed);
-        (always || before < server.settings.requests_max).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Answers everything that may have to wait.
-async fn answer(server: &Arc<Server>, link: &Arc<Link>, found: Route<'static>, parts: &Parts, body: Body) -> Response {
-    let grant = match guard::permitted(server, &parts.headers, link.peer.ip(), &found) {
+/// Answers everything that may have to wait. `place` is what it takes of what its caller may have, if that is bounded.
+async fn answer(
+    server: &Arc<Server>,
+    link: &Arc<Link>,
+    place: Option<&mut Taken>,
+    found: Route<'static>,
+    parts: &Parts,
+    body: Body,
+) -> Response {
+    let peer = link.peer.ip();
+    let (is_public, is_bounded) = (found.is_public(), place.is_some());
+    let permitted = guard::permitted(server, &parts.headers, peer, &found).and_then(|grant| {
+        if let (Some(place), Some(caller), false) = (place, Caller::sharing(&grant, peer), is_public) {
+            place.belongs_to(server.requests.key(caller))?;
+        }
+        Ok(grant)
+    });
+    let grant = match permitted {
         Ok(grant) => grant,
         Err(error) => return reply::error(server, error),
     };
     // What is made of a body is held as long as it takes to answer, and counts as long.
-    let (body, _held) = match body::taken(server, &grant, &found, body).await {
+    let (body, _held) = match body::taken(server, &grant, peer, &found, body).await {
         Ok(taken) => taken,
         // The rest of it may be under way.
         Err(error) => return refused::last(reply::error(server, error)),
     };
+    // Lines are shared by all who follow, and so are files.
+    let is_shared = is_public || found == Route::Replicate;
     let outcome = answer_to(server, link, &grant, found, parts, body).await;
-    outcome.unwrap_or_else(|error| reply::error(server, error))
+    let answer = outcome.unwrap_or_else(|error| reply::error(server, error));
+    if is_shared { answer } else { untaken::counted(server, Caller::of(&grant, peer), is_bounded, answer) }
 }
 
 /// Answers who may ask for what was found.
@@ -192,7 +195,7 @@ async fn answer_to(
         Route::Metrics => Ok(health::metrics(server)),
         Route::Exposition => Ok(exposition::exposition(server)),
         Route::Document => Ok(health::document(server)),
-        Route::Read(read) => reads::read(server, grant, &read, parts).await,
+        Route::Read(read) => reads::read(server, link.peer.ip(), grant, &read, parts).await,
         Route::CreateCollection => Box::pin(writes::create(server, grant, parts, body)).await,
         Route::DropCollection(collection) => {
             Box::pin(writes::drop_collection(server, grant, collection, parts, body)).await
@@ -209,7 +212,7 @@ async fn answer_to(
             let answer = api::token(&server.node, grant, guard::secret(&parts.headers), &body, clock::now())?;
             Ok(respond(answer))
         }
-        Route::Keys => keys::list(server, parts).await,
+        Route::Keys => keys::list(server, link.peer.ip(), grant, parts).await,
         Route::Key(found) => Box::pin(keys::change(server, grant, found, parts, body)).await,
     }
 }

@@ -1,7 +1,8 @@
 //! Reads: answered by core from this node's state, or handed to the parent where this node does not hold enough.
 
-use super::{guard, reply, wait};
+use super::{guard, reply, untaken, wait};
 use crate::clock;
+use crate::pool::{Caller, Taken};
 use crate::replica::forward;
 use crate::server::{Server, Work};
 use axum::http::HeaderMap;
@@ -29,18 +30,21 @@ pub(super) fn entry_at_once(server: &Server, parts: &Parts, peer: IpAddr, asked:
         return None;
     }
     let now = clock::now();
-    let answered = guard::counted(server, &parts.headers, peer, now)
-        .and_then(|grant| api::read(&server.node, &grant, asked, &conditions(&parts.headers)?, now));
-    match answered {
-        Ok(Answered::AskParent) => None,
-        Ok(Answered::Here(answer)) => Some(here(server, answer)),
-        Err(error) => Some(reply::error(server, error)),
-    }
+    let answered = guard::counted(server, &parts.headers, peer, now).and_then(|grant| {
+        let answered = api::read(&server.node, &grant, asked, &conditions(&parts.headers)?, now)?;
+        Ok(match answered {
+            Answered::AskParent => None,
+            Answered::Here(answer) => {
+                Some(untaken::counted(server, Caller::of(&grant, peer), true, here(server, answer, None)))
+            }
+        })
+    });
+    answered.unwrap_or_else(|error| Some(reply::error(server, error)))
 }
 
-fn here(server: &Server, answer: Answer<MemorySnapshot>) -> Response {
+fn here(server: &Server, answer: Answer<MemorySnapshot>, place: Option<Taken>) -> Response {
     server.metrics.reads_total.one();
-    reply::respond(answer)
+    reply::respond_with(answer, place)
 }
 
 /// Answers a read that may have to wait for a position first.
@@ -49,21 +53,30 @@ fn here(server: &Server, answer: Answer<MemorySnapshot>) -> Response {
 /// The answer to give instead.
 pub(super) async fn read(
     server: &Server,
+    peer: IpAddr,
     grant: &Grant,
     found: &Read<'static>,
     parts: &Parts,
 ) -> Result<Response, ApiError> {
     let conditions = conditions(&parts.headers)?;
+    let share = Caller::sharing(grant, peer);
     let mut grant = Cow::Borrowed(grant);
     // What this node does not hold, the parent answers, and waits for.
-    if found.is_covered_by(&server.node.store().progress().scope) && wait::reached(server, &parts.headers).await? {
+    if found.is_covered_by(&server.node.store().progress().scope)
+        && wait::reached(server, &parts.headers, share).await?
+    {
         // Much may have happened meanwhile, to the keys too.
         grant = guard::grant(server, &parts.headers, clock::now())?;
     }
-    answered(server, parts, api::read(&server.node, &grant, found, &conditions, clock::now())?).await
+    // Of the lists that are open.
+    let place = match found {
+        Read::List { .. } => Some(server.lists.take(1, share.map(|caller| server.lists.key(caller)))?),
+        Read::Entry { .. } | Read::Collections => None,
+    };
+    answered(server, parts, api::read(&server.node, &grant, found, &conditions, clock::now())?, place).await
 }
 
-/// The answer, or the parent's.
+/// The answer, or the parent's. A list keeps its `place` among those that are open until it is sent.
 ///
 /// # Errors
 /// The answer to give instead.
@@ -71,9 +84,10 @@ pub(super) async fn answered(
     server: &Server,
     parts: &Parts,
     answered: Answered<MemorySnapshot>,
+    place: Option<Taken>,
 ) -> Result<Response, ApiError> {
     if let Answered::Here(answer) = answered {
-        return Ok(here(server, answer));
+        return Ok(here(server, answer, place));
     }
     server.metrics.reads_forwarded_total.one();
     match &server.work {

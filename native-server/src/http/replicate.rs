@@ -5,18 +5,19 @@
 
 use crate::bell::Listener;
 use crate::clock;
-use crate::listener::{Answering, Link};
+use crate::listener::{Answering, Lines, Link};
+use crate::pool::Caller;
 use crate::random;
 use crate::server::Server;
 use crate::wal::ReadError;
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{Answer, ApiError};
+use headwater_core::api::{Answer, ApiError, Code};
 use headwater_core::credentials::Grant;
 use headwater_core::position::Term;
 use headwater_core::store::memory::MemoryStore;
-use headwater_core::stream::{Request, SKIPPED_PING_MS, Step, Stream, Supply};
+use headwater_core::stream::{OpenError, Request, SKIPPED_PING_MS, Step, Stream, Supply};
 use http_body::Frame;
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,6 +27,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// The setting that says how many streams one caller may have.
+const CHILDREN: &str = "--children-per-credential-max";
+
 /// Opens a stream.
 ///
 /// # Errors
@@ -33,7 +37,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) fn stream(server: &Arc<Server>, link: &Arc<Link>, grant: &Grant, body: &[u8]) -> Result<Response, ApiError> {
     let request = Request::from_body(body)?;
     let floor = server.log.floor_up_to(server.node.feed_floor());
-    let stream = Stream::open(&server.node, request, grant, floor, clock::now())?;
+    let caller = Caller::of(grant, link.peer.ip());
+    let stream = Stream::open_for(&caller.name(), &server.node, request, grant, floor, clock::now());
+    let stream = stream.map_err(|error| match error {
+        OpenError::BeyondShare(limit) => {
+            let of = caller.told();
+            let words = format!("there are too many streams {of}: the limit is {limit} ({CHILDREN}); come back");
+            ApiError::new(Code::Overloaded, words)
+        }
+        error => error.into(),
+    })?;
     server.metrics.replication_streams_total.one();
     if let Some(Term { takeover, epoch }) = server.node.deposed_news() {
         tracing::error!(
@@ -44,6 +57,7 @@ pub(super) fn stream(server: &Arc<Server>, link: &Arc<Link>, grant: &Grant, body
     }
     let mut response = super::respond(server.as_of(Answer::stream()));
     link.streams();
+    response.extensions_mut().insert(Lines);
     *response.body_mut() = Body::new(StreamBody::new(server, link.answering(), stream));
     Ok(response)
 }

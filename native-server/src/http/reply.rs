@@ -1,6 +1,7 @@
 //! From core's answers to HTTP's, for every kind of body.
 
 use super::noted::Refused;
+use crate::pool::Taken;
 use crate::server::Server;
 use axum::body::{Body, HttpBody};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, InvalidHeaderValue};
@@ -15,9 +16,18 @@ use std::task::{Context, Poll};
 
 /// Core's answer as a response.
 pub(crate) fn respond(answer: Answer<MemorySnapshot>) -> Response {
+    respond_with(answer, None)
+}
+
+/// The same; `place` is what a list has taken, until it is sent.
+pub(super) fn respond_with(answer: Answer<MemorySnapshot>, place: Option<Taken>) -> Response {
     let body = match answer.body {
         AnswerBody::Full(bytes) => Body::from(bytes),
-        AnswerBody::List(list) => Body::new(ListPieces(list)),
+        AnswerBody::List(mut list) => match list.whole() {
+            // Nothing is kept open for what is there already.
+            Some(bytes) => Body::from(bytes),
+            None => Body::new(ListPieces { first: Some(list.next_piece()), list, _place: place }),
+        },
     };
     let mut response = HttpResponse::new(body);
     *response.status_mut() = StatusCode::from_u16(answer.status).expect("core's statuses are HTTP's");
@@ -75,7 +85,12 @@ pub(crate) fn error(server: &Server, error: ApiError) -> Response {
 }
 
 /// A list that is written while it is sent.
-struct ListPieces(ListBody<MemorySnapshot>);
+struct ListPieces {
+    /// The first piece, which is there before anything is sent.
+    first: Option<Result<Option<Bytes>, SnapshotError>>,
+    list: ListBody<MemorySnapshot>,
+    _place: Option<Taken>,
+}
 
 impl HttpBody for ListPieces {
     type Data = Bytes;
@@ -85,7 +100,8 @@ impl HttpBody for ListPieces {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, SnapshotError>>> {
-        match self.get_mut().0.next_piece() {
+        let this = self.get_mut();
+        match this.first.take().unwrap_or_else(|| this.list.next_piece()) {
             Ok(piece) => Poll::Ready(piece.map(|piece| Ok(http_body::Frame::data(piece)))),
             Err(error) => {
                 // The connection breaks off, so that nobody takes half a list for a whole one.
@@ -93,5 +109,13 @@ impl HttpBody for ListPieces {
                 Poll::Ready(Some(Err(error)))
             }
         }
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        let mut size = http_body::SizeHint::new();
+        if let Some(Ok(Some(first))) = &self.first {
+            size.set_lower(first.len() as u64);
+        }
+        size
     }
 }

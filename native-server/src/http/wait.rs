@@ -1,19 +1,24 @@
 //! Reads that must see a position: they wait until the node has reached it.
 
+use crate::pool::Caller;
 use crate::server::Server;
 use axum::http::HeaderMap;
 use headwater_core::api::{ApiError, Code, HEADER_MIN_POSITION, HEADER_WAIT, Wait};
 use headwater_core::store::Store;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Waits until the node has reached the position that the headers ask for, if they do; tells whether it had to wait.
+/// Waits until the node has reached the position that the headers ask for, if they do; tells whether it had to wait. It
+/// waits out of the share of `caller`, if there is one.
 ///
 /// # Errors
 /// 409 `diverged` at once when it never will, 504 `stale` after the time asked for, 503 when too many wait or the node
 /// is shutting down, 400 for a header that cannot be.
-pub(super) async fn reached(server: &Server, headers: &HeaderMap) -> Result<bool, ApiError> {
+pub(super) async fn reached(
+    server: &Server,
+    headers: &HeaderMap,
+    caller: Option<Caller<'_>>,
+) -> Result<bool, ApiError> {
     let Some(wait) = Wait::read(one(headers, HEADER_MIN_POSITION)?, one(headers, HEADER_WAIT)?)? else {
         return Ok(false);
     };
@@ -21,7 +26,7 @@ pub(super) async fn reached(server: &Server, headers: &HeaderMap) -> Result<bool
     if wait.is_over(&store.progress())? {
         return Ok(false);
     }
-    let _waiter = Waiter::enter(server)?;
+    let _waiting = server.waiters.take(1, caller.map(|caller| server.waiters.key(caller)))?;
     let mut listener = server.bell.listen();
     let until = Instant::now() + Duration::from_millis(wait.ms);
     loop {
@@ -45,25 +50,6 @@ fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, ApiErr
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     let invalid = || ApiError::new(Code::InvalidRequest, format!("{name} is there twice, or no text"));
     text.ok_or_else(invalid).map(Some)
-}
-
-/// A place among those who wait.
-struct Waiter<'s>(&'s Server);
-
-impl<'s> Waiter<'s> {
-    fn enter(server: &'s Server) -> Result<Self, ApiError> {
-        let waiter = Self(server);
-        if server.waiters.fetch_add(1, Ordering::Relaxed) >= server.settings.waiters_max {
-            return Err(Wait::too_many());
-        }
-        Ok(waiter)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

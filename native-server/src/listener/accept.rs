@@ -2,20 +2,24 @@
 
 use super::caps::Caps;
 use super::connection::Connection;
-use super::unasked::TOO_MANY;
+use super::unasked::{TOO_MANY, say};
 use crate::audit::Refusals;
 use crate::server::Server;
 use crate::tls::ServerTls;
 use headwater_core::api::Code;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
 /// First and longest wait after the system has no more sockets or no more memory to give.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// To how many, of those that are too many, it is said so at one time that they hear it.
+const TOLD_MAX: usize = 64;
 
 /// Serves until `stop` resolves and every request in flight is answered.
 pub(crate) async fn serve(
@@ -28,6 +32,7 @@ pub(crate) async fn serve(
     let caps = Arc::new(Caps::new(limits.connections_max, limits.address_max));
     // Every connection holds an end: one signal reaches all of them, and the last one gone is noticed.
     let (stopping, _) = watch::channel(());
+    let telling = Arc::new(Semaphore::new(TOLD_MAX));
     let mut pause = Duration::ZERO;
     // It has to answer as long as connections are taken, and no longer.
     let files = async {
@@ -51,6 +56,7 @@ pub(crate) async fn serve(
                     tracing::error!(%error, "no connection can be taken: those that are open go on, and it is tried again");
                 }
                 server.metrics.connections_paused_total.one();
+                server.takes_connections.store(false, Ordering::Relaxed);
                 pause = (pause * 2).clamp(PAUSE.0, PAUSE.1);
                 tokio::select! {
                     () = sleep(pause) => continue,
@@ -59,6 +65,7 @@ pub(crate) async fn serve(
             }
         };
         if !std::mem::take(&mut pause).is_zero() {
+            server.takes_connections.store(true, Ordering::Relaxed);
             tracing::info!("connections are taken again");
         }
         match caps.admit(peer.ip()) {
@@ -76,9 +83,9 @@ pub(crate) async fn serve(
                 server.metrics.connections_refused_total.one();
                 tracing::debug!(?too_many, %peer, "a connection was refused");
                 server.audit.refused(Refusals::of(Code::Overloaded, peer.ip()));
-                // As far as it takes no time. Over TLS nothing can be said that takes none.
+                // Over TLS it would take a handshake.
                 if tls.is_none() {
-                    socket.try_write(TOO_MANY).ok();
+                    tell(&telling, socket);
                 }
             }
         }
@@ -86,6 +93,21 @@ pub(crate) async fn serve(
     drop(listener);
     stopping.send_replace(());
     stopping.closed().await;
+}
+
+/// Tells a connection that it is one too many, and closes it: where there is room for that, once the other side, which may
+/// be sending its request, has heard it; otherwise at once.
+fn tell(telling: &Arc<Semaphore>, socket: TcpStream) {
+    match Arc::clone(telling).try_acquire_owned() {
+        Ok(room) => {
+            tokio::spawn(async move {
+                say(socket, TOO_MANY).await;
+                drop(room);
+            });
+        }
+        // Whether it gets there is not to be known, and nobody waits for it.
+        Err(_) => drop(socket.try_write(TOO_MANY)),
+    }
 }
 
 /// A connection as the node's metrics count it, however it ends.

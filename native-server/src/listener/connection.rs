@@ -64,7 +64,7 @@ impl Connection {
         if let Err(error) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES) {
             tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
         }
-        socket.give_up_after(self.limits.write);
+        socket.give_up_after(self.limits.write.grace);
         let Some(tls) = &self.tls else { return self.speak(socket, stopping).await };
         let secured = tokio::select! {
             secured = secure(tls, &self.limits, socket) => secured,

@@ -3,6 +3,7 @@
 //! What is wrong is answered in its turn: a request that is refused is replaced by one of ours, which the service knows
 //! by its number ([`Link`]) and answers with the reason. So the answers before it go out first, and it looks like any other.
 
+use super::clock::{Clock, Lapse, Timer};
 use super::frames::{Frames, PREFACE};
 use super::framing::{Framing, Step};
 use super::limits::{ConnectionLimits, LINGER};
@@ -15,14 +16,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 /// What is read at once.
 const READ_BYTES: usize = 8 << 10;
 /// What stands for a request that is refused.
 const REFUSED: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
-/// What a client of HTTP/2 has to hear that its connection ends, and to end it itself.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// What a method of HTTP/1.1 may begin with, as the preface of HTTP/2 does.
+const METHOD_BYTES: usize = 3;
 
 /// A socket that can be told how long the other side may leave what it was sent unacknowledged.
 pub(super) trait Tune {
@@ -52,6 +53,7 @@ pub(super) struct Guarded<S> {
     heads: u64,
     state: State,
     clock: Clock,
+    timer: Timer,
     tuned: bool,
 }
 
@@ -74,57 +76,12 @@ enum State {
     Lingering(u64, Instant),
 }
 
-/// Since when the other side is waited for.
-#[derive(Debug)]
-struct Clock {
-    /// When anything last came in, or was to go out; of HTTP/2, a request or something of an answer.
-    active: Instant,
-    /// When what is not whole was begun.
-    begun: Option<Instant>,
-    /// Since when what is to be sent is not taken.
-    stuck: Option<Instant>,
-    has_spoken: bool,
-    /// Until when one who was told that the connection ends is waited for.
-    farewell: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
-}
-
-/// What a wait that was too long means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lapse {
-    /// Nothing was begun: the connection ends without a word.
-    Silent,
-    /// A head is not whole.
-    Head,
-    /// To look again: something is being answered.
-    Look,
-}
-
-impl Clock {
-    fn new(now: Instant) -> Self {
-        let timer = Box::pin(sleep_until(now));
-        Self { active: now, begun: None, stuck: None, has_spoken: false, farewell: None, timer }
-    }
-
-    /// Waits until `deadline`.
-    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        // The timer is wound as rarely as can be: it may go off too early, not too late.
-        loop {
-            let set = self.timer.deadline();
-            if set > deadline || (set < deadline && self.timer.is_elapsed()) {
-                self.timer.as_mut().reset(deadline);
-            }
-            ready!(self.timer.as_mut().poll(context));
-            if self.timer.deadline() >= deadline || Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-        }
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
     pub(super) fn new(socket: S, link: Arc<Link>, limits: Arc<ConnectionLimits>) -> Self {
+        let now = Instant::now();
         Self {
+            clock: Clock::new(now, limits.write),
+            timer: Timer::new(now),
             socket,
             link,
             limits,
@@ -133,7 +90,6 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
             passed: 0,
             heads: 0,
             state: State::Open,
-            clock: Clock::new(Instant::now()),
             tuned: false,
         }
     }
@@ -154,39 +110,24 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                     let (mut received, sent) = (Frames::of_client(), Frames::of_server());
                     received.see(&self.buffer);
                     if received.is_between_frames() {
-                        self.clock.begun = None;
+                        self.clock.is_whole();
                     }
                     (self.watch, self.passed) = (Watch::Http2 { received, sent }, self.buffer.len());
                     return Poll::Ready(Ok(Some(Protocol::Http2)));
                 }
                 match ready!(self.poll_fill(context)) {
                     Ok(Filled::More) => {}
+                    Ok(Filled::Lapsed(Lapse::Head)) if self.buffer.len() <= METHOD_BYTES => {
+                        self.watch = Watch::Http1(Framing::new(self.limits.heads));
+                        self.refuse(Refused::Slow);
+                        return Poll::Ready(Ok(Some(Protocol::Http1)));
+                    }
                     Ok(Filled::Ended | Filled::Lapsed(_)) => return Poll::Ready(Ok(None)),
                     Err(error) => return Poll::Ready(Err(error)),
                 }
             }
         })
         .await
-    }
-
-    /// Until when the next bytes have to come, and what it means if they do not.
-    fn deadline(&self) -> (Instant, Lapse) {
-        let (limits, clock) = (&self.limits, &self.clock);
-        if self.link.is_answering() {
-            return (Instant::now() + limits.idle, Lapse::Look);
-        }
-        if let Some(until) = clock.farewell {
-            return (until.max(self.link.answered() + FAREWELL), Lapse::Silent);
-        }
-        if let Some(begun) = clock.begun {
-            return (begun + limits.head, Lapse::Head);
-        }
-        match &self.watch {
-            // Whoever reads a body says how long it may take.
-            Watch::Http1(framing) if !framing.is_in_head() => (Instant::now() + limits.idle, Lapse::Look),
-            _ if !clock.has_spoken => (clock.active + limits.first_byte, Lapse::Silent),
-            _ => (clock.active.max(self.link.answered()) + limits.idle, Lapse::Silent),
-        }
     }
 
     /// Reads more into the buffer.
@@ -202,19 +143,25 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                 }
                 self.buffer.extend_from_slice(bytes);
                 let now = Instant::now();
-                self.clock.has_spoken = true;
+                self.clock.hears();
                 match &mut self.watch {
                     Watch::Http2 { received, .. } => {
                         // Everything else, PING and SETTINGS and the like, is nothing that a connection is there for.
                         if received.see(bytes).fields {
-                            self.clock.active = now;
+                            self.clock.is_active(now);
                         }
                         self.passed = self.buffer.len();
-                        let is_whole = received.is_between_frames();
-                        self.clock.begun = if is_whole { None } else { self.clock.begun.or(Some(now)) };
+                        if received.is_between_frames() {
+                            self.clock.is_whole();
+                        } else {
+                            self.clock.begins(now);
+                        }
                     }
-                    Watch::Http1(framing) if !framing.is_in_head() => self.clock.active = now,
-                    _ => (self.clock.active, self.clock.begun) = (now, self.clock.begun.or(Some(now))),
+                    Watch::Http1(framing) if !framing.is_in_head() => self.clock.is_active(now),
+                    _ => {
+                        self.clock.is_active(now);
+                        self.clock.begins(now);
+                    }
                 }
                 return Poll::Ready(Ok(Filled::More));
             }
@@ -222,8 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                 // Most connections wait most of the time.
                 self.buffer = BytesMut::new();
             }
-            let (deadline, lapse) = self.deadline();
-            ready!(self.clock.poll(deadline, context));
+            let is_in_body = self.is_in_body();
+            let (deadline, lapse) = self.clock.deadline(Instant::now(), &self.limits, &self.link, is_in_body);
+            ready!(self.timer.poll(deadline, context));
             if lapse != Lapse::Look {
                 return Poll::Ready(Ok(Filled::Lapsed(lapse)));
             }
@@ -236,7 +184,13 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
         self.link.refuse(self.heads, why);
         self.buffer.clear();
         self.buffer.extend_from_slice(REFUSED);
-        (self.passed, self.state, self.clock.begun) = (REFUSED.len(), State::Refused, None);
+        (self.passed, self.state) = (REFUSED.len(), State::Refused);
+        self.clock.is_whole();
+    }
+
+    /// Whether a body of HTTP/1.1 is to come, and nothing else.
+    fn is_in_body(&self) -> bool {
+        matches!(&self.watch, Watch::Http1(framing) if !framing.is_in_head())
     }
 
     /// Finds out how many of the bytes that were read may be handed on. Returns whether more have to be read.
@@ -244,7 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
         let Watch::Http1(framing) = &mut self.watch else { return Ok(true) };
         match framing.next(&self.buffer) {
             Ok(Step::Head(count)) => {
-                (self.heads, self.passed, self.clock.begun) = (self.heads + 1, count, None);
+                (self.heads, self.passed) = (self.heads + 1, count);
+                self.clock.is_whole();
                 Ok(false)
             }
             Ok(Step::Body(count)) => {
@@ -257,9 +212,9 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
             }
             Ok(Step::More) => {
                 if self.buffer.is_empty() {
-                    self.clock.begun = None;
+                    self.clock.is_whole();
                 } else if framing.is_in_head() {
-                    self.clock.begun = self.clock.begun.or(Some(Instant::now()));
+                    self.clock.begins(Instant::now());
                 }
                 Ok(true)
             }
@@ -289,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                 self.state = State::Lingering(left - count, until);
                 continue;
             }
-            return self.clock.poll(until, context);
+            return self.timer.poll(until, context);
         }
         Poll::Ready(())
     }
@@ -310,20 +265,33 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
             _ => true,
         };
         if is_active {
-            self.clock.active = Instant::now();
+            self.clock.is_active(Instant::now());
         }
     }
 
-    /// Notes what became of sending: what is not taken is given up after a while.
-    fn wrote<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.clock.stuck = None;
-            return outcome;
+    /// Notes what became of sending `bytes`: what is not taken is given up after a while. An answer of HTTP/1.1 has a rate
+    /// to be taken at; of streams of lines, and where more than one answer is under way, any byte will do here.
+    fn wrote<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(outcome) = outcome {
+            self.clock.is_taken(outcome.as_ref().map_or(0, bytes), Instant::now);
+            return Poll::Ready(outcome);
         }
-        let since = *self.clock.stuck.get_or_insert_with(Instant::now);
-        let limit = self.limits.write_of(self.link.is_streaming());
-        ready!(self.clock.poll(since + limit, context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other side takes nothing any more")))
+        let silence = match &self.watch {
+            _ if self.link.is_streaming() => Some(self.limits.stream_write),
+            Watch::Http2 { .. } => Some(self.limits.write.grace),
+            _ => None,
+        };
+        let until = self.clock.is_stuck(Instant::now(), silence);
+        ready!(self.timer.poll(until, context));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the other side takes too little, or nothing any more",
+        )))
     }
 
     fn tune(&mut self) {
@@ -362,9 +330,10 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncRead for Guarded<S> {
             match ready!(this.poll_fill(context))? {
                 Filled::More => {}
                 Filled::Lapsed(Lapse::Head) if matches!(this.watch, Watch::Http1(_)) => this.refuse(Refused::Slow),
-                Filled::Lapsed(_) if matches!(this.watch, Watch::Http2 { .. }) && this.clock.farewell.is_none() => {
-                    // By what GOAWAY says a client knows which of its requests it may send again.
-                    this.clock.farewell = Some(Instant::now() + FAREWELL);
+                // By what GOAWAY says a client knows which of its requests it may send again.
+                Filled::Lapsed(_)
+                    if matches!(this.watch, Watch::Http2 { .. }) && this.clock.takes_leave(Instant::now()) =>
+                {
                     this.link.leave();
                 }
                 Filled::Ended | Filled::Lapsed(_) => return Poll::Ready(Ok(())),
@@ -378,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncWrite for Guarded<S> {
         self.tune();
         let outcome = Pin::new(&mut self.socket).poll_write(context, bytes);
         self.goes_out(&outcome, [bytes]);
-        self.wrote(outcome, context)
+        self.wrote(outcome, |count| *count, context)
     }
 
     fn poll_write_vectored(
@@ -389,7 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncWrite for Guarded<S> {
         self.tune();
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
         self.goes_out(&outcome, pieces.iter().map(|piece| &**piece));
-        self.wrote(outcome, context)
+        self.wrote(outcome, |count| *count, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -398,15 +367,14 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.socket).poll_flush(context);
-        self.wrote(outcome, context)
+        self.wrote(outcome, |()| 0, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !matches!(self.state, State::Lingering(..)) {
             let outcome = Pin::new(&mut self.socket).poll_shutdown(context);
-            ready!(self.wrote(outcome, context))?;
-            let is_within_body = matches!(&self.watch, Watch::Http1(framing) if !framing.is_in_head());
-            if self.state == State::Open && !is_within_body {
+            ready!(self.wrote(outcome, |()| 0, context))?;
+            if self.state == State::Open && !self.is_in_body() {
                 return Poll::Ready(Ok(()));
             }
             self.state = State::Lingering(LINGER.0, Instant::now() + LINGER.1);

@@ -20,44 +20,37 @@ pub(crate) struct ConnectionLimits {
     pub(crate) head: Duration,
     /// Between two requests.
     pub(crate) idle: Duration,
-    /// For the other side to take anything of what is sent to it.
-    pub(crate) write: Duration,
-    /// As [`ConnectionLimits::write`], for streams: three PINGs.
+    /// How fast the other side has to take an answer.
+    pub(crate) write: Pace,
+    /// For the other side to take anything of a stream of lines: three PINGs.
     pub(crate) stream_write: Duration,
     /// Bounds of a request's head.
     pub(crate) heads: HeadLimits,
     /// How fast a body has to come.
-    pub(crate) body: BodyPace,
+    pub(crate) body: Pace,
 }
 
-impl ConnectionLimits {
-    /// How long the other side may take nothing of what is sent to it.
-    pub(super) fn write_of(&self, is_streaming: bool) -> Duration {
-        if is_streaming { self.stream_write } else { self.write }
-    }
-}
-
-/// How fast a body has to come.
+/// How fast the other side has to send a body, or to take an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BodyPace {
+pub(crate) struct Pace {
     /// What may be waited whatever comes.
     pub(crate) grace: Duration,
     /// The least rate, beyond that.
     pub(crate) bytes_per_s: u32,
 }
 
-impl BodyPace {
-    /// The patience with a body that begins.
+impl Pace {
+    /// The patience with one that begins.
     pub(crate) fn patience(&self) -> Patience {
         Patience { pace: *self, left: self.grace }
     }
 }
 
-/// How long a body is still waited for. What comes earns time, and never more than there was at the beginning: who was
+/// How long one is still waited for. What comes earns time, and never more than there was at the beginning: who was
 /// quick may not be silent for the longer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    pace: BodyPace,
+    pace: Pace,
     left: Duration,
 }
 
@@ -67,8 +60,11 @@ impl Patience {
         self.left
     }
 
-    /// Notes that `bytes` came after a wait.
+    /// Notes that `bytes` came, or were taken, after a wait.
     pub(crate) fn heard(&mut self, waited: Duration, bytes: usize) {
+        if waited.is_zero() && self.left == self.pace.grace {
+            return;
+        }
         let earned = Duration::from_secs_f64(bytes as f64 / f64::from(self.pace.bytes_per_s));
         self.left = (self.left.saturating_sub(waited) + earned).min(self.pace.grace);
     }
@@ -81,7 +77,7 @@ mod tests {
     #[test]
     fn patience_is_spent_by_waiting_earned_by_bytes_and_never_saved() {
         let s = Duration::from_secs;
-        let mut patience = BodyPace { grace: s(10), bytes_per_s: 100 }.patience();
+        let mut patience = Pace { grace: s(10), bytes_per_s: 100 }.patience();
         patience.heard(s(1), 100_000);
         assert_eq!(patience.left(), s(10), "however much came");
         patience.heard(s(6), 200);

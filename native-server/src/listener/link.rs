@@ -18,6 +18,10 @@ pub(crate) enum Refused {
     Slow,
 }
 
+/// Beside a response: its body is a stream of lines, which has no end to get to and no rate to be taken at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines;
+
 /// One connection, from both its ends: the socket below HTTP, and the service above it.
 #[derive(Debug)]
 pub(crate) struct Link {

@@ -1,11 +1,12 @@
 //! The front door: takes connections, keeps them within their bounds, and hands their requests to the HTTP service.
 //!
-//! What arrives is read strictly (`framing`) and timed (`guarded`) before the HTTP library sees it, and what of an answer
-//! is not taken is given up (`paced` for HTTP/2); how many there may be is `caps`'s business. Nothing here knows what a
+//! What arrives is read strictly (`framing`) and timed (`guarded` by its `clock`) before the HTTP library sees it, and what
+//! of an answer is not taken is given up (`paced` for HTTP/2); how many there may be is `caps`'s business. Nothing here knows what a
 //! request means.
 
 mod accept;
 mod caps;
+mod clock;
 mod connection;
 mod frames;
 mod framing;
@@ -19,5 +20,5 @@ mod unasked;
 
 pub(crate) use accept::serve;
 pub(crate) use framing::{HeadLimits, Violation};
-pub(crate) use limits::{BodyPace, ConnectionLimits};
-pub(crate) use link::{Answering, Link, Refused};
+pub(crate) use limits::{ConnectionLimits, Pace};
+pub(crate) use link::{Answering, Lines, Link, Refused};

@@ -1,12 +1,12 @@
-//! Answers over HTTP/2 that nobody takes.
+//! Answers over HTTP/2 that nobody takes, or next to nobody.
 //!
-//! Over HTTP/1.1 a client that takes nothing stops its socket, which [`Guarded`](super::guarded::Guarded) notices. One of
-//! HTTP/2 may leave the window of a stream shut and keep everything else of its connection going. So each stream's task
-//! is timed while it has something to send, and given up, which resets the stream (CANCEL). Bodies are handed on in
-//! pieces, so that what the library holds of each is little.
+//! Over HTTP/1.1 a client that takes too little stops its socket, which [`Guarded`](super::guarded::Guarded) notices. One
+//! of HTTP/2 may leave the window of a stream shut, or all but shut, and keep everything else of its connection going. So
+//! each stream's task is timed while it has something to send, and given up, which resets the stream (CANCEL). Bodies are
+//! handed on in pieces, so that what the library holds of each is little.
 
-use super::limits::ConnectionLimits;
-use super::link::Link;
+use super::limits::{ConnectionLimits, Patience};
+use super::link::{Lines, Link};
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::response::Response;
@@ -28,8 +28,43 @@ use tokio::time::{Instant, sleep_until};
 const PIECE_BYTES: usize = 16 << 10;
 
 task_local! {
-    /// Of the stream whose task this is: since when there is a piece that the client has not taken.
-    static OFFERED: Cell<Option<Instant>>;
+    /// Of the stream whose task this is.
+    static OFFER: Cell<Offer>;
+}
+
+/// What of an answer is offered to the client.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    /// Since when there is a piece of so many bytes that it has not taken.
+    piece: Option<(Instant, usize)>,
+    /// How long it is waited for.
+    patience: Patience,
+    /// Whether it is a stream of lines: of that any piece will do, whenever there is one.
+    is_lines: bool,
+}
+
+impl Offer {
+    /// The client has taken what it was offered, if it was.
+    fn is_taken(&mut self) {
+        if let Some((since, bytes)) = self.piece.take() {
+            self.patience.heard(since.elapsed(), bytes);
+        }
+    }
+
+    /// Until when it is waited for.
+    fn until(&self, limits: &ConnectionLimits) -> Option<Instant> {
+        let (since, _) = self.piece?;
+        Some(since + if self.is_lines { limits.stream_write } else { self.patience.left() })
+    }
+
+    /// Changes that of the stream whose task this is.
+    fn update(update: impl FnOnce(&mut Self)) {
+        OFFER.with(|cell| {
+            let mut offer = cell.get();
+            update(&mut offer);
+            cell.set(offer);
+        });
+    }
 }
 
 /// Runs the streams of one connection.
@@ -47,21 +82,21 @@ where
         let (link, limits) = (Arc::clone(&self.link), Arc::clone(&self.limits));
         // A connection is not idle while anything of an answer is to be taken.
         let answering = self.link.answering();
-        tokio::spawn(OFFERED.scope(Cell::new(None), async move {
+        let offer = Offer { piece: None, patience: limits.write.patience(), is_lines: false };
+        tokio::spawn(OFFER.scope(Cell::new(offer), async move {
             let (mut stream, mut timer) = (pin!(stream), pin!(sleep_until(Instant::now())));
             let taken = poll_fn(|context| {
                 if stream.as_mut().poll(context).is_ready() {
                     return Poll::Ready(true);
                 }
-                let Some(since) = OFFERED.with(Cell::get) else { return Poll::Pending };
-                let until = since + limits.write_of(link.is_streaming());
+                let Some(until) = OFFER.with(Cell::get).until(&limits) else { return Poll::Pending };
                 if timer.deadline() != until {
                     timer.as_mut().reset(until);
                 }
                 timer.as_mut().poll(context).map(|()| false)
             });
             if !taken.await {
-                tracing::debug!(peer = %link.peer, "an answer was given up: the client takes nothing of it");
+                tracing::debug!(peer = %link.peer, "an answer was given up: the client takes too little of it, or nothing");
             }
             drop(answering);
         }));
@@ -94,9 +129,12 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for PacedA
     type Output = Result<axum::http::Response<PacedBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map_ok(|response| response.map(|body| PacedBody { body, rest: Bytes::new() }))
+        Pin::new(&mut self.0).poll(context).map_ok(|response| {
+            if response.extensions().get::<Lines>().is_some() {
+                Offer::update(|offer| offer.is_lines = true);
+            }
+            response.map(|body| PacedBody { body, rest: Bytes::new() })
+        })
     }
 }
 
@@ -114,7 +152,7 @@ impl HttpBody for PacedBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        OFFERED.with(|offered| offered.set(None));
+        Offer::update(Offer::is_taken);
         if this.rest.is_empty() {
             match ready!(Pin::new(&mut this.body).poll_frame(context)).map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => this.rest = data,
@@ -123,9 +161,9 @@ impl HttpBody for PacedBody {
                 None => return Poll::Ready(None),
             }
         }
-        OFFERED.with(|offered| offered.set(Some(Instant::now())));
-        let count = this.rest.len().min(PIECE_BYTES);
-        Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(count)))))
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        Offer::update(|offer| offer.piece = Some((Instant::now(), piece.len())));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,6 +9,7 @@ mod table;
 pub(crate) use rate::Rate;
 
 use crate::network::network;
+use crate::pool::Caller;
 use governor::clock::{Clock as _, MonotonicClock};
 use governor::{Quota, RateLimiter};
 use headwater_core::api::{ApiError, Code};
@@ -76,9 +77,8 @@ impl Rates {
     /// 429 `rate_limited`.
     pub(crate) fn granted(&self, grant: &Grant, peer: IpAddr) -> Result<(), ApiError> {
         let Some(limit) = &self.credential else { return Ok(()) };
-        let stranger = grant.is_anonymous().then(|| network(peer));
         let of = "with this credential (--rate-per-credential)";
-        limit.check((&*grant.credential, stranger)).map_err(|wait| refused(of, wait))
+        limit.check(Caller::of(grant, peer)).map_err(|wait| refused(of, wait))
     }
 
     /// A request from this address.

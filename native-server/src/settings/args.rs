@@ -140,7 +140,7 @@ pub struct ServeArgs {
     #[arg(long, help_heading = "Limits", env = "HEADWATER_CHILDREN_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000), default_value_t = 10_000)]
     pub children_max: usize,
 
-    /// Most streams served at one time to one credential [default: as many as there may be]
+    /// Most streams served at one time to one credential without the role node [default: --share-per-credential of --children-max]
     #[arg(long, help_heading = "Limits", env = "HEADWATER_CHILDREN_PER_CREDENTIAL_MAX", value_name = "N", value_parser = whole::<usize>("streams", 1..=1_000_000))]
     pub children_per_credential_max: Option<usize>,
 

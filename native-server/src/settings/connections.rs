@@ -1,7 +1,7 @@
 //! The settings of the front door: how many connections there may be, and how long each may take for what.
 
 use super::InvalidSetting;
-use crate::listener::{BodyPace, ConnectionLimits, HeadLimits};
+use crate::listener::{ConnectionLimits, HeadLimits, Pace};
 use crate::size::{Size, size};
 use crate::tls::TlsFiles;
 use crate::tls::client::Trust;
@@ -35,9 +35,14 @@ pub struct ConnectionArgs {
     #[arg(long, help_heading = HEADING, env = "HEADWATER_IDLE_MS", value_name = "MS", value_parser = whole::<u64>("milliseconds", 10..=3_600_000), default_value_t = 75_000)]
     pub idle_ms: u64,
 
-    /// Time for the other side to take anything of an answer, in ms; for streams, three times --ping-ms
+    /// Patience with an answer that the other side takes slowly, in ms, beyond what --write-rate gives it; for streams, three
+    /// times --ping-ms, and any of it will do
     #[arg(long, help_heading = HEADING, env = "HEADWATER_WRITE_MS", value_name = "MS", value_parser = whole::<u64>("milliseconds", 10..=600_000), default_value_t = 30_000)]
     pub write_ms: u64,
+
+    /// Least rate at which an answer has to be taken, in bytes a second
+    #[arg(long, help_heading = HEADING, env = "HEADWATER_WRITE_RATE", value_name = "N", value_parser = whole::<u32>("bytes a second", 1..=(1 << 30)), default_value_t = 1 << 10)]
+    pub write_rate: u32,
 
     /// Patience with a body that comes slowly, in ms, beyond what --body-rate gives it
     #[arg(long, help_heading = HEADING, env = "HEADWATER_BODY_MS", value_name = "MS", value_parser = whole::<u64>("milliseconds", 10..=600_000), default_value_t = 10_000)]
@@ -116,14 +121,14 @@ impl ConnectionArgs {
             first_byte: Duration::from_millis(self.first_byte_ms),
             head: Duration::from_millis(self.head_ms),
             idle: Duration::from_millis(self.idle_ms),
-            write: Duration::from_millis(self.write_ms),
+            write: Pace { grace: Duration::from_millis(self.write_ms), bytes_per_s: self.write_rate },
             stream_write: Duration::from_millis(ping_ms.saturating_mul(3)),
             heads: HeadLimits {
                 line_bytes_max: self.request_line_bytes_max.in_memory(),
                 bytes_max: self.head_bytes_max.in_memory(),
                 fields_max: self.headers_max,
             },
-            body: BodyPace { grace: Duration::from_millis(self.body_ms), bytes_per_s: self.body_rate },
+            body: Pace { grace: Duration::from_millis(self.body_ms), bytes_per_s: self.body_rate },
         }
     }
 }

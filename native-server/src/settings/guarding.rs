@@ -1,7 +1,7 @@
 //! The settings of what a node refuses though the credentials would do.
 
 use super::InvalidSetting;
-use crate::http::BODIES_BYTES_LEAST;
+use crate::http::{ANSWERS_BYTES_LEAST, BODIES_BYTES_LEAST};
 use crate::rates::{Rate, RateLimits};
 use crate::size::{Size, size};
 use crate::whole::whole;
@@ -35,10 +35,20 @@ pub struct GuardingArgs {
     #[arg(long, help_heading = "Protection", env = "HEADWATER_REQUESTS_MAX", value_name = "N", value_parser = whole::<usize>("requests", 1..=1_000_000), default_value_t = 10_000)]
     pub requests_max: usize,
 
+    /// Share of --requests-max, --waiters-max, --children-max and the lists being read that one credential may have, in
+    /// percent; where the key anonymous lets in those who show none, one address. Pairs with the role node may have all
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_SHARE_PER_CREDENTIAL", value_name = "PERCENT", value_parser = whole::<usize>("percent", 1..=100), default_value_t = 25)]
+    pub share_per_credential: usize,
+
     /// Most bytes held of large bodies of requests being answered, beyond the first 64KiB of each; half of it for those with
     /// one credential: 32MiB to 1TiB
     #[arg(long, help_heading = "Protection", env = "HEADWATER_BODIES_BYTES_MAX", value_name = "SIZE", value_parser = size(BODIES_BYTES_LEAST..=1 << 40), default_value_t = Size(256 << 20))]
     pub bodies_bytes_max: Size,
+
+    /// Most bytes held of answers until the other side has taken them, those of up to 4KiB not counted; half of it for one
+    /// credential: 32MiB to 1TiB
+    #[arg(long, help_heading = "Protection", env = "HEADWATER_ANSWERS_BYTES_MAX", value_name = "SIZE", value_parser = size(ANSWERS_BYTES_LEAST..=1 << 40), default_value_t = Size(256 << 20))]
+    pub answers_bytes_max: Size,
 
     /// Collection that a writer does not drop, whoever asks; repeatable, or several with commas
     #[arg(long, help_heading = "Protection", env = "HEADWATER_PROTECT", value_name = "COLLECTION", value_delimiter = ',', action = ArgAction::Append)]

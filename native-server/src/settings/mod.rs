@@ -209,8 +209,12 @@ pub struct Settings {
     pub(crate) rates: RateLimits,
     /// Most requests being answered at one time.
     pub requests_max: usize,
+    /// The percentage of what there is for all that one credential may have.
+    pub share_per_credential: usize,
     /// Most bytes held of their bodies, as far as they are large.
     pub bodies_bytes_max: usize,
+    /// Most bytes held of answers that are not taken yet.
+    pub answers_bytes_max: usize,
     /// Longest time that a write waits for the log before others are refused.
     pub queue_age_max: Duration,
     /// No writes are taken.
@@ -223,7 +227,7 @@ pub struct Settings {
     pub feed: FeedLimits,
     /// Most streams served at one time.
     pub children_max: usize,
-    /// Most of them with one credential.
+    /// Most of them with one credential that has not the role node.
     pub children_per_credential_max: usize,
     /// Most baselines sent at one time.
     pub baselines_max: usize,
@@ -284,7 +288,9 @@ impl Settings {
             auth_staleness_max: args.auth_staleness_max,
             rates: args.guarding.rates(),
             requests_max: args.guarding.requests_max,
+            share_per_credential: args.guarding.share_per_credential,
             bodies_bytes_max: args.guarding.bodies_bytes_max.in_memory(),
+            answers_bytes_max: args.guarding.answers_bytes_max.in_memory(),
             queue_age_max: Duration::from_millis(args.queue_ms_max),
             read_only: args.guarding.read_only,
             proxies: args.proxies.check()?,
@@ -309,7 +315,9 @@ impl Settings {
                 ..FeedLimits::default()
             },
             children_max: args.children_max,
-            children_per_credential_max: args.children_per_credential_max.unwrap_or(args.children_max),
+            children_per_credential_max: args
+                .children_per_credential_max
+                .unwrap_or_else(|| share_of(args.children_max, args.guarding.share_per_credential)),
             baselines_max: args.baselines_max,
             queue_max: args.queue_max,
             queue_bytes_max: args.queue_bytes_max.in_memory(),
@@ -318,6 +326,15 @@ impl Settings {
             data: args.data,
         })
     }
+
+    /// What one credential may have of `max`: one at the least.
+    pub(crate) fn share_of(&self, max: usize) -> usize {
+        share_of(max, self.share_per_credential)
+    }
+}
+
+fn share_of(max: usize, percent: usize) -> usize {
+    (max.saturating_mul(percent) / 100).max(1)
 }
 
 fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {

@@ -74,6 +74,9 @@ fn cases() -> Vec<Case> {
             &[(200, "-"), (408, "request_timeout")],
             HEAD,
         ),
+        // So begins HTTP/2, too.
+        case("a method's first letter", text("P".into()), vec![], &[(408, "request_timeout")], HEAD),
+        case("a method's first letters", text("PR".into()), vec![], &[(408, "request_timeout")], HEAD),
         case("half a preface of HTTP/2", PREFACE[..9].to_vec(), vec![], &[], HEAD),
     ]
 }
@@ -145,6 +148,50 @@ async fn who_does_not_take_its_answer_is_given_up_and_others_never_wait() {
     let mut bytes = Vec::new();
     deaf.read_to_end(&mut bytes).await.ok();
     assert!(bytes.len() < 11_000_000, "{} bytes came", bytes.len());
+}
+
+/// A client of HTTP/1.1 that asks for a list and takes so many bytes of it every 100 ms; how many came until the connection
+/// ended, and how long that took.
+async fn take_slowly(url: &str, bytes_each: usize) -> (usize, Duration) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(128 << 10).unwrap();
+    let mut slow = socket.connect(raw::authority(url).parse().unwrap()).await.unwrap();
+    let list = raw::request(url, "GET", "/v1/collections/c/keys", &[], b"");
+    tokio::io::AsyncWriteExt::write_all(&mut slow, &list).await.unwrap();
+    let (begun, mut came, mut piece) = (Instant::now(), 0, vec![0; bytes_each]);
+    loop {
+        let mut filled = 0;
+        while filled < piece.len() {
+            match slow.read(&mut piece[filled..]).await {
+                Ok(count) if count > 0 => filled += count,
+                _ => return (came + filled, begun.elapsed()),
+            }
+        }
+        came += filled;
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_taken_below_the_least_rate_is_given_up_and_one_above_it_is_not() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let (_directory, node, client) = writer(&[("--write-ms", "2000"), ("--write-rate", "3000000")]).await;
+    let (_other, lenient, filler) = writer(&[("--write-ms", "2000"), ("--write-rate", "20000")]).await;
+    let value = format!("\"{}\"", "x".repeat(500_000));
+    for number in 0..24 {
+        client.set("c", &format!("k{number}"), &value).await;
+    }
+    for number in 0..2 {
+        filler.set("c", &format!("k{number}"), &value).await;
+    }
+    // A seventh of the least rate, in bursts that come more often than the patience lasts.
+    let (trickle, steady) = tokio::join!(take_slowly(&node.url, 40_000), take_slowly(&lenient.url, 28_000));
+    let (came, took) = trickle;
+    assert!(came < 11_000_000, "{came} bytes came");
+    // What the system takes at once, it does not wait for; what it had taken then is still there to be read.
+    assert!((PATIENCE..PATIENCE * 3 / 2 + SLACK).contains(&took), "gone after {took:?}");
+    let (came, took) = steady;
+    assert!(came > 1_000_000 && took > PATIENCE, "{came} bytes in {took:?}");
 }
 
 #[tokio::test]

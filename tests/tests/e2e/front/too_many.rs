@@ -28,6 +28,16 @@ async fn is_answered(socket: &mut TcpStream) -> bool {
     answer[..count].starts_with(b"HTTP/1.1 200")
 }
 
+/// The whole answer to `/readyz` on a connection that stays.
+async fn ask_ready(socket: &mut TcpStream) -> String {
+    socket.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it is open");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}}") {
+        assert!(socket.read_buf(&mut answer).await.expect("it is open") > 0, "closed within an answer");
+    }
+    String::from_utf8(answer).expect("answers are UTF-8")
+}
+
 #[tokio::test]
 async fn one_too_many_is_told_to_come_back_and_may_when_another_has_gone() {
     for flag in ["--connections-max", "--connections-per-address-max"] {
@@ -61,6 +71,28 @@ async fn one_too_many_is_told_to_come_back_and_may_when_another_has_gone() {
 }
 
 #[tokio::test]
+async fn who_is_one_too_many_is_told_so_though_it_is_sending_its_request() {
+    let (_directory, node, client) = writer(&[("--connections-max", "1")]).await;
+    drop(client);
+    let mut only = eventually("the place is taken", || async {
+        let mut socket = TcpStream::connect(raw::authority(&node.url)).await.unwrap();
+        if is_answered(&mut socket).await { Ok(socket) } else { Err("refused") }
+    })
+    .await;
+    let mut socket = TcpStream::connect(raw::authority(&node.url)).await.unwrap();
+    let head = b"PUT /v1/collections/c/keys/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n";
+    socket.write_all(head).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("no reset comes in place of the answer's end");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\n"), "{answer}");
+    // It goes on for a while before it looks.
+    for _ in 0..10 {
+        socket.write_all(&[b' '; 10_000]).await.expect("what it sends is taken");
+    }
+    assert!(is_answered(&mut only).await);
+}
+
+#[tokio::test]
 async fn without_sockets_those_that_are_open_go_on_and_others_come_later() {
     let directory = tempfile::tempdir().unwrap();
     let tools = Tools::load().expect("./dev test writes the tools file");
@@ -80,9 +112,12 @@ async fn without_sockets_those_that_are_open_go_on_and_others_come_later() {
     for socket in &mut staying {
         assert!(is_answered(socket).await, "those that are open go on");
     }
+    let health = ask_ready(&mut staying[0]).await;
+    assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"connections_taken\":false"), "{health}");
     drop(waiting);
     node.says("connections are taken again").await;
     let late = Client::dev(&node.url);
+    assert_eq!(late.get("/readyz").await.json()["checks"]["connections_taken"], true);
     assert_eq!(late.set("c", "k", "1").await.status, 200);
     assert!(late.get("/v1/metrics").await.json()["connections_paused_total"].as_u64() > Some(0));
 }

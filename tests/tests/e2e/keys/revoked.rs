@@ -4,7 +4,8 @@
 use super::{Pair, assert_refused, end_of};
 use headwater_core::api::Code;
 use headwater_local::tools::Tools;
-use headwater_tests::{Client, Lines, NodeBuilder, raw};
+use headwater_tests::prometheus::Numbers;
+use headwater_tests::{Client, Lines, NodeBuilder, eventually, raw};
 use reqwest::Method;
 use serde_json::json;
 use std::fs;
@@ -125,25 +126,31 @@ async fn a_request_that_has_been_waiting_is_judged_when_it_goes_on() {
             tokio::spawn(async move { client.send(request).await.unwrap() })
         })
         .collect();
-    // And a write whose body has not come to its end.
+    // And a write whose body has not come to its end, so long that it is to be seen how much of it there is.
     let url = &pair.writer.url;
     let mut connection = TcpStream::connect(raw::authority(url)).await.unwrap();
-    let body = r#"{"value":"late"}"#;
+    let body = format!(r#"{{"value":"{}"}}"#, "late".repeat(50_000));
+    let (most, end) = body.split_at(body.len() - 8);
     let head = format!(
         "PUT /v1/collections/flags/keys/a HTTP/1.1\r\nhost: {}\r\nconnection: close\r\napikey: {id}\r\nsecret: {secret}\r\n\
          content-length: {}\r\n\r\n",
         raw::authority(url),
         body.len()
     );
-    connection.write_all(format!("{head}{}", &body[..8]).as_bytes()).await.unwrap();
-    // A request that is not in yet would be refused as well, and for less: give them the time to get there.
-    for client in [pair.writer.client(), pair.replica.client()] {
-        for _ in 0..20 {
-            client.status().await;
-        }
-    }
+    connection.write_all(format!("{head}{most}").as_bytes()).await.unwrap();
+    // A request that is not in yet would be refused as well, and for less.
+    let is_in = async |client: Client, name: &str| {
+        eventually(name, || async {
+            let numbers = Numbers::read(client.get("/metrics").await.text());
+            if numbers.number(name, &[]) > Some(0.0) { Ok(()) } else { Err(numbers.number(name, &[])) }
+        })
+        .await;
+    };
+    is_in(pair.writer.client(), "headwater_reads_waiting").await;
+    is_in(pair.replica.client(), "headwater_reads_waiting").await;
+    is_in(pair.writer.client(), "headwater_bodies_bytes").await;
     assert_eq!(pair.writer.client().call(Method::DELETE, "/v1/keys/k", "").await.status, 200);
-    connection.write_all(&body.as_bytes()[8..]).await.unwrap();
+    connection.write_all(end.as_bytes()).await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::front::writer;
 use headwater_tests::eventually;
+use headwater_tests::prometheus::Numbers;
 
 const HEAD: u64 = 900;
 const IDLE: u64 = 1_300;
@@ -215,4 +216,92 @@ async fn a_child_that_takes_nothing_of_its_stream_is_cut_off_after_three_pings()
         if status["children"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(status) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_trickles_is_given_up_and_a_stream_of_lines_beside_it_is_not() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const EACH: u32 = 14_000;
+    let (_directory, node, client) = writer(&[("--write-ms", "2000"), ("--write-rate", "1000000")]).await;
+    client.set("c", "k", "1").await;
+    client.set("c", "large", &format!("\"{}\"", "x".repeat(900_000))).await;
+    let mut wire = Http2::open(&node.url, &[(INITIAL_WINDOW_SIZE, EACH)]).await;
+    // Lines that no window holds up: of `c`, and so next to nothing but PINGs.
+    let follow = br#"{"scope":{"c":["k"]}}"#;
+    let lines = request(1, false, &block("POST", "/v1/replicate", &[]));
+    wire.send(&[&lines[..], &frame(DATA, END_STREAM, 1, follow)].concat()).await;
+    wire.send(&get(3, "/v1/collections/c/keys/large")).await;
+    let begun = Instant::now();
+    let (mut received, mut writer) = (wire.received, wire.writer);
+    let mut came = 0;
+    beside_others(&client, async {
+        let taking = async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+                for stream in [0, 1, 3] {
+                    let grant = frame(WINDOW_UPDATE, 0, stream, &EACH.to_be_bytes());
+                    writer.write_all(&grant).await.expect("the connection is there");
+                }
+            }
+        };
+        let reset = async {
+            loop {
+                let next = received.next_of(&[DATA, RST_STREAM]).await;
+                if next.kind == RST_STREAM {
+                    return next;
+                }
+                came += if next.stream == 3 { next.content.len() } else { 0 };
+            }
+        };
+        let reset = tokio::select! {
+            reset = reset => reset,
+            () = taking => unreachable!("it goes on for ever"),
+        };
+        assert_eq!((reset.stream, reset.code()), (3, CANCEL));
+    })
+    .await;
+    let took = begun.elapsed();
+    assert!((PATIENCE..PATIENCE * 3 / 2 + SLACK).contains(&took), "given up after {took:?}");
+    assert!((100_000..900_000).contains(&came), "{came} bytes came");
+    assert_eq!(client.set("c", "k", "2").await.status, 200);
+    loop {
+        let data = received.next_of(&[DATA]).await;
+        if data.stream == 1 && String::from_utf8_lossy(&data.content).contains(r#""value":2"#) {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_nobody_reads_is_not_kept_while_its_request_waits() {
+    const WINDOW: usize = 256 << 10;
+    let (_directory, node, client) = writer(&[]).await;
+    let at = client.position().await;
+    let (epoch, seq) = at.split_once('.').unwrap();
+    let later = format!("{epoch}.{}", seq.parse::<u64>().unwrap() + 1);
+    let mut wire = Http2::open(&node.url, &[]).await;
+    let waits = [("headwater-min-position", &*later), ("headwater-wait-ms", "30000")];
+    let streams: Vec<u32> = (0..4).map(|number| number * 2 + 1).collect();
+    for stream in &streams {
+        wire.send(&request(*stream, false, &block("GET", "/v1/collections/c/keys/k", &waits))).await;
+    }
+    eventually("they all wait", || async {
+        let waiting = Numbers::read(client.get("/metrics").await.text()).number("headwater_reads_waiting", &[]);
+        if waiting == Some(4.0) { Ok(()) } else { Err(waiting) }
+    })
+    .await;
+    // The first is of the connection itself, before anything was sent on it.
+    assert_eq!(wire.received.next_of(&[WINDOW_UPDATE]).await.stream, 0);
+    // Four such bodies are all that the connection takes while nobody reads any of them.
+    for stream in streams {
+        wire.send(&frame(DATA, 0, stream, &[b' '; FRAME_BYTES_MAX]).repeat(WINDOW / FRAME_BYTES_MAX)).await;
+    }
+    let mut given_back = 0;
+    while given_back < WINDOW {
+        let update = wire.received.next_of(&[WINDOW_UPDATE, HEADERS]).await;
+        assert_eq!((update.kind, update.stream), (WINDOW_UPDATE, 0), "nobody is answered yet");
+        given_back += u32::from_be_bytes(update.content.try_into().unwrap()) as usize;
+    }
+    client.set("c", "k", "1").await;
+    assert_eq!(status(&wire.received.next_of(&[HEADERS]).await.content), 200);
 }
