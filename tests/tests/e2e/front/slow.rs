@@ -153,11 +153,12 @@ async fn who_does_not_take_its_answer_is_given_up_and_others_never_wait() {
 /// A client of HTTP/1.1 that asks for a list and takes so many bytes of it every 100 ms; how many came until the connection
 /// ended, and how long that took.
 async fn take_slowly(url: &str, bytes_each: usize) -> (usize, Duration) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(128 << 10).unwrap();
-    let mut slow = socket.connect(raw::authority(url).parse().unwrap()).await.unwrap();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(128 << 10).expect("a size that it may have");
+    let address = raw::authority(url).parse().expect("an address");
+    let mut slow = socket.connect(address).await.expect("the node listens");
     let list = raw::request(url, "GET", "/v1/collections/c/keys", &[], b"");
-    tokio::io::AsyncWriteExt::write_all(&mut slow, &list).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut slow, &list).await.expect("it is taken");
     let (begun, mut came, mut piece) = (Instant::now(), 0, vec![0; bytes_each]);
     loop {
         let mut filled = 0;
