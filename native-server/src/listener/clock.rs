@@ -74,13 +74,13 @@ impl Clock {
     /// to a connection that carries nothing beside it.
     pub(super) fn deadline(
         &self,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
         limits: &ConnectionLimits,
         link: &Link,
         is_in_body: bool,
     ) -> (Instant, Lapse) {
         if link.is_answering() {
-            return (now + limits.idle, Lapse::Look);
+            return (now() + limits.idle, Lapse::Look);
         }
         if let Some(until) = self.farewell {
             return (until.max(link.answered() + FAREWELL), Lapse::Silent);
@@ -89,7 +89,7 @@ impl Clock {
             return (begun + limits.head, Lapse::Head);
         }
         if is_in_body {
-            return (now + limits.idle, Lapse::Look);
+            return (now() + limits.idle, Lapse::Look);
         }
         if !self.has_spoken {
             return (self.active + limits.first_byte, Lapse::Silent);
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_connection_has_its_time_to_speak_then_to_say_all_of_it_then_to_ask_again() {
         let (start, link, mut clock) = opened();
-        let deadline = |clock: &Clock, now| clock.deadline(start + s(now), &limits(), &link, false);
+        let deadline = |clock: &Clock, now| clock.deadline(|| start + s(now), &limits(), &link, false);
         assert_eq!(deadline(&clock, 0), (start + s(1), Lapse::Silent));
         clock.hears();
         clock.is_active(start + s(1));
@@ -185,18 +185,18 @@ mod tests {
         let (start, link, mut clock) = opened();
         clock.begins(start);
         let answering = link.answering();
-        assert_eq!(clock.deadline(start + s(7), &limits(), &link, false), (start + s(107), Lapse::Look));
+        assert_eq!(clock.deadline(|| start + s(7), &limits(), &link, false), (start + s(107), Lapse::Look));
         drop(answering);
-        assert_eq!(clock.deadline(start + s(7), &limits(), &link, true), (start + s(10), Lapse::Head));
+        assert_eq!(clock.deadline(|| start + s(7), &limits(), &link, true), (start + s(10), Lapse::Head));
         clock.is_whole();
-        assert_eq!(clock.deadline(start + s(7), &limits(), &link, true), (start + s(107), Lapse::Look));
+        assert_eq!(clock.deadline(|| start + s(7), &limits(), &link, true), (start + s(107), Lapse::Look));
     }
 
     #[test]
     fn a_farewell_is_said_once_and_lasts_a_second() {
         let (start, link, mut clock) = opened();
         assert!(clock.takes_leave(start + s(8)));
-        assert_eq!(clock.deadline(start + s(8), &limits(), &link, false), (start + s(9), Lapse::Silent));
+        assert_eq!(clock.deadline(|| start + s(8), &limits(), &link, false), (start + s(9), Lapse::Silent));
         assert!(!clock.takes_leave(start + s(9)));
     }
 

@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                 self.buffer = BytesMut::new();
             }
             let is_in_body = self.is_in_body();
-            let (deadline, lapse) = self.clock.deadline(Instant::now(), &self.limits, &self.link, is_in_body);
+            let (deadline, lapse) = self.clock.deadline(Instant::now, &self.limits, &self.link, is_in_body);
             ready!(self.timer.poll(deadline, context));
             if lapse != Lapse::Look {
                 return Poll::Ready(Ok(Filled::Lapsed(lapse)));
