@@ -223,12 +223,14 @@ mod tests {
         let start = Instant::now();
         let mut timer = Timer::new(start);
         let ms = Duration::from_millis;
-        let far = start + s(3_600);
-        std::future::poll_fn(|context| {
-            assert!(timer.poll(far, context).is_pending());
-            Poll::Ready(())
-        })
-        .await;
+        // Whatever it was set to before, later or earlier.
+        for before in [start + s(3_600), start + s(1_800), start + s(2_700)] {
+            std::future::poll_fn(|context| {
+                assert!(timer.poll(before, context).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
         std::future::poll_fn(|context| timer.poll(start + ms(30), context)).await;
         assert!((ms(30)..s(60)).contains(&start.elapsed()), "{:?}", start.elapsed());
         std::future::poll_fn(|context| timer.poll(start + ms(60), context)).await;
