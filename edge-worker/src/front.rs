@@ -5,7 +5,7 @@
 use crate::forward::Forward;
 use crate::http::{self, Head};
 use crate::log::log;
-use crate::object::{LOCAL_REGION, NAME_PREFIX};
+use crate::object::{LOCAL_REGION, NAME_PREFIX, body_ms_max};
 use crate::settings::Settings;
 use crate::signal::delay;
 use futures_util::future::{Either, select};
@@ -28,8 +28,11 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     let head = Head::of(&request);
     // Paths are judged here: on the way to the object the runtime resolves dots, which would make `keys/../../flags`
     // another route. Any other refusal is the object's, which says where its state is.
-    let (is_write, parent_may_answer) = match api::route(&head.method, head.path(), head.query()) {
-        Err(error) if error.code == Code::InvalidKey => return refusal(&env, &settings, &request, error).await,
+    let route = api::route(&head.method, head.path(), head.query());
+    let (is_write, parent_may_answer) = match &route {
+        Err(error) if error.code == Code::InvalidKey => {
+            return refusal(&env, &settings, &request, error.clone()).await;
+        }
         Ok(
             Route::CreateCollection
             | Route::DropCollection(_)
@@ -44,8 +47,11 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     };
     let region = region(&settings, &request);
     let why: String = {
+        // What a client takes for its body is no silence of the object's, which has a clock for it.
+        let has_body = request.inner().body().is_some();
+        let body_ms = route.as_ref().ok().filter(|_| has_body).map_or(0, body_ms_max);
         let asked = ask(&env, &region, request);
-        let timer = delay(if is_write { FORWARDED_MS } else { OBJECT_MS + wait_ms(&head) });
+        let timer = delay(body_ms + if is_write { FORWARDED_MS } else { OBJECT_MS + wait_ms(&head) });
         match select(pin!(asked), pin!(timer)).await {
             Either::Left((Ok(response), _)) => return Ok(response),
             Either::Left((Err(error), _)) => format!("{error}"),

@@ -10,6 +10,9 @@ use tokio::time::timeout;
 /// How long an answer may take. No test asks a node to think for longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
+/// The same for one to a part of a request: the node may wait for the rest of it first.
+const PART_WITHIN: Duration = Duration::from_secs(60);
+
 /// The `host:port` of a base address.
 pub fn authority(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, authority)| authority)
@@ -40,6 +43,44 @@ pub async fn send(url: &str, bytes: &[u8]) -> Reply {
     })
     .await;
     parse(&answer.unwrap_or_else(|_| panic!("no answer within {ANSWER_WITHIN:?} to {}", shown(bytes))))
+}
+
+/// Sends what need not be a whole request, goes on holding the connection, and reads the one answer by its own length: who
+/// still expects something does not close.
+pub async fn send_part(url: &str, bytes: &[u8]) -> Reply {
+    let mut connection = TcpStream::connect(authority(url)).await.expect("the node listens");
+    let (mut from, mut to) = connection.split();
+    let sending = async {
+        // A node that refuses before it has read everything may close: what it said is what counts.
+        to.write_all(bytes).await.ok();
+        std::future::pending::<std::convert::Infallible>().await
+    };
+    let reading = async {
+        let mut answer = Vec::new();
+        while !is_whole(&answer) {
+            let read = from.read_buf(&mut answer).await;
+            assert!(!matches!(read, Ok(0) | Err(_)), "no whole answer ({read:?}): {}", shown(&answer));
+        }
+        parse(&answer)
+    };
+    let answer = timeout(PART_WITHIN, async {
+        tokio::select! {
+            reply = reading => reply,
+            never = sending => match never {},
+        }
+    });
+    answer.await.unwrap_or_else(|_| panic!("no answer within {PART_WITHIN:?} to {}", shown(bytes)))
+}
+
+/// Whether a whole answer is there, whose body has a length or comes in chunks.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    match length.and_then(|length| length.trim().parse::<usize>().ok()) {
+        Some(length) => answer.len() >= end + 4 + length,
+        None => answer.ends_with(b"0\r\n\r\n"),
+    }
 }
 
 /// [`request`] and [`send`] in one.

@@ -6,7 +6,8 @@
 
 use super::error::{ApiError, Code};
 use super::{
-    HEADER_IDEMPOTENCY_KEY, HEADER_LAG, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_VIA, HEADER_WAIT, HOPS_MAX,
+    HEADER_APIKEY, HEADER_AUTHORIZATION, HEADER_IDEMPOTENCY_KEY, HEADER_LAG, HEADER_MIN_POSITION, HEADER_POSITION,
+    HEADER_SECRET, HEADER_VIA, HEADER_WAIT, HOPS_MAX,
 };
 use crate::id::Id;
 use alloc::format;
@@ -16,13 +17,13 @@ use alloc::vec::Vec;
 /// Request headers that go on to the parent, by lower-case name. [`HEADER_VIA`] goes too, as [`via`] makes it.
 pub const REQUEST_HEADERS: [&str; 10] = [
     "accept",
-    "apikey",
-    "authorization",
+    HEADER_APIKEY,
+    HEADER_AUTHORIZATION,
     "content-type",
     HEADER_IDEMPOTENCY_KEY,
     "if-match",
     "if-none-match",
-    "secret",
+    HEADER_SECRET,
     HEADER_MIN_POSITION,
     HEADER_WAIT,
 ];

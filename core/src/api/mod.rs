@@ -3,6 +3,7 @@
 
 mod answer;
 mod authorize;
+mod bodies;
 mod condition;
 mod error;
 mod exposition;
@@ -25,6 +26,7 @@ mod wait;
 
 pub use answer::{Answer, Body, CONTENT_JSON, CONTENT_NDJSON, ListBody};
 pub use authorize::{DEV, Shown, authorize, permit, permit_batch, permit_create, permit_read};
+pub use bodies::{BODY_SLACK_BYTES, BodyLimits, SMALL_BODY_BYTES, body_too_large};
 pub use condition::{Conditions, parse_tags};
 pub use error::{ApiError, Code};
 pub use exposition::{CONTENT_METRICS, Exposition, Family, Kind, seconds_of_ms};
@@ -55,6 +57,12 @@ pub const HEADER_MIN_POSITION: &str = "headwater-min-position";
 pub const HEADER_WAIT: &str = "headwater-wait-ms";
 /// Header: by which a write that is sent again is known.
 pub const HEADER_IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Headers: the two halves of a pair, see [`Shown`].
+pub const HEADER_APIKEY: &str = "apikey";
+/// See [`HEADER_APIKEY`].
+pub const HEADER_SECRET: &str = "secret";
+/// Header: a token, see [`Shown`].
+pub const HEADER_AUTHORIZATION: &str = "authorization";
 /// Header: instances a forwarded request came through, separated by commas.
 pub const HEADER_VIA: &str = "headwater-via";
 

@@ -2,11 +2,15 @@
 //!
 //! All its tasks share one [`Object`] and run on one thread; a `RefCell` here is never borrowed across an await.
 
+mod bodies;
 mod children;
 mod follow;
+mod held;
 mod inside;
 mod keep;
 mod serve;
+
+pub(crate) use bodies::ms_max as body_ms_max;
 
 use crate::clock::Clock;
 use crate::http;
@@ -68,6 +72,8 @@ struct Object {
     told_of_dev: Cell<bool>,
     /// Reads that wait for a position.
     waiting_reads: Cell<usize>,
+    /// Bodies of requests that are being read and answered.
+    bodies: bodies::Bodies,
     counts: Counts,
     /// How often the database refused what was to be stored.
     flush_failures: Count,
@@ -137,6 +143,7 @@ impl Object {
             keeper_runs: Cell::new(false),
             told_of_dev: Cell::new(false),
             waiting_reads: Cell::new(0),
+            bodies: bodies::Bodies::default(),
             counts: Counts::default(),
             flush_failures: Count::default(),
         })

@@ -5,10 +5,9 @@ use crate::forward::Forward;
 use crate::http::{self, Head};
 use crate::log::log;
 use crate::store::SqliteSnapshot;
-use futures_util::StreamExt as _;
 use headwater_core::api::{
-    self, Answer, Answered, ApiError, Code, Conditions, DEV, HEADER_MIN_POSITION, HEADER_POSITION, HEADER_WAIT, Read,
-    Route, Shown, Wait,
+    self, Answer, Answered, ApiError, Code, Conditions, DEV, HEADER_APIKEY, HEADER_AUTHORIZATION, HEADER_MIN_POSITION,
+    HEADER_POSITION, HEADER_SECRET, HEADER_WAIT, Read, Route, Shown, Wait,
 };
 use headwater_core::credentials::{Grant, Rights};
 use headwater_core::store::Store as _;
@@ -16,10 +15,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use worker::{Request, Response, Result};
-
-/// Longest body taken in: the longest value that may be configured, with room for its guards, or a batch as long as a
-/// writer takes unless it is set up otherwise.
-const BODY_BYTES_MAX: usize = 9 << 20;
 
 /// Reads that wait for a position at one time.
 const WAITING_READS_MAX: usize = 1_000;
@@ -75,7 +70,7 @@ fn respond(
 }
 
 /// Why there is no response yet.
-enum Failed {
+pub(super) enum Failed {
     /// The API says so.
     Api(ApiError),
     /// The runtime failed.
@@ -92,28 +87,6 @@ impl From<worker::Error> for Failed {
     fn from(error: worker::Error) -> Self {
         Self::Runtime(error)
     }
-}
-
-/// Reads a request's body, bounded.
-async fn body(request: &mut Request, head: &Head) -> std::result::Result<Vec<u8>, Failed> {
-    let too_large = |bytes: usize| {
-        ApiError::new(Code::TooLarge, format!("the body has {bytes} bytes or more, the limit is {BODY_BYTES_MAX}"))
-    };
-    if let Some(told) = head.header("content-length").parse().ok().filter(|bytes| *bytes > BODY_BYTES_MAX) {
-        return Err(too_large(told).into());
-    }
-    let mut body = Vec::new();
-    if request.inner().body().is_none() {
-        return Ok(body);
-    }
-    let mut stream = request.stream()?;
-    while let Some(chunk) = stream.next().await {
-        body.extend_from_slice(&chunk.map_err(|_| ApiError::new(Code::InvalidRequest, "the body breaks off"))?);
-        if body.len() > BODY_BYTES_MAX {
-            return Err(too_large(body.len()).into());
-        }
-    }
-    Ok(body)
 }
 
 impl Object {
@@ -143,7 +116,7 @@ impl Object {
                     }
                     Answered::AskParent => {
                         self.counts.reads_forwarded_total.one();
-                        return self.forward(caller.head, request).await;
+                        return self.forward(&grant, route, caller.head, request).await;
                     }
                 }
             }
@@ -155,14 +128,17 @@ impl Object {
             | Route::Batch(_)
             | Route::Key(_) => {
                 self.counts.writes_forwarded_total.one();
-                return self.forward(caller.head, request).await;
+                return self.forward(&grant, route, caller.head, request).await;
             }
             Route::Tokens => {
-                let secret = caller.head.header("secret");
-                api::token(&self.node, &grant, &secret, &body(request, caller.head).await?, self.clock.now())?
+                let secret = caller.head.header(HEADER_SECRET);
+                let taken = self.bodies.read(&self.clock, &grant.credential, route, request, caller.head).await?;
+                let body = taken.as_ref().map_or(&[][..], |(body, _)| body);
+                api::token(&self.node, &grant, &secret, body, self.clock.now())?
             }
             Route::Replicate => {
-                let stream = children::open(self, &grant, &body(request, caller.head).await?)?;
+                let taken = self.bodies.read(&self.clock, &grant.credential, route, request, caller.head).await?;
+                let stream = children::open(self, &grant, taken.as_ref().map_or(&[][..], |(body, _)| body))?;
                 self.counts.replication_streams_total.one();
                 let answer = self.as_of(Answer::stream());
                 return Ok(children::response(self, stream, &answer.headers)?);
@@ -177,7 +153,8 @@ impl Object {
     /// What the request's credentials grant, decided from the state held here alone.
     fn grant(&self, caller: &Caller<'_>) -> std::result::Result<Grant, ApiError> {
         let header = |name| caller.head.header_if_any(name);
-        let (apikey, secret, authorization) = (header("apikey"), header("secret"), header("authorization"));
+        let (apikey, secret, authorization) =
+            (header(HEADER_APIKEY), header(HEADER_SECRET), header(HEADER_AUTHORIZATION));
         let dev = caller.may_be_dev.then(|| Grant::all(DEV));
         let shown = Shown::of(apikey.as_deref(), secret.as_deref(), authorization.as_deref(), None);
         Ok(api::authorize(&self.node, dev.as_ref(), shown, self.clock.now())?.into_owned())
@@ -239,13 +216,21 @@ impl Object {
     }
 
     /// Sends the request on to the parent followed at this time.
-    async fn forward(&self, head: &Head, request: &mut Request) -> std::result::Result<Response, Failed> {
+    async fn forward(
+        &self,
+        grant: &Grant,
+        route: &Route<'_>,
+        head: &Head,
+        request: &mut Request,
+    ) -> std::result::Result<Response, Failed> {
         let (parent, connected) = {
             let replica = self.replica.borrow();
             (self.settings.parents.get(replica.parent()).cloned(), replica.is_connected())
         };
         let parent = parent.ok_or_else(|| ApiError::new(Code::ParentUnavailable, "this node has no parent"))?;
-        let body = if request.inner().body().is_some() { Some(body(request, head).await?) } else { None };
+        let taken = self.bodies.read(&self.clock, &grant.credential, route, request, head).await?;
+        // It counts until it is answered.
+        let (body, _held) = taken.unzip();
         let instance = Some(self.node.instance());
         let mut answer = Forward { parent: &parent, head, body, instance, probe: !connected }.send().await?;
         if !answer.headers().has(HEADER_POSITION)? {

@@ -5,28 +5,16 @@ use crate::pool::{Bound, Caller, Pool, Taken};
 use crate::server::{Server, Work};
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
-use headwater_core::api::{ApiError, Code, Route};
+use headwater_core::api::{ApiError, BODY_SLACK_BYTES, BodyLimits, Code, Route, SMALL_BODY_BYTES, body_too_large};
 use headwater_core::credentials::Grant;
-use headwater_core::limits::{LINE_BYTES_MAX, Limits};
+use headwater_core::limits::LINE_BYTES_MAX;
 use http_body_util::BodyExt as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout};
 
-/// Bytes of a body beyond what is written: its frame, its guards, its white space. Also the longest body of what
-/// makes or changes a key or a token, which may name as many prefixes as a scope.
-const SLACK_BYTES: usize = 64 << 10;
-
-/// Longest request for a stream that is read. What of it is kept has narrower bounds, see
-/// [`headwater_core::stream::Request::from_body`].
-const STREAM_REQUEST_BYTES_MAX: usize = 1 << 20;
-
-/// What of each body is not counted among what may be held of all of them: what is large is bounded for itself, so that
-/// it keeps nobody from writing what is not. Of these there are as many as there may be requests.
-const SMALL_BYTES: usize = 64 << 10;
-
 /// The least that there may be for large bodies: the longest that a route takes must fit into one credential's half.
-pub(crate) const BODIES_BYTES_LEAST: u64 = 2 * (LINE_BYTES_MAX + SLACK_BYTES - SMALL_BYTES) as u64;
+pub(crate) const BODIES_BYTES_LEAST: u64 = 2 * (LINE_BYTES_MAX + BODY_SLACK_BYTES - SMALL_BODY_BYTES) as u64;
 
 /// Reads the body of a request, where its route takes one; another is let go of at once, unread.
 ///
@@ -39,36 +27,21 @@ pub(super) async fn taken<'g>(
     found: &Route<'_>,
     body: Body,
 ) -> Result<(Bytes, Option<Held<'g>>), ApiError> {
-    let Some(limit) = bytes_max(server, found) else { return Ok((Bytes::new(), None)) };
+    // What a replica hands on, its writer judges.
+    let limits = match server.work {
+        Work::Writer { .. } => BodyLimits::of(&server.settings.limits),
+        Work::Replica(_) => BodyLimits::RELAY,
+    };
+    let Some(limit) = found.body_bytes_max(limits) else { return Ok((Bytes::new(), None)) };
     let (body, held) = server.bodies.read(Caller::of(grant, peer), body, limit).await?;
     Ok((body, Some(held)))
-}
-
-/// The longest body that a route takes; `None` where nobody reads one.
-fn bytes_max(server: &Server, found: &Route<'_>) -> Option<usize> {
-    let limits = &server.settings.limits;
-    let is_writer = matches!(server.work, Work::Writer { .. });
-    // What a replica hands on, its writer judges.
-    let (value, batch) = if is_writer {
-        (limits.value_bytes_max, limits.batch_body_bytes_max())
-    } else {
-        (Limits::VALUE_BYTES_CEILING, LINE_BYTES_MAX)
-    };
-    match found {
-        Route::Set { .. } | Route::Delete { .. } => Some(value + SLACK_BYTES),
-        Route::Batch(_) => Some(batch + SLACK_BYTES),
-        Route::CreateCollection | Route::DropCollection(_) | Route::Key(_) | Route::Tokens => Some(SLACK_BYTES),
-        Route::Replicate => Some(STREAM_REQUEST_BYTES_MAX),
-        Route::Read(_) | Route::Keys | Route::File(_) | Route::Document => None,
-        Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition => None,
-    }
 }
 
 /// Reads bodies, and knows how much of them is held.
 #[derive(Debug)]
 pub(crate) struct Bodies {
     pace: Pace,
-    /// Bytes held of large ones, beyond [`SMALL_BYTES`] of each.
+    /// Bytes held of large ones, beyond [`SMALL_BODY_BYTES`] of each.
     held: Arc<Pool>,
 }
 
@@ -102,7 +75,7 @@ impl Bodies {
     async fn read<'g>(&self, caller: Caller<'g>, mut body: Body, limit: usize) -> Result<(Bytes, Held<'g>), ApiError> {
         let announced = body.size_hint().lower();
         if announced > limit as u64 {
-            return Err(too_large(announced, limit));
+            return Err(body_too_large(announced, limit));
         }
         let mut held = Held { caller, bytes: 0, counted: None };
         let mut first = Bytes::new();
@@ -117,7 +90,7 @@ impl Bodies {
             patience.heard(begun.elapsed(), data.len());
             let is_first = held.bytes == 0;
             if data.len() > limit - held.bytes {
-                return Err(too_large((held.bytes + data.len()) as u64, limit));
+                return Err(body_too_large((held.bytes + data.len()) as u64, limit));
             }
             held.grow(data.len(), &self.held)?;
             // Most bodies come in one piece, which is then not copied.
@@ -136,9 +109,9 @@ impl Bodies {
 
 impl Held<'_> {
     fn grow(&mut self, bytes: usize, pool: &Arc<Pool>) -> Result<(), ApiError> {
-        let before = self.bytes.saturating_sub(SMALL_BYTES);
+        let before = self.bytes.saturating_sub(SMALL_BODY_BYTES);
         self.bytes += bytes;
-        let more = self.bytes.saturating_sub(SMALL_BYTES) - before;
+        let more = self.bytes.saturating_sub(SMALL_BODY_BYTES) - before;
         match &mut self.counted {
             _ if more == 0 => {}
             Some(counted) => counted.grow(more)?,
@@ -154,10 +127,6 @@ fn too_slow(pace: Pace) -> ApiError {
         Code::RequestTimeout,
         format!("the body came slower than {least} bytes a second, after {s} s of patience"),
     )
-}
-
-fn too_large(bytes: u64, limit: usize) -> ApiError {
-    ApiError::new(Code::TooLarge, format!("the body has {bytes} bytes or more, the limit is {limit}"))
 }
 
 #[cfg(test)]
@@ -204,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn holds_so_much_of_large_bodies_half_of_it_for_one_credential_and_any_small_ones() {
         let bodies = Bodies::new(PACE, 100);
-        let large = |more: usize| Body::from(vec![b'x'; SMALL_BYTES + more]);
+        let large = |more: usize| Body::from(vec![b'x'; SMALL_BODY_BYTES + more]);
         let read =
             async |credential: &'static str, body| read(&bodies, credential, body, 1 << 20).await.map(|(_, held)| held);
         let refused = async |credential, body, words: &str| {

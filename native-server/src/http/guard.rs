@@ -7,7 +7,7 @@ use crate::server::Server;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
-use headwater_core::api::{self, ApiError, Code, Route, Shown, host};
+use headwater_core::api::{self, ApiError, Code, HEADER_APIKEY, HEADER_SECRET, Route, Shown, host};
 use headwater_core::clock::Now;
 use headwater_core::credentials::{Grant, Rights, Role};
 use headwater_core::name;
@@ -15,8 +15,8 @@ use headwater_core::store::Store;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-static APIKEY: HeaderName = HeaderName::from_static("apikey");
-static SECRET: HeaderName = HeaderName::from_static("secret");
+static APIKEY: HeaderName = HeaderName::from_static(HEADER_APIKEY);
+static SECRET: HeaderName = HeaderName::from_static(HEADER_SECRET);
 
 /// Refuses a request that was meant for another name: a web page that had its own name point here (DNS rebinding) sends
 /// that name.
