@@ -1,6 +1,6 @@
 //! A whole node from its start to its end.
 
-use crate::audit::{Audit, Author, Event, Fate};
+use crate::audit::{Audit, Author, Event};
 use crate::backup::scheduled::Scheduled;
 use crate::bell::Bell;
 use crate::log_view::LogView;
@@ -15,7 +15,7 @@ use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings, WriterSettings};
 use crate::{bootstrap, clock, listener, random, reclaim, remedy};
 use anyhow::Context as _;
-use headwater_core::api::{Counts, has_admin};
+use headwater_core::api::{Counts, KeyFate, has_admin};
 use headwater_core::id::Id;
 use headwater_core::node::{Node, NodeOptions, Role};
 use headwater_core::scope::Scope;
@@ -293,7 +293,7 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
     let audit = Arc::clone(&parts.audit);
     if let Some(admin) = admin {
         let (id, seq, by) = (admin.apikey, node.store().position().seq, String::new());
-        audit.note(Event::Credential { fate: Fate::Created, id, seq, by, peer: None });
+        audit.note(Event::Credential { fate: KeyFate::Created, id, seq, by, peer: None });
     }
     Ok((Arc::new(Server::new(settings, node, bell, log, metrics, audit, work)), state))
 }

@@ -64,6 +64,19 @@ pub enum KeyRequest {
     },
 }
 
+/// What becomes of a key: who asks later who changed its rights does not ask who changed its secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFate {
+    /// It is new.
+    Created,
+    /// It has other rights.
+    Changed,
+    /// It has another secret.
+    Rotated,
+    /// It is gone.
+    Revoked,
+}
+
 /// What the shell has drawn by chance, used where a new key wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct Drawn<'a> {
@@ -111,6 +124,16 @@ impl KeyRequest {
             }
             KeyRoute::Rotate(id) => Ok(Self::Rotate { id: id.into_owned(), grace_ms: grace_body(body)? }),
             KeyRoute::Revoke(id) => Ok(Self::Revoke { id: id.into_owned() }),
+        }
+    }
+
+    /// What becomes of the key where it is done.
+    pub fn fate(&self) -> KeyFate {
+        match self {
+            Self::Create { .. } => KeyFate::Created,
+            Self::Change { .. } => KeyFate::Changed,
+            Self::Rotate { .. } => KeyFate::Rotated,
+            Self::Revoke { .. } => KeyFate::Revoked,
         }
     }
 

@@ -32,7 +32,7 @@ pub use error::{ApiError, Code};
 pub use exposition::{CONTENT_METRICS, Exposition, Family, Kind, seconds_of_ms};
 pub use forward::{ANSWER_HEADERS, REQUEST_HEADERS, retry_after_ms, via};
 pub use histogram::Histogram;
-pub use keys::{Drawn, GRACE_MS_MAX, KEY_ID_BYTES_MAX, KeyChange, KeyRequest, has_admin, keys};
+pub use keys::{Drawn, GRACE_MS_MAX, KEY_ID_BYTES_MAX, KeyChange, KeyFate, KeyRequest, has_admin, keys};
 pub use metrics::{Count, Counts, DiskFacts, MetricsFacts, Refusals, exposition, metrics};
 pub use openapi::document;
 pub use read::{Answered, collections, entry, health, list, read, readiness};

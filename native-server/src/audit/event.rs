@@ -2,7 +2,7 @@
 //!
 //! Never a secret and never a value. Keys of entries are left out too: they may be personal, and the log has them by seq.
 
-use headwater_core::api::{Code, rfc3339};
+use headwater_core::api::{Code, KeyFate, rfc3339};
 use headwater_core::position::Position;
 use serde_json::Value;
 use std::net::IpAddr;
@@ -85,14 +85,6 @@ impl Changes {
     }
 }
 
-/// What became of a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Created,
-    Changed,
-    Revoked,
-}
-
 /// A request, or several of one kind, that were refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusals {
@@ -135,7 +127,7 @@ pub(crate) enum Event {
     /// Data was changed.
     Changes(Changes),
     /// A credential was.
-    Credential { fate: Fate, id: String, seq: u64, by: String, peer: Option<IpAddr> },
+    Credential { fate: KeyFate, id: String, seq: u64, by: String, peer: Option<IpAddr> },
     /// Somebody was refused.
     Refused(Refusals),
     /// There was no room for so many events since then.
@@ -207,9 +199,10 @@ impl Event {
             }
             Self::Credential { fate, id, seq, by, peer } => {
                 let fate = match fate {
-                    Fate::Created => "created",
-                    Fate::Changed => "changed",
-                    Fate::Revoked => "revoked",
+                    KeyFate::Created => "created",
+                    KeyFate::Changed => "changed",
+                    KeyFate::Rotated => "rotated",
+                    KeyFate::Revoked => "revoked",
                 };
                 let mut fields: Fields = vec![("what", fate.into()), ("credential", id.as_str().into())];
                 fields.extend([("by", Value::from(by.as_str())), ("peer", address(*peer)), ("seq", (*seq).into())]);

@@ -16,12 +16,11 @@ mod thread;
 
 pub(crate) use book::{Author, Book, Keep};
 pub(crate) use chain::{Entry, Hash, Head};
-pub(crate) use event::{Changes, Event, Fate, Op, Refusals, Way};
+pub(crate) use event::{Changes, Event, Op, Refusals, Way};
 pub(crate) use reading::{Findings, Following, Place, files, lines_of};
 
 use crate::clock::wall_ms;
 use crate::network::network;
-use crate::settings::audit_directory;
 use crate::trouble::{Trouble, Troubles};
 use crate::wal::storage::{Directory, Storage};
 use headwater_core::api::{ApiError, Code, Counts};
@@ -35,16 +34,16 @@ use std::time::{Duration, Instant};
 use tally::Tally;
 use thread::{Message, Scribe};
 
-/// Notes what a command does to the state in `data`, while no node runs. `author` is the command's name.
+/// Notes what a command does to a node's state in that node's audit log, while it does not run. `author` is the command's
+/// name.
 ///
 /// # Errors
 /// The medium's, and where a node runs after all.
-pub(crate) fn note_of_command(data: &Path, author: &str, event: Event) -> io::Result<()> {
-    let directory = audit_directory(data);
+pub(crate) fn note_of_command(directory: &Path, author: &str, event: Event) -> io::Result<()> {
     let author = Author { node: author.into(), instance: String::new() };
     // What is kept is the node's to decide.
     let keep = Keep { file_bytes: u64::MAX, bytes: u64::MAX, age: Duration::MAX };
-    let (mut book, _) = Book::open(Arc::new(Directory::new(&directory)), &directory, author, keep)?;
+    let (mut book, _) = Book::open(Arc::new(Directory::new(directory)), directory, author, keep)?;
     book.add(event, wall_ms());
     book.write()?;
     book.sync()

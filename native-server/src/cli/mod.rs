@@ -21,6 +21,7 @@ mod import;
 mod keys;
 mod list;
 mod log;
+mod noting;
 mod output;
 mod paint;
 mod pretty;

@@ -2,8 +2,9 @@
 
 use super::failure::{Failure, Kind};
 use super::log::{Content, as_writer, empty_store, log_directory, no_log, refused, replayed};
+use super::noting::{Noting, Usual};
 use super::output::Output;
-use crate::audit::{Event, note_of_command};
+use crate::audit::Event;
 use crate::clock::wall_ms;
 use crate::replica::open_disk;
 use crate::settings::audit_directory;
@@ -35,6 +36,8 @@ highest: what it does not have is lost. Children need the new writer's address i
 where the new writer is, or behind, go on from there, and those that are ahead get a baseline and say so \
 (not_on_history).
 
+What was done is noted in the audit log that the replica has in its directory, or in the one that --audit names.
+
 Exit status: 0 done, 1 refused, 2 wrong usage or no replica's directory, 3 in use or unreadable";
 
 /// `headwater promote`.
@@ -49,6 +52,8 @@ pub struct Promote {
     /// Take over above this number too: where a wrong clock once made one too high (stale_parent names it)
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     takeover_above: u64,
+    #[command(flatten)]
+    noting: Noting,
     /// JSON on a terminal too
     #[arg(long)]
     pub(super) json: bool,
@@ -76,19 +81,12 @@ impl Promote {
         let takeover = next_takeover(known, wall_ms()).ok_or_else(exhausted)?;
         let epochs = (*progress.epochs).clone();
         log.promote(Promotion { cluster, epoch, takeover, epochs }).map_err(unable)?;
-        self.note(&directory, Event::Promoted { position: progress.position, takeover });
-        self.tell(&progress, Term { takeover, epoch }, keeps_lines, output)
-    }
-
-    /// Notes it in the audit log that the replica had within its data directory.
-    fn note(&self, log: &Path, event: Event) {
         let data = &self.directory;
-        if log == data || !audit_directory(data).is_dir() {
-            return;
-        }
-        if let Err(error) = note_of_command(data, "headwater promote", event) {
-            eprintln!("note: this could not be noted in the audit log: {error}");
-        }
+        let usual = if directory == *data { Usual::Unknown } else { Usual::Found(audit_directory(data)) };
+        let promoted = Event::Promoted { position: progress.position, takeover };
+        let noted = self.noting.note(usual, "headwater promote", promoted);
+        self.tell(&progress, Term { takeover, epoch }, keeps_lines, output)?;
+        noted.tell(output)
     }
 
     /// Refuses what cannot be before anything is touched.
@@ -230,7 +228,9 @@ mod tests {
 
     /// Promotes it and opens it as a writer; the records beside what was stored as a whole.
     fn promoted(directory: &Path) -> (Opened, usize) {
-        let promote = Promote { directory: directory.into(), old_writer_stopped: true, takeover_above: 0, json: true };
+        let (directory_given, noting) = (directory.into(), Noting::default());
+        let promote =
+            Promote { directory: directory_given, old_writer_stopped: true, takeover_above: 0, noting, json: true };
         promote.run(&mut Output::new(true)).unwrap_or_else(|failure| panic!("{failure:?}"));
         let mut records = 0;
         let mut wal = FileWal::new(directory, FileOptions::default());

@@ -2,13 +2,15 @@
 
 use super::backup::report;
 use super::failure::Failure;
+use super::noting::{Noting, Usual};
 use super::output::Output;
 use super::progress::Progress;
 use super::value::shell_quoted;
-use crate::audit::{Event, note_of_command};
+use crate::audit::Event;
 use crate::backup::replay::{self, Reached, Sources, Target};
 use crate::backup::{BackupError, Manifest, read, restore};
 use crate::random;
+use crate::settings::audit_directory;
 use clap::Args;
 use headwater_core::api::unix_ms;
 use headwater_core::scope::Scope;
@@ -26,7 +28,8 @@ Examples:
   headwater serve --data /var/lib/headwater
 
 The directory must be missing or empty; it may be a mount point. Everything in the backup is checked before it is made. The next start takes a new \
-epoch: nodes that follow go on where what they have is in the backup, and get a baseline where it is not.
+epoch: nodes that follow go on where what they have is in the backup, and get a baseline where it is not. What was done is noted in audit/ within the directory, where a node looks \
+unless --audit says otherwise: name that here too.
 
 JSON: {\"backup\",\"cluster\",\"position\",\"time\",\"created\",\"collections\",\"keys\",\"digest\",\"bytes\",\"plainBytes\"}, and with \
 --archive or --log \"applied\" and \"laterSeen\"";
@@ -54,6 +57,8 @@ pub struct Restore {
     /// Take over above this number too: where a wrong clock once made one too high (stale_parent names it)
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     takeover_above: u64,
+    #[command(flatten)]
+    noting: Noting,
     /// Write JSON on a terminal too
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -109,10 +114,10 @@ impl Restore {
         let (backup, position, cluster) =
             (self.backup.display().to_string(), manifest.position.clone(), manifest.cluster.clone());
         let restored = Event::Restored { backup, position, cluster };
-        if let Err(error) = note_of_command(&self.data, "headwater restore", restored) {
-            eprintln!("note: this could not be noted in the audit log: {error}");
-        }
+        let usual = Usual::Made(audit_directory(&self.data));
+        let noted = self.noting.note(usual, "headwater restore", restored);
         report("restored", &self.backup, &manifest, reached, begun, output)?;
+        noted.tell(output)?;
         if output.human {
             if let (Some(Reached { later_seen: false, .. }), Some(To { target: Target::Time(_), text })) =
                 (reached, &self.to)

@@ -77,10 +77,12 @@ async fn carried_out(
     let grant = grant.renewed(store, now.wall_ms).map_err(ApiError::store_failed)?.ok_or_else(ApiError::forbidden)?;
     api::permit(&grant, &api::Route::Keys)?;
     let (id, secret) = (format!("key-{}", &random::id().to_string()[..12]), random::secret());
+    let fate = request.fate();
     let KeyChange { id, value, body } = request.decide(store, &grant, Drawn { id: &id, secret: &secret }, now)?;
     let write = async |action| {
         let origin = Origin { by: grant.credential.clone(), mark: None, peer };
-        let request = WriteRequest { system: true, ..WriteRequest::of(name::KEYS.into(), action, origin) };
+        let request =
+            WriteRequest { system: true, fate: Some(fate), ..WriteRequest::of(name::KEYS.into(), action, origin) };
         match &server.work {
             Work::Writer { writes, .. } => writes.write(request).await,
             Work::Replica(_) => Err(ApiError::new(Code::Misdirected, "keys are changed by the writer")),
@@ -90,9 +92,8 @@ async fn carried_out(
     if store.collection(name::KEYS).map_err(ApiError::store_failed)?.is_none() {
         write(RequestAction::Create).await?;
     }
-    let deed = if value.is_some() { "written" } else { "revoked" };
     let written = write(RequestAction::Entry { key: id.clone(), value, guard: Guard::default() }).await?;
-    tracing::info!(id, by = grant.credential, "a key was {deed}");
+    tracing::info!(id, by = grant.credential, fate = ?fate, "a key was changed");
     let answer: Answer<MemorySnapshot> = Answer::json(body).as_of(written.position, None);
     Ok(super::respond(answer))
 }

@@ -2,8 +2,9 @@
 
 use super::origin::Origin;
 use super::queue::{RequestAction, WriteRequest};
-use crate::audit::{Audit, Changes, Event, Fate, Op, Way};
+use crate::audit::{Audit, Changes, Event, Op, Way};
 use crate::wal::Group;
+use headwater_core::api::KeyFate;
 use headwater_core::command::{Action, Logged};
 use headwater_core::name;
 use headwater_core::writer::{Accepted, Refusal};
@@ -33,10 +34,10 @@ impl<'a> Noting<'a> {
 
     pub(super) fn note(&self, request: WriteRequest, seq: u64, version: u64) {
         let op = request.op();
-        let WriteRequest { collection, action, origin: Origin { by, peer, .. }, .. } = request;
+        let WriteRequest { collection, action, fate, origin: Origin { by, peer, .. }, .. } = request;
         let event = match action {
             RequestAction::Entry { key: id, value, .. } if collection == name::KEYS => {
-                let fate = fate(value.is_some(), version);
+                let fate = fate.unwrap_or_else(|| fate_of(value.is_some(), version));
                 Event::Credential { fate, id, seq, by, peer }
             }
             _ => Event::Changes(Changes { op, collection, by, peer, way: Way::Written, seqs: vec![(seq, seq)] }),
@@ -45,11 +46,12 @@ impl<'a> Noting<'a> {
     }
 }
 
-fn fate(is_set: bool, version: u64) -> Fate {
+/// What became of a key, as far as its record tells: whether it has other rights or another secret it does not.
+fn fate_of(is_set: bool, version: u64) -> KeyFate {
     match (is_set, version) {
-        (false, _) => Fate::Revoked,
-        (true, 1) => Fate::Created,
-        (true, _) => Fate::Changed,
+        (false, _) => KeyFate::Revoked,
+        (true, 1) => KeyFate::Created,
+        (true, _) => KeyFate::Changed,
     }
 }
 
@@ -67,7 +69,7 @@ pub(super) fn recovered(audit: &Audit, command: &Logged<'_>, by: String) {
     let (collection, seq) = (command.collection.as_deref().unwrap_or_default(), command.seq);
     audit.note(match &command.action {
         Action::Set { key, version, .. } | Action::Delete { key, version } if collection == name::KEYS => {
-            let (id, fate) = (key.clone().into_owned(), fate(op == Op::Set, *version));
+            let (id, fate) = (key.clone().into_owned(), fate_of(op == Op::Set, *version));
             Event::Credential { fate, id, seq, by, peer: None }
         }
         _ => {

@@ -3,7 +3,7 @@
 
 use super::origin::Origin;
 use crate::audit::Op;
-use headwater_core::api::{ApiError, Code};
+use headwater_core::api::{ApiError, Code, KeyFate};
 use headwater_core::position::Position;
 use headwater_core::writer::{Accepted, EntryWrite, Guard, Tags, Write, WriteAction};
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub(crate) struct WriteRequest {
     pub(crate) origin: Origin,
     /// Whether the node itself writes, to a collection of the system's.
     pub(crate) system: bool,
+    /// What becomes of a key by it; `None` where it is about none.
+    pub(crate) fate: Option<KeyFate>,
 }
 
 /// What a waiting write asks for.
@@ -48,7 +50,7 @@ pub(crate) struct BatchEntry {
 impl WriteRequest {
     /// What a client asks for.
     pub(crate) fn of(collection: String, action: RequestAction, origin: Origin) -> Self {
-        Self { collection, action, origin, system: false }
+        Self { collection, action, origin, system: false, fate: None }
     }
 
     /// The same as core takes it.

@@ -167,11 +167,46 @@ async fn what_made_a_directory_a_writers_is_noted_where_the_node_goes_on() {
 }
 
 #[tokio::test]
+async fn what_a_command_did_is_noted_where_the_node_is_told_to_look_or_said_to_be_nowhere() {
+    let mut writer = Writer::start().await;
+    writer.write("a", "1").await;
+    let path = |path: &std::path::Path| path.to_str().expect("temporary paths are UTF-8").to_owned();
+    let elsewhere = path(&writer.directory.path().join("elsewhere"));
+    let mut replica = writer.replica(&[("--audit", "off")]).await;
+    let cli = Cli::of(&writer.node);
+    let backup = path(&writer.directory.path().join("backup"));
+    assert_eq!(cli.run(&["backup", &backup]).await.status, 0);
+    let made = writer.directory.path().join("made");
+    let restored = cli.run(&["restore", &backup, "--data", &path(&made), "--audit", &elsewhere]).await;
+    assert_eq!((restored.status, &*restored.stderr), (0, ""), "{restored:?}");
+    let events = |directory: &str| {
+        let file = std::path::Path::new(directory).join("audit-0000000001.ndjson");
+        let text = std::fs::read_to_string(file).expect("it is there");
+        ["restored", "promoted"].map(|event| text.matches(&format!("\"event\":\"{event}\"")).count())
+    };
+    assert_eq!((events(&elsewhere), made.join("audit").exists()), ([1, 0], false));
+
+    replica.stop().await.expect("it runs");
+    writer.node.stop().await.expect("it runs");
+    let state = path(&replica.data().join("state"));
+    let copy = path(&writer.directory.path().join("copy"));
+    assert!(tokio::process::Command::new("cp").args(["-r", &state, &copy]).status().await.expect("cp runs").success());
+    let promoted = cli.run(&["promote", &state, "--old-writer-stopped"]).await;
+    assert!(promoted.status == 0 && promoted.stderr.contains("in no audit log"), "{promoted:?}");
+    assert!(promoted.stderr.contains("--audit"), "{promoted:?}");
+    let promoted = cli.run(&["promote", &copy, "--old-writer-stopped", "--audit", &elsewhere]).await;
+    assert_eq!((promoted.status, &*promoted.stderr, events(&elsewhere)), (0, "", [1, 1]), "{promoted:?}");
+    let off = cli.run(&["restore", &backup, "--data", &path(&made.with_extension("2")), "--audit", "off"]).await;
+    assert_eq!((off.status, &*off.stderr), (0, ""), "{off:?}");
+}
+
+#[tokio::test]
 async fn what_becomes_of_a_credential_is_noted_without_its_secret() {
     let writer = Writer::start().await;
     let mut secrets = Vec::new();
     for (method, path, body) in [
         ("POST", "/v1/keys", "{\"id\":\"ci\",\"roles\":[\"read\"]}"),
+        ("PUT", "/v1/keys/ci", "{\"roles\":[\"read\",\"write\"]}"),
         ("POST", "/v1/keys/ci/rotate", ""),
         ("DELETE", "/v1/keys/ci", ""),
     ] {
@@ -179,8 +214,8 @@ async fn what_becomes_of_a_credential_is_noted_without_its_secret() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         secrets.extend(reply.json()["secret"].as_str().map(str::to_owned));
     }
-    let noted = told(&writer.node, "credential", |found| found.len() == 3).await;
-    for (entry, what) in noted.iter().zip(["created", "changed", "revoked"]) {
+    let noted = told(&writer.node, "credential", |found| found.len() == 4).await;
+    for (entry, what) in noted.iter().zip(["created", "changed", "rotated", "revoked"]) {
         assert_eq!((&entry["what"], &entry["credential"]), (&json!(what), &json!("ci")));
         assert_eq!((&entry["by"], &entry["peer"]), (&json!("dev"), &json!("127.0.0.1")));
     }
