@@ -31,6 +31,7 @@ pub mod credentials;
 pub mod digest;
 pub mod feed;
 pub mod freshness;
+pub mod hex;
 pub mod id;
 pub mod json;
 pub mod limits;

@@ -4,23 +4,11 @@
 //! hash is stored.
 
 use super::token::TokenKey;
+use crate::hex::{from_hex, to_hex};
 use alloc::string::String;
 use core::fmt;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
-
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-/// What a byte is worth as a digit; [`NO_DIGIT`] for one that is none.
-const VALUES: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < DIGITS.len() {
-        values[DIGITS[value] as usize] = value as u8;
-        value += 1;
-    }
-    values
-};
-const NO_DIGIT: u8 = 1 << 4;
 
 /// SHA-256 of a secret.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -60,27 +48,6 @@ impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash")
     }
-}
-
-/// 32 bytes from 64 lower-case hex digits.
-pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 2 * bytes.len() {
-        return None;
-    }
-    // Every request does this: no branch for each digit.
-    let mut seen = 0;
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let [high, low] = [digits[0], digits[1]].map(|digit| VALUES[usize::from(digit)]);
-        seen |= high | low;
-        *byte = high << 4 | low;
-    }
-    (seen < NO_DIGIT).then_some(bytes)
-}
-
-pub(super) fn to_hex(bytes: &[u8; 32]) -> String {
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
-    bytes.iter().flat_map(digits).collect()
 }
 
 /// What is kept of a secret: by which it is known again, and so is what its holder signed.

@@ -13,8 +13,8 @@
 //! be this one, member by member.
 
 use super::rights::Rights;
-use super::secret::{from_hex, to_hex};
 use super::signatures::Signatures;
+use crate::hex::{from_hex, to_hex};
 use crate::id::Id;
 use crate::json;
 use alloc::borrow::Cow;

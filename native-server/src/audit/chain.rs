@@ -1,6 +1,7 @@
 //! The chain: each line carries its number and the hash of the line before it, so that none can be changed, added or taken
 //! out in the middle without every later one being written anew.
 
+use headwater_core::hex::{from_hex, to_hex};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -23,22 +24,13 @@ impl Hash {
 
     /// Reads 64 lower-case hex digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
-        let bytes = text.as_bytes();
-        if bytes.len() != 64 {
-            return None;
-        }
-        let mut hash = [0; 32];
-        for (byte, digits) in hash.iter_mut().zip(bytes.chunks_exact(2)) {
-            *byte = (digit(digits[0])? << 4 | digit(digits[1])?) as u8;
-        }
-        Some(Self(hash))
+        from_hex(text).map(Self)
     }
 }
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&to_hex(&self.0))
     }
 }
 

@@ -1,7 +1,7 @@
 //! SHA-256 and length of what passes by.
 
+use headwater_core::hex::to_hex;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
 /// A reader or writer that knows what went through it.
@@ -18,7 +18,7 @@ impl<F> Hashing<F> {
 
     /// What it stands around, the bytes that went through, and their SHA-256 in hex digits.
     pub(super) fn finish(self) -> (F, u64, String) {
-        (self.inner, self.bytes, hex(&self.sum.finalize()))
+        (self.inner, self.bytes, to_hex(&self.sum.finalize()))
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -49,12 +49,5 @@ impl<F: Write> Write for Hashing<F> {
 
 /// SHA-256 of `bytes` in hex digits.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-        text
-    })
+    to_hex(&Sha256::digest(bytes))
 }
