@@ -10,11 +10,10 @@ use crate::tls::client::{Trust, Unusable};
 use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
-use headwater_core::api::DEV;
+use headwater_core::api::{DEV, host};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Take};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -104,8 +103,19 @@ impl Connection {
             let words = format!("the profile {name} is for {url}, and --url or HEADWATER_URL names another address");
             return Err(Failure::usage(words).next("A profile's pair goes to its own node alone: give one of the two."));
         }
-        let given = trust();
-        let trust = Trust { ca: given.ca.or(ca), certificate: given.certificate.or(cert.zip(key_file)) };
+        let (given, trust) = (trust(), Trust { ca, certificate: cert.zip(key_file) });
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let is_other_ca = given.ca.is_some_and(|ca| trust.ca.as_ref() != Some(&whole(&ca)));
+        let shown = |pair: &(PathBuf, PathBuf)| (whole(&pair.0), whole(&pair.1));
+        let is_other_certificate = given.certificate.is_some_and(|pair| trust.certificate != Some(shown(&pair)));
+        for (is_other, setting) in
+            [(is_other_ca, "--ca or HEADWATER_CA"), (is_other_certificate, "--cert or HEADWATER_CERT")]
+        {
+            if is_other {
+                let words = format!("the profile {name} says whom to trust, and {setting} names another file");
+                return Err(Failure::usage(words).next("A profile is whole: save it anew, or leave that away."));
+            }
+        }
         Ok(Target { url, pair, trust })
     }
 
@@ -196,8 +206,7 @@ impl BaseUrl {
     }
 
     fn is_loopback(&self) -> bool {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        host::is_loopback(&self.host)
     }
 }
 

@@ -24,8 +24,8 @@ Examples:
   headwater profile remove prod
 
 Profiles are in $XDG_CONFIG_HOME/headwater/profiles.toml, or ~/.config/headwater/profiles.toml, with their secrets: the file is \
-made for its owner alone, and not read while others may read it. A profile is whole: beside --profile no other address and no \
-other pair can be given, so that a secret goes to its own node alone. HEADWATER_PROFILE counts where neither --url, \
+made for its owner alone, and not read while others may read it. A profile is whole: beside it no other address, no other \
+pair and no other certificates can be given, by flag or variable, so that a secret goes to its own node alone. HEADWATER_PROFILE counts where neither --url, \
 HEADWATER_URL nor a pair is given by flag.
 
 JSON of list: {\"profiles\":[{\"name\",\"url\",\"apikey\"},...]}";
@@ -85,9 +85,15 @@ impl Profiles {
 
     pub(super) fn run(&self, output: &mut Output) -> Result<(), Failure> {
         let path = place(|name| std::env::var(name).ok())?;
+        if matches!(self.what, What::List { .. }) {
+            return list(&read(&path)?, output);
+        }
+        let cannot = |error| Failure::unable(format!("cannot write {}: {error}", path.display()));
+        // Until the file is in its place: what another one saves meanwhile would be lost.
+        let _turn = turn(&path).map_err(cannot)?;
         let mut profiles = read(&path)?;
         let done = match &self.what {
-            What::List { .. } => return list(&profiles, output),
+            What::List { .. } => return Ok(()),
             What::Save { name, connection } => {
                 profiles.insert(name.clone(), connection.to_profile()?);
                 "saved"
@@ -97,8 +103,7 @@ impl Profiles {
                 "removed"
             }
         };
-        write(&path, &profiles)
-            .map_err(|error| Failure::unable(format!("cannot write {}: {error}", path.display())))?;
+        write(&path, &profiles).map_err(cannot)?;
         let (What::Save { name, .. } | What::Remove { name }) = &self.what else { return Ok(()) };
         if output.human {
             return output.line(format!("{done} {name} in {}", path.display()));
@@ -207,6 +212,16 @@ fn text_of(profiles: &BTreeMap<String, Profile>) -> String {
         }
     }
     text
+}
+
+/// Waits until nobody else changes the file, and keeps others waiting until what is returned is dropped, or this process ends.
+fn turn(path: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path.parent().unwrap_or(path))?;
+    // Not the file itself: that is replaced.
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.with_extension("lock"))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 /// Replaces the file as one step, for its owner alone from its first byte on.

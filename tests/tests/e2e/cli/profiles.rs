@@ -1,10 +1,12 @@
 //! Saved profiles: a node and a pair under a name.
 
 use super::{Cli, Done, finish};
+use headwater_local::certificates::Authority;
 use headwater_tests::NodeBuilder;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use tokio::task::JoinSet;
 
 /// A command with a home of its own, and no node or pair from variables.
 async fn at_home(home: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Done {
@@ -63,4 +65,45 @@ async fn a_profile_names_a_node_and_a_pair_and_its_pair_goes_nowhere_else() {
     assert_eq!(at_home(home, &["profile", "remove", "here"], &[]).await.status, 0);
     assert_eq!(at_home(home, &["profile", "remove", "here"], &[]).await.status, 2);
     assert!(!fs::read_to_string(&file).unwrap().contains("dev"));
+}
+
+#[tokio::test]
+async fn a_profile_is_whole_and_two_that_are_saved_at_once_are_both_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path();
+    let authority = Authority::new(home, "authority").unwrap();
+    let (ours, other) = (authority.ca(), Authority::new(home, "other").unwrap().ca());
+    let (ours, other) = (ours.to_str().unwrap(), other.to_str().unwrap());
+    let saved = at_home(home, &["profile", "save", "with", "--url", "https://127.0.0.1:1", "--ca", ours], &[]).await;
+    assert_eq!(saved.status, 0, "{saved:?}");
+    let saved = at_home(home, &["profile", "save", "without", "--url", "http://127.0.0.1:1"], &[]).await;
+    assert_eq!(saved.status, 0, "{saved:?}");
+    for (profile, flags, variables, status) in [
+        ("with", &[][..], &[][..], 3),
+        ("with", &["--ca", ours], &[], 3),
+        ("with", &[], &[("HEADWATER_CA", ours)], 3),
+        ("with", &["--ca", other], &[], 2),
+        ("with", &[], &[("HEADWATER_CA", other)], 2),
+        ("without", &[], &[("HEADWATER_CA", ours)], 2),
+    ] {
+        let arguments = [&["status", "--profile", profile], flags].concat();
+        let done = at_home(home, &arguments, variables).await;
+        assert_eq!(done.status, status, "{arguments:?} {variables:?}: {done:?}");
+        assert!(status == 3 || done.stderr.contains("HEADWATER_CA"), "{done:?}");
+    }
+    let names: Vec<String> = (0..8).map(|number| format!("n{number}")).collect();
+    let mut saving = JoinSet::new();
+    for name in names.clone() {
+        let home = home.to_owned();
+        saving.spawn(
+            async move { at_home(&home, &["profile", "save", &name, "--url", "http://127.0.0.1:1"], &[]).await },
+        );
+    }
+    for done in saving.join_all().await {
+        assert_eq!(done.status, 0, "{done:?}");
+    }
+    let list = at_home(home, &["profile", "list"], &[]).await;
+    for name in &names {
+        assert!(list.stdout.contains(&format!("\"name\":\"{name}\"")), "{name} is lost: {}", list.stdout);
+    }
 }
