@@ -96,6 +96,13 @@ codes! {
     Loop = 508 "loop",
 }
 
+impl Code {
+    /// Whether an answer with it says after how many seconds to come back (`Retry-After`).
+    pub fn asks_to_come_back(self) -> bool {
+        matches!(self, Self::Overloaded | Self::NotReady | Self::RateLimited)
+    }
+}
+
 /// An error on its way to a client: a code, words for a person, and facts for a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
@@ -120,7 +127,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error of this code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        let retry_after_s = matches!(code, Code::Overloaded | Code::NotReady).then_some(1);
+        let retry_after_s = code.asks_to_come_back().then_some(1);
         let message = message.into().into_boxed_str();
         Self { code, message, current: None, index: None, allow: None, retry_after_s, as_of: None, cause: None }
     }

@@ -322,8 +322,7 @@ fn list_query(query: Option<&str>) -> Result<ListQuery, ApiError> {
     let limit = match limit {
         None => None,
         Some(text) => {
-            let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = text.parse().ok().filter(|limit| is_plain && (1..=LIST_LIMIT_MAX).contains(limit));
+            let number = whole_number(&text).filter(|limit| (1..=LIST_LIMIT_MAX).contains(limit));
             let invalid = || {
                 let words = format!("limit={} is not a number from 1 to {LIST_LIMIT_MAX}", shown(&text));
                 ApiError::new(Code::InvalidRequest, words)
@@ -332,6 +331,13 @@ fn list_query(query: Option<&str>) -> Result<ListQuery, ApiError> {
         }
     };
     Ok(ListQuery { prefix: prefix.unwrap_or_default(), after, limit })
+}
+
+/// A whole number as this node itself would write it: no sign, no blank, no zero before it. Another reader may take any other
+/// spelling for another number, or for none.
+fn whole_number(text: &str) -> Option<usize> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// The named parameters' values, decoded; others are passed over.
@@ -501,7 +507,7 @@ mod tests {
             panic!()
         };
         assert_eq!(query, ListQuery { prefix: "a:".into(), after: Some("a:1".into()), limit: Some(2) });
-        for limit in ["0", "-1", "x", "", "+5", "10001", "99999999999999999999"] {
+        for limit in ["0", "-1", "x", "", "+5", "05", "%205", "5%0A", "10001", "99999999999999999999"] {
             let error = route("GET", "/v1/collections/c/keys", Some(&format!("limit={limit}"))).unwrap_err();
             assert_eq!(error.code, Code::InvalidRequest);
         }

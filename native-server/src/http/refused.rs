@@ -29,7 +29,9 @@ pub(super) fn over_http_2<B>(limits: &HeadLimits, request: &Request<B>) -> Optio
 pub(super) fn answer(server: &Server, link: &Link, why: Refused) -> Response {
     server.metrics.requests_refused_total.one();
     tracing::debug!(?why, peer = %link.peer, "a request was refused");
-    last(reply::error(server, error(why)))
+    // Who sends such requests uses up what its address has, as everybody who asks.
+    let told = server.rates.address(link.peer.ip()).map_or_else(|limited| limited, |()| error(why));
+    last(reply::error(server, told))
 }
 
 /// An answer after which the connection is closed: what was not understood may have been meant for somebody else.

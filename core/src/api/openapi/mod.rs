@@ -18,7 +18,8 @@ use schemas::SCHEMAS;
 use table::{Access, Content, Good, OPERATIONS, Operation, Parameter};
 
 const ABOUT: &str = "Headwater's API, the same on the writer, on replicas and at the edge. Every answer tells the position it \
-                     is as of, and a replica's how far it may be behind the writer. HEAD is answered as GET, without the body.";
+                     is as of, and a replica's how far it may be behind the writer. HEAD is answered as GET, without the body. \
+                     A method that a path does not take is answered 405, see MethodNotAllowed among the components' responses.";
 
 /// The document.
 #[must_use]
@@ -51,7 +52,12 @@ pub fn document() -> String {
     });
     out.push_str(",\"Error\":");
     write_error_schema(&mut out);
-    out.push_str("}}}");
+    out.push_str("},\"responses\":{\"MethodNotAllowed\":{\"description\":");
+    let code = Code::MethodNotAllowed;
+    text(&mut out, &told(code));
+    write_headers(&mut out, None, code.status(), &[code]);
+    write_content(&mut out, None, true);
+    out.push_str("}}}}");
     out
 }
 
@@ -147,12 +153,17 @@ fn write_answers(out: &mut String, operation: &Operation) {
         text(out, &status.to_string());
         out.push_str(":{\"description\":");
         let mut about: Vec<String> = good.map(|good| good.about.into()).into_iter().collect();
-        about.extend(codes.iter().map(|code| format!("{}: {}", code.word(), code.meaning())));
+        about.extend(codes.iter().copied().map(told));
         text(out, &about.join(" "));
         write_headers(out, good, *status, &codes);
         write_content(out, good, !codes.is_empty());
         out.push('}');
     });
+}
+
+/// What a description says of an error.
+fn told(code: Code) -> String {
+    format!("{}: {}", code.word(), code.meaning())
 }
 
 fn write_headers(out: &mut String, good: Option<&Good>, status: u16, codes: &[Code]) {
@@ -166,11 +177,14 @@ fn write_headers(out: &mut String, good: Option<&Good>, status: u16, codes: &[Co
             if *header == "Link" { "Leads to the rest, where there is a limit" } else { "The entry's, or the list's" };
         headers.push((header, about));
     }
-    if codes.contains(&Code::Overloaded) || codes.contains(&Code::NotReady) {
+    if codes.iter().any(|code| code.asks_to_come_back()) {
         headers.push(("Retry-After", "After how many seconds to come back"));
     }
     if status == Code::PreconditionFailed.status() {
         headers.push(("ETag", "The entry's present one"));
+    }
+    if status == Code::MethodNotAllowed.status() {
+        headers.push(("Allow", "The methods that the path does take"));
     }
     out.push_str(",\"headers\":{");
     members(out, &headers, |out, (name, about)| {

@@ -211,7 +211,7 @@ const fn ok(about: &'static str, content: &'static [Content]) -> Good {
     Good { status: 200, about, content, headers: &[] }
 }
 
-const UNCHANGED: Good = Good { status: 304, about: "Nothing has changed", content: &[], headers: &[] };
+const UNCHANGED: Good = Good { status: 304, about: "Nothing has changed", content: &[], headers: &["ETag"] };
 const ENTRY: &[Good] =
     &[Good { status: 200, about: "The entry", content: &[json("Entry")], headers: &["ETag"] }, UNCHANGED];
 const WRITTEN: &[Good] = &[ok("It is done, and durable", &[json("Written")])];

@@ -1,5 +1,6 @@
 //! The table against the router, and the reference against the table.
 
+use super::super::error::ApiError;
 use super::super::route::{KeyRoute, Read, Route, route};
 use super::*;
 use alloc::borrow::ToOwned as _;
@@ -124,6 +125,24 @@ fn every_code_is_documented_where_it_can_come() {
         let is_one = documented.contains(&(*code as usize)) || *code == Code::MethodNotAllowed;
         assert!(is_one, "{} {}", code.word(), code.status());
     }
+}
+
+#[test]
+fn a_code_that_says_when_to_come_back_is_documented_with_the_header_and_no_other_is() {
+    let document: Value = serde_json::from_str(&document()).unwrap();
+    for operation in OPERATIONS {
+        let told = &document["paths"][operation.path][operation.method.to_ascii_lowercase()]["responses"];
+        for code in operation.errors() {
+            let status = alloc::format!("{}", code.status());
+            let is_told = told[&*status]["headers"]["Retry-After"].is_object();
+            let comes = ApiError::new(code, "").retry_after_s.is_some();
+            // Codes share a status.
+            let others = operation.errors().into_iter().any(|other| other.status() == code.status() && other != code);
+            assert!(is_told == comes || (is_told && others), "{} {status}", operation.id);
+        }
+    }
+    let refused = &document["components"]["responses"]["MethodNotAllowed"];
+    assert!(refused["headers"]["Allow"].is_object() && refused["content"]["application/json"].is_object(), "{refused}");
 }
 
 #[test]

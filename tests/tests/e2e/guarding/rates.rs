@@ -87,20 +87,55 @@ async fn a_rate_that_is_none_is_refused_with_what_one_is() {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_address_counts_what_is_refused_too() {
-    let writer = Writer::start_with(&[("--rate-per-address", "1/m:10")]).await;
+async fn a_limit_of_the_address_counts_what_is_refused_too_and_keeps_no_other_address_out() {
+    let writer = Writer::start_with(&[("--rate-per-address", "1/m:12")]).await;
+    let url = writer.url();
     let mut seen = Vec::new();
-    for (method, path) in
-        [("GET", "/v1/nothing"), ("PATCH", "/v1/collections"), ("GET", "/v1/collections/f/keys/a/../b")]
-            .into_iter()
-            .cycle()
-            .take(12)
-    {
-        seen.push(raw::ask(writer.url(), method, path, &[], b"").await.status);
+    for round in 0..14 {
+        let reply = match round % 4 {
+            0 => raw::ask(url, "GET", "/v1/nothing", &[], b"").await,
+            1 => raw::ask(url, "PATCH", "/v1/collections", &[], b"").await,
+            2 => raw::ask(url, "GET", "/v1/collections/f/keys/a/../b", &[], b"").await,
+            // No header at all.
+            _ => raw::send(url, b"GET /v1/nothing HTTP/1.1\r\nno header\r\n\r\n").await,
+        };
+        seen.push(reply.status);
     }
-    assert!(seen[..6].iter().all(|status| [404, 405, 400].contains(status)), "{seen:?}");
-    assert_eq!(seen[10..], [429, 429], "{seen:?}");
+    assert_eq!(seen[..8], [404, 405, 400, 400, 404, 405, 400, 400]);
+    assert_eq!(seen[12..], [429, 429], "{seen:?}");
+    let malformed = raw::send(url, b"GET /v1/nothing HTTP/1.1\r\nno header\r\n\r\n").await;
+    limited(&malformed, "--rate-per-address");
     assert_eq!(writer.client.get("/healthz").await.status, 200);
+    let target = Client::entry_path("flags", "a");
+    assert_eq!(ask_from("127.0.0.2:0", url, &target, "apikey: dev\r\nsecret: dev\r\n").await, "404");
+}
+
+#[tokio::test]
+async fn who_has_used_up_the_rate_of_its_key_keeps_no_other_key_from_asking() {
+    let writer = Writer::start_with(&[("--rate-per-credential", "1/m:10")]).await;
+    let made = writer.client.call(reqwest::Method::POST, "/v1/keys", r#"{"id":"other","roles":["read"]}"#).await;
+    let secret = made.json()["secret"].as_str().expect("a secret").to_owned();
+    let other = Client::with_pair(writer.url(), Some(("other", &secret)));
+    while writer.client.entry("flags", "a").await.status != 429 {}
+    for _ in 0..10 {
+        assert_eq!(other.entry("flags", "a").await.status, 404);
+        limited(&writer.client.entry("flags", "a").await, "--rate-per-credential");
+    }
+    limited(&other.entry("flags", "a").await, "--rate-per-credential");
+}
+
+/// The status of a GET from this address of the machine, with these lines in its head.
+async fn ask_from(from: &str, url: &str, target: &str, lines: &str) -> String {
+    let socket = TcpSocket::new_v4().expect("there are sockets");
+    socket.bind(from.parse().expect("an address")).expect("the whole of 127/8 is this machine's");
+    let address = raw::authority(url).parse().expect("an address");
+    let mut connection = socket.connect(address).await.expect("it listens");
+    let host = raw::authority(url);
+    let request = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{lines}\r\n");
+    connection.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.expect("it answers");
+    answer.split(' ').nth(1).expect("a status").to_owned()
 }
 
 #[tokio::test]
@@ -109,17 +144,7 @@ async fn who_shows_no_credentials_has_the_rate_of_their_address() {
     let made = writer.client.call(reqwest::Method::POST, "/v1/keys", r#"{"id":"anonymous","roles":["read"]}"#).await;
     assert_eq!(made.status, 200, "{}", made.text());
     let target = Client::entry_path("flags", "a");
-    let request =
-        format!("GET {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", raw::authority(writer.url()));
-    let ask = async |from: &str| {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(from.parse().unwrap()).unwrap();
-        let mut connection = socket.connect(raw::authority(writer.url()).parse().unwrap()).await.unwrap();
-        connection.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.unwrap();
-        answer.split(' ').nth(1).unwrap().to_owned()
-    };
+    let ask = async |from: &str| ask_from(from, writer.url(), &target, "").await;
     for _ in 0..5 {
         assert_eq!(ask("127.0.0.2:0").await, "404");
     }

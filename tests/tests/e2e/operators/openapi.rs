@@ -6,6 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// Headers that are HTTP's own, or of how an answer is sent.
+const PLAIN: [&str; 7] =
+    ["cache-control", "connection", "content-length", "content-type", "date", "transfer-encoding", "x-accel-buffering"];
+
 /// A document, and which of its answers were seen.
 struct Document {
     document: Value,
@@ -19,6 +23,35 @@ impl Document {
         Self { document: reply.json(), seen: BTreeSet::new() }
     }
 
+    /// Holds an answer's headers against those that are told of it, where their being there hangs on nothing that the
+    /// answer itself does not show.
+    fn hold_headers(id: &str, told: &Value, reply: &Reply) {
+        let told: BTreeSet<_> =
+            told["headers"].as_object().expect("an object").keys().map(|n| n.to_lowercase()).collect();
+        let seen: BTreeSet<_> = reply.headers.keys().map(|name| name.as_str().to_owned()).collect();
+        let unknown: Vec<_> = seen.iter().filter(|name| !told.contains(*name) && !PLAIN.contains(&&***name)).collect();
+        assert!(unknown.is_empty(), "{id} {}: {unknown:?} is told of nowhere", reply.status);
+        let error = if reply.status >= 400 && !reply.body.is_empty() { reply.json() } else { Value::Null };
+        let comes_back = matches!(error["error"].as_str(), Some("overloaded" | "not_ready" | "rate_limited"));
+        for name in told.difference(&seen) {
+            let may_lack = match name.as_str() {
+                "headwater-lag-ms" | "link" => true,
+                "retry-after" => !comes_back,
+                "etag" => reply.status == 412 && error["etag"].is_null(),
+                _ => false,
+            };
+            assert!(may_lack, "{id} {}: {name} is missing", reply.status);
+        }
+    }
+
+    /// Holds the answer to a method that a path does not take.
+    fn hold_not_allowed(&self, reply: &Reply) {
+        let told = &self.document["components"]["responses"]["MethodNotAllowed"];
+        Self::hold_headers("MethodNotAllowed", told, reply);
+        let schema = &told["content"]["application/json"]["schema"];
+        check(&self.document, schema, &reply.json()).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// Holds an answer against the operation of this id.
     fn hold(&mut self, id: &str, reply: &Reply) {
         let paths = self.document["paths"].as_object().expect("an object");
@@ -27,6 +60,7 @@ impl Document {
         let operation = operation.unwrap_or_else(|| panic!("there is no {id}"));
         let answer = &operation["responses"][reply.status.to_string()];
         assert!(answer.is_object(), "{id} does not know {}: {}", reply.status, reply.text());
+        Self::hold_headers(id, answer, reply);
         let kind = reply.header("content-type").unwrap_or_default().to_owned();
         if reply.body.is_empty() {
             assert!(answer.get("content").is_none(), "{id} {}", reply.status);
@@ -53,9 +87,12 @@ type Asked<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
 #[tokio::test]
 async fn answers_are_of_the_forms_that_the_document_tells() {
     let directory = tempfile::tempdir().unwrap();
-    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let writer = NodeBuilder::writer("writer", directory.path()).option("--value-bytes-max", "1000").start().await;
     let near = NodeBuilder::replica("near", directory.path(), &writer.url).start().await;
     near.ready().await;
+    let large = format!("{{\"value\":\"{}\"}}", "x".repeat(1_000));
+    let longer = "x".repeat(70_000);
+    let (long_line, long_head) = (format!("/v1/collections/c/keys/{}", "a".repeat(16 << 10)), "x".repeat(40 << 10));
     let (entry, keys) = ("/v1/collections/c/entry?key=a", "/v1/collections/c/keys/a");
     let stale = [("headwater-min-position", "9999999999999.1"), ("headwater-wait-ms", "0")];
     let requests: &[Asked<'_>] = &[
@@ -71,6 +108,10 @@ async fn answers_are_of_the_forms_that_the_document_tells() {
         ("setEntry", "PUT", "/v1/collections/missing/entry?key=a", &[], r#"{"value":1}"#),
         ("setEntry", "PUT", "/v1/collections/_keys/entry?key=a", &[], r#"{"value":1}"#),
         ("setEntry", "PUT", "/v1/collections/c/entry?key=", &[], r#"{"value":1}"#),
+        ("setEntry", "PUT", entry, &[], &*large),
+        ("createCollection", "POST", "/v1/collections", &[], &*longer),
+        ("getEntryByPath", "GET", &*long_line, &[], ""),
+        ("getEntry", "GET", entry, &[("x-more", &*long_head)], ""),
         ("postEntry", "POST", entry, &[], r#"{"value":1,"ifAbsent":true}"#),
         ("postEntry", "POST", entry, &[], r#"{"value":"x"}"#),
         ("postEntryByPath", "POST", keys, &[], "{}"),
@@ -148,6 +189,13 @@ async fn answers_are_of_the_forms_that_the_document_tells() {
         for body in ["", r#"{"ttlMs":60000,"roles":["read"]}"#, r#"{"ttlMs":1}"#, r#"{"roles":["write"]}"#] {
             document.hold("createToken", &pair.call(Method::POST, "/v1/tokens", body).await);
         }
+        for path in ["/v1/collections", "/healthz", keys] {
+            document.hold_not_allowed(&super::super::api::call(&client, "PATCH", path, &[], "").await);
+        }
+        for status in [400, 403, 404, 405, 409, 412, 413, 414, 422, 431, 504] {
+            let is_seen = status == 405 || document.seen.iter().any(|(_, seen)| *seen == status);
+            assert!(is_seen, "{status}: {:?}", document.seen);
+        }
         // Every operation was asked, answered well, and refused where it may be.
         for item in document.document["paths"].as_object().unwrap().values() {
             for operation in item.as_object().unwrap().values() {
@@ -159,6 +207,11 @@ async fn answers_are_of_the_forms_that_the_document_tells() {
                 assert!(is_public || seen(403), "{id}: {:?}", document.seen);
             }
         }
+    }
+    let limited = NodeBuilder::writer("limited", directory.path()).option("--rate-per-address", "1/m:5").start().await;
+    let mut document = Document::of(&limited.client()).await;
+    while !document.seen.contains(&("getEntry".into(), 429)) {
+        document.hold("getEntry", &limited.client().get(entry).await);
     }
     let orphan = NodeBuilder::replica("orphan", directory.path(), "http://127.0.0.1:1").start().await;
     let lonely = orphan.client();
