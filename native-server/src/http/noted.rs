@@ -21,7 +21,7 @@ pub(super) fn peer_of(parts: &Parts) -> Option<IpAddr> {
 
 /// Why a response is a refusal, beside its headers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refused(pub(super) Code);
+pub(super) struct Marked(pub(super) Code);
 
 /// What a refusal says that somebody tries what they should not, or that the node cannot keep up. Of other errors a client
 /// makes many in its daily work.
@@ -45,7 +45,7 @@ fn is_noted(code: Code) -> bool {
 /// Notes a response if it is a refusal of what was `asked`; `None` for what was no request. For those whose credentials
 /// were wrong too often it is another response.
 pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: Option<&Parts>) -> Response {
-    let Some(&Refused(code)) = response.extensions().get() else { return response };
+    let Some(&Marked(code)) = response.extensions().get() else { return response };
     if !is_noted(code) {
         return response;
     }
