@@ -4,13 +4,10 @@ use crate::audit::{Audit, Author, Event};
 use crate::backup::scheduled::Scheduled;
 use crate::bell::Bell;
 use crate::log_view::LogView;
-use crate::parent::Parent;
 use crate::replica;
 use crate::server::{Server, Work};
 use crate::settings::{Part, Settings, log_directory};
 use crate::shutdown::{Deadline, Signals, announce};
-use crate::tls::ServerTls;
-use crate::tls::client::Unusable;
 use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings, WriterSettings};
 use crate::{bootstrap, clock, listener, random, reclaim, remedy};
@@ -65,8 +62,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
     bootstrap::data_directory(&settings.data).with_context(|| format!("--data: making {data}"))?;
     let instance = bootstrap::instance(&settings.data).with_context(|| format!("--data: the instance in {data}"))?;
     // Before the log is opened: a start that cannot listen leaves no trace in it.
-    let tls = settings.tls.clone().map(ServerTls::read).transpose();
-    let tls = tls.map_err(|(setting, error)| anyhow::anyhow!("{setting}: {error}"))?.map(Arc::new);
+    let tls = settings.server_tls()?.map(Arc::new);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.map_err(|error| unbound(settings.listen, error))?;
@@ -84,6 +80,9 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
             (server, Running::Replica(running))
         }
     };
+    if let Some(tls) = &tls {
+        server.tls.get_or_init(|| Arc::clone(tls));
+    }
     parts.audit.note(started(&server));
     let backups = match server.settings.backups.clone() {
         None => None,
@@ -299,14 +298,9 @@ async fn start_writer(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<
 }
 
 fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Server>, replica::Running)> {
-    let Part::Replica { parents, pair, trust, scope } = &settings.part else {
+    let (Part::Replica { parents, pair, scope, .. }, Some(connector)) = (&settings.part, settings.connector()?) else {
         anyhow::bail!("a replica needs a parent");
     };
-    let connector = trust.connector(parents.iter().any(Parent::speaks_tls), replica::CONNECT_WITHIN);
-    let connector = connector.map_err(|unusable| match unusable {
-        Unusable::Ca(error) => anyhow::anyhow!("--parent-ca: {error}"),
-        Unusable::Certificate(error) => anyhow::anyhow!("--parent-cert: {error}"),
-    })?;
     let store = empty_store(Progress::new(scope.clone()));
     let directory = log_directory(&settings.data);
     let disk = replica::open_disk(&directory, settings.storage.files, &settings.node, &store);

@@ -10,6 +10,7 @@ use crate::pool::{Bound, Pool};
 use crate::rates::Rates;
 use crate::replica::Upstream;
 use crate::settings::Settings;
+use crate::tls::ServerTls;
 use crate::writer::{LogState, Writes};
 use headwater_core::api::{Answer, Counts};
 use headwater_core::credentials::Grant;
@@ -49,6 +50,8 @@ pub(crate) struct Server {
     pub(crate) dev: Option<Grant>,
     /// How the backups go that it makes of itself; empty where it makes none.
     pub(crate) backups: OnceLock<Arc<Mutex<Standing>>>,
+    /// What it shows to those who connect; empty where it speaks plaintext.
+    pub(crate) tls: OnceLock<Arc<ServerTls>>,
     /// Who changes a key at this time: one at a time, each deciding by what the one before has made of it.
     pub(crate) keys_turn: tokio::sync::Mutex<()>,
     draining: AtomicBool,
@@ -124,6 +127,7 @@ impl Server {
             answers,
             rates,
             backups: OnceLock::new(),
+            tls: OnceLock::new(),
             keys_turn: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
         }

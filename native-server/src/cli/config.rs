@@ -102,7 +102,8 @@ impl Check {
         let matches = serve_command().try_get_matches_from(&layered.words[2..]);
         let matches = matches.map_err(|error| refused(&self.file, &error))?;
         let args = ServeArgs::from_arg_matches(&matches).map_err(|error| refused(&self.file, &error))?;
-        layered.check(args).map_err(Failure::usage)?;
+        let settings = layered.check(args).map_err(Failure::usage)?;
+        layered.look_at_files(&settings).map_err(Failure::usage)?;
         let found = places().into_iter().map(|place| found(place, &layered, &matches));
         if output.human { self.show(found, &layered.warnings(), output) } else { self.tell(found, &layered, output) }
     }

@@ -55,6 +55,10 @@ fn add(server: &Server, text: &mut Exposition) {
         let help = "Whether the audit log cannot be written; /v1/status says why.";
         text.number("headwater_audit_trouble", Kind::Gauge, help, u8::from(standing.trouble.is_some()));
     }
+    if let Some(ms) = server.tls.get().and_then(|tls| tls.end_ms()) {
+        let help = "When the first of the certificates that the node shows ends, in seconds since 1970.";
+        text.number("headwater_tls_not_after_timestamp_seconds", Kind::Gauge, help, seconds_of_ms(ms));
+    }
     backups(server, text);
     pools(server, text);
     process(text);

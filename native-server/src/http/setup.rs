@@ -34,6 +34,8 @@ pub(super) fn setup(server: &Server) -> String {
         "nowMs": clock::wall_ms(),
         "beyondLoopback": !settings.listen.ip().is_loopback(),
         "tls": settings.tls.is_some(),
+        "tlsNotAfterMs": server.tls.get().and_then(|tls| tls.end_ms()),
+        "audit": settings.audit.is_some(),
         "dev": settings.dev,
         "log": log,
         "syncMs": sync_ms,

@@ -59,6 +59,10 @@ pub struct ServeArgs {
     #[arg(long, help_heading = "Following", env = "HEADWATER_PARENT", value_name = "URL[,URL]", value_delimiter = ',')]
     pub parent: Vec<Parent>,
 
+    /// TLS towards it.
+    #[command(flatten)]
+    pub parent_tls: super::ParentArgs,
+
     /// Label of this node in answers and logs [default: the host's name]
     #[arg(long, env = "HEADWATER_NODE", value_name = "NAME")]
     pub node: Option<String>,

@@ -4,7 +4,6 @@ use super::InvalidSetting;
 use crate::listener::{ConnectionLimits, HeadLimits, Pace};
 use crate::size::{Size, size};
 use crate::tls::TlsFiles;
-use crate::tls::client::Trust;
 use crate::whole::whole;
 use clap::Args;
 use std::path::PathBuf;
@@ -77,17 +76,10 @@ pub struct ConnectionArgs {
     #[arg(long, help_heading = HEADING, env = "HEADWATER_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Certificates in PEM that say which parents are the right ones, in place of those that this system trusts
-    #[arg(long, help_heading = HEADING, env = "HEADWATER_PARENT_CA", value_name = "FILE")]
-    pub parent_ca: Option<PathBuf>,
-
-    /// Certificate in PEM to show to a parent that asks for one
-    #[arg(long, help_heading = HEADING, env = "HEADWATER_PARENT_CERT", value_name = "FILE", requires = "parent_key")]
-    pub parent_cert: Option<PathBuf>,
-
-    /// Private key of --parent-cert, in PEM
-    #[arg(long, help_heading = HEADING, env = "HEADWATER_PARENT_KEY", value_name = "FILE", requires = "parent_cert")]
-    pub parent_key: Option<PathBuf>,
+    /// Lists of certificates that were withdrawn (CRLs), in PEM: whoever of --tls-client-ca shows one of those is refused, and
+    /// whoever shows one of an issuer without a list there. Another file in its place is taken within seconds
+    #[arg(long, help_heading = HEADING, env = "HEADWATER_TLS_CLIENT_CRL", value_name = "FILE")]
+    pub tls_client_crl: Option<PathBuf>,
 }
 
 impl ConnectionArgs {
@@ -97,20 +89,22 @@ impl ConnectionArgs {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 let (certificate, key) = (certificate.clone(), key.clone());
-                Ok(Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca.clone() }))
+                let (client_ca, client_crl) = (self.tls_client_ca.clone(), self.tls_client_crl.clone());
+                if client_crl.is_some() && client_ca.is_none() {
+                    return missing("--tls-client-crl", "without --tls-client-ca no client shows a certificate");
+                }
+                Ok(Some(TlsFiles { certificate, key, client_ca, client_crl }))
             }
             (Some(_), None) => missing("--tls-key", "it is missing beside --tls-cert"),
             (None, Some(_)) => missing("--tls-cert", "it is missing beside --tls-key"),
             (None, None) if self.tls_client_ca.is_some() => {
                 missing("--tls-client-ca", "without --tls-cert and --tls-key no TLS is spoken")
             }
+            (None, None) if self.tls_client_crl.is_some() => {
+                missing("--tls-client-crl", "without --tls-cert and --tls-key no TLS is spoken")
+            }
             (None, None) => Ok(None),
         }
-    }
-
-    /// Whom the node trusts to be its parent.
-    pub(super) fn trust(&self) -> Trust {
-        Trust { ca: self.parent_ca.clone(), certificate: self.parent_cert.clone().zip(self.parent_key.clone()) }
     }
 
     /// The bounds, on a node whose streams are silent for `ping_ms` at the most.

@@ -76,6 +76,15 @@ impl Layered {
         settings.map_err(|invalid| self.located(&invalid))
     }
 
+    /// Reads the certificates that checked settings name, as a start does.
+    ///
+    /// # Errors
+    /// As [`Layered::check`].
+    pub(crate) fn look_at_files(&self, settings: &Settings) -> Result<(), String> {
+        let read = settings.server_tls().and_then(|_| settings.connector());
+        read.map(|_| ()).map_err(|invalid| self.located(&invalid))
+    }
+
     /// What to tell whoever starts the node, though it can start.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -6,10 +6,12 @@
 mod args;
 mod audit;
 mod backups;
+mod certificates;
 mod connections;
 mod file;
 mod guarding;
 mod layers;
+mod parent;
 mod places;
 mod proxy;
 mod storage;
@@ -24,6 +26,7 @@ pub(crate) use file::write_new;
 pub use file::{ConfigFile, InvalidFile};
 pub use guarding::GuardingArgs;
 pub use layers::Layered;
+pub use parent::ParentArgs;
 pub(crate) use places::{Place, places, serve_command};
 pub use proxy::{Proxies, ProxyArgs};
 pub(crate) use storage::age;
@@ -346,7 +349,7 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
         if args.unready_without_parent {
             return invalid("--unready-without-parent", "this is for replicas, with --parent");
         }
-        if args.connections.trust() != Trust::default() {
+        if args.parent_tls.trust() != Trust::default() {
             return invalid(
                 "--parent-ca",
                 "this is for replicas, with --parent, as are --parent-cert and --parent-key",
@@ -399,7 +402,7 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
             return invalid(PARENT_APIKEY, reason);
         }
     };
-    Ok(Part::Replica { parents: args.parent.clone(), pair, trust: args.connections.trust(), scope })
+    Ok(Part::Replica { parents: args.parent.clone(), pair, trust: args.parent_tls.trust(), scope })
 }
 
 /// The directory of a node's own log within its data directory.

@@ -2,7 +2,7 @@
 
 use super::{files, provider};
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientCertVerifierBuilder, VerifierBuilderError, WebPkiClientVerifier};
 use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(crate) struct TlsFiles {
     pub(crate) key: PathBuf,
     /// Whose certificates clients must show; `None` where they need none.
     pub(crate) client_ca: Option<PathBuf>,
+    /// Which of those were withdrawn; `None` where none can be.
+    pub(crate) client_crl: Option<PathBuf>,
 }
 
 /// What tells whether a file is another one than before: when it was changed, and its length.
@@ -29,7 +31,8 @@ type Mark = Option<(SystemTime, u64)>;
 
 impl TlsFiles {
     fn paths(&self) -> impl Iterator<Item = &Path> {
-        [&self.certificate, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path)
+        let asked = self.client_ca.iter().chain(&self.client_crl);
+        [&self.certificate, &self.key].into_iter().chain(asked).map(PathBuf::as_path)
     }
 
     fn marks(&self) -> Vec<Mark> {
@@ -37,7 +40,7 @@ impl TlsFiles {
         self.paths().map(mark).collect()
     }
 
-    fn read(&self) -> Result<ServerConfig, (&'static str, String)> {
+    fn read(&self) -> Result<Shown, (&'static str, String)> {
         let certificates = files::certificates(&self.certificate).map_err(|error| ("--tls-cert", error))?;
         let key = files::key(&self.key).map_err(|error| ("--tls-key", error))?;
         let builder = ServerConfig::builder_with_provider(provider())
@@ -48,16 +51,42 @@ impl TlsFiles {
             Some(path) => {
                 let refused = |error: String| ("--tls-client-ca", error);
                 let roots = files::roots(path).map_err(refused)?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-                let named = |error| refused(format!("{}: {error}", path.display()));
-                builder.with_client_cert_verifier(verifier.map_err(named)?)
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                let verifier = self.without_withdrawn(verifier)?;
+                let verifier = verifier.build().map_err(|error| match (&error, &self.client_crl) {
+                    (VerifierBuilderError::InvalidCrl(_), Some(list)) => {
+                        ("--tls-client-crl", format!("{}: {error}", list.display()))
+                    }
+                    _ => refused(format!("{}: {error}", path.display())),
+                })?;
+                builder.with_client_cert_verifier(verifier)
             }
         };
+        let end_ms = files::end_ms(&certificates);
         let unfit = |error| ("--tls-key", format!("{}: {error}", self.key.display()));
         let mut config = builder.with_single_cert(certificates, key).map_err(unfit)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(Shown { config: Arc::new(config), end_ms })
     }
+
+    /// Has clients' certificates looked up among those that were withdrawn, if there is a list of them: the client's own,
+    /// by a list of its issuer's. One whose issuer has none there is taken as withdrawn: nobody can say that it is not.
+    fn without_withdrawn(
+        &self,
+        verifier: ClientCertVerifierBuilder,
+    ) -> Result<ClientCertVerifierBuilder, (&'static str, String)> {
+        let Some(path) = &self.client_crl else { return Ok(verifier) };
+        let refused = |error: String| ("--tls-client-crl", error);
+        let lists = files::withdrawn(path).map_err(refused)?;
+        Ok(verifier.with_crls(lists).only_check_end_entity_revocation())
+    }
+}
+
+/// What is shown, and until when it is of use.
+#[derive(Clone, Debug)]
+struct Shown {
+    config: Arc<ServerConfig>,
+    end_ms: Option<u64>,
 }
 
 /// The files at the last look, and how many looks in a row found them of no use.
@@ -73,7 +102,7 @@ pub(crate) struct ServerTls {
     files: TlsFiles,
     /// The files as they were when they were first read.
     marks: Vec<Mark>,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Shown>,
 }
 
 impl ServerTls {
@@ -83,14 +112,23 @@ impl ServerTls {
     /// The setting whose file is of no use, and why.
     pub(crate) fn read(files: TlsFiles) -> Result<Self, (&'static str, String)> {
         let marks = files.marks();
-        let current = RwLock::new(Arc::new(files.read()?));
+        let current = RwLock::new(files.read()?);
         Ok(Self { files, marks, current })
     }
 
     /// What takes the next connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.current().config.into()
+    }
+
+    /// When the first of the certificates that are shown ends, Unix ms; `None` where none says when.
+    pub(crate) fn end_ms(&self) -> Option<u64> {
+        self.current().end_ms
+    }
+
+    fn current(&self) -> Shown {
         // It is only ever assigned to.
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes other files as soon as they are there, and stays with the old ones while they are of no use.
@@ -113,8 +151,8 @@ impl ServerTls {
             return before;
         }
         let failures = match self.files.read() {
-            Ok(config) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+            Ok(shown) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = shown;
                 tracing::info!(file = %self.files.certificate.display(), "new connections get the new certificate");
                 0
             }

@@ -2,15 +2,15 @@
 //!
 //! A member that a node does not tell is not looked at: it may be of an older release, or of another kind.
 
+mod kept;
 #[cfg(test)]
 mod tests;
 
 use crate::cli::ago::span;
 use crate::size::Size;
 use axum::http::Uri;
-use headwater_core::api::unix_ms;
+use headwater_core::api::host;
 use serde_json::{Value, json};
-use std::net::IpAddr;
 
 /// What a node answered.
 pub(super) struct Answers {
@@ -67,8 +67,10 @@ const LAG_MS: u64 = 30_000;
 const CHILD_RECORDS: u64 = 10_000;
 /// Difference of clocks that is told of, and that is bad, in ms.
 const CLOCK_MS: (u64, u64) = (2_000, 60_000);
-/// Age of a newest backup from which on it is told of, in ms.
-const BACKUP_MS: u64 = 8 * 24 * 3_600_000;
+/// Time until a certificate ends below which it is told of, and below which that is bad, in ms: those that renew themselves
+/// do so earlier.
+const CERTIFICATE_MS: (u64, u64) = (14 * DAY_MS, 3 * DAY_MS);
+const DAY_MS: u64 = 24 * 3_600_000;
 
 struct Findings(Vec<Finding>);
 
@@ -130,6 +132,7 @@ fn inside(status: &Value, answers: &Answers, found: &mut Findings) {
     let setup = &status["setup"];
     if setup.is_object() {
         exposure(setup, found);
+        certificate(setup, answers.asked_ms.1, found);
         machine(setup, answers, found);
     }
     if status["role"] == "primary" {
@@ -137,8 +140,9 @@ fn inside(status: &Value, answers: &Answers, found: &mut Findings) {
     } else {
         follower(status, found);
     }
-    storage(status, found);
-    copies(status, setup, answers.asked_ms.1, found);
+    kept::storage(status, found);
+    kept::audit(status, setup, found);
+    kept::copies(status, setup, answers.asked_ms.1, found);
 }
 
 fn exposure(setup: &Value, found: &mut Findings) {
@@ -156,6 +160,24 @@ fn exposure(setup: &Value, found: &mut Findings) {
         found.warn("credentials", "it accepts the pair dev / dev, which everybody knows", advice);
     } else {
         found.ok("credentials", "the pair dev / dev is not accepted");
+    }
+}
+
+/// Until when what the node shows to those who connect is of use, by this machine's clock: clients look at theirs.
+fn certificate(setup: &Value, now_ms: u64, found: &mut Findings) {
+    let Some(end_ms) = setup["tlsNotAfterMs"].as_u64() else { return };
+    let advice = "Put a new certificate and its key in the place of the old ones: a running node takes them by itself.";
+    match end_ms.checked_sub(now_ms) {
+        None | Some(0) => {
+            let says =
+                format!("it has ended {} ago: no client that looks at it connects any more", span(now_ms - end_ms));
+            found.bad("certificate", says, advice);
+        }
+        Some(left) if left < CERTIFICATE_MS.1 => found.bad("certificate", format!("it ends in {}", span(left)), advice),
+        Some(left) if left < CERTIFICATE_MS.0 => {
+            found.warn("certificate", format!("it ends in {}", span(left)), advice)
+        }
+        Some(left) => found.ok("certificate", format!("it ends in {}", span(left))),
     }
 }
 
@@ -269,51 +291,7 @@ fn follower(status: &Value, found: &mut Findings) {
 /// Whether what is sent to this address passes a network without TLS.
 fn is_readable_on_the_way(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-    uri.scheme_str() == Some("http") && !is_here
-}
-
-fn storage(status: &Value, found: &mut Findings) {
-    match status["storage"]["trouble"]["message"].as_str() {
-        Some(trouble) => {
-            let since = status["storage"]["trouble"]["since"].as_str().unwrap_or_default();
-            found.bad("disk", format!("{trouble} (since {since})"), "docs/runbook.md has the steps.");
-        }
-        None if status["storage"].is_object() => found.ok("disk", "nothing is wrong with it"),
-        None => {}
-    }
-}
-
-fn copies(status: &Value, setup: &Value, now_ms: u64, found: &mut Findings) {
-    let (archive, backup) = (&status["archive"], &status["backup"]);
-    if let Some(failure) = archive["failure"].as_str() {
-        found.bad("archive", failure, "It keeps what is not copied only up to --retain-bytes-max.");
-    } else if archive["missing"].as_array().is_some_and(|missing| !missing.is_empty()) {
-        found.warn("archive", "some records are in no copy", "Make a backup now: headwater backup.");
-    } else if archive.is_object() {
-        found.ok("archive", "what is sealed is copied");
-    }
-    if let Some(failure) = backup["failure"].as_str() {
-        found.bad("backup", failure, "Mend what is wrong with its place; the next attempt comes by itself.");
-    } else if let Some(ms) = backup["last"]["created"].as_str().and_then(unix_ms) {
-        let age = now_ms.saturating_sub(ms);
-        let says = format!("the newest is {} old", span(age));
-        if age > BACKUP_MS {
-            found.warn("backup", says, "Make them more often: --backup-schedule.");
-        } else {
-            found.ok("backup", says);
-        }
-    } else if backup.is_object() {
-        found.warn("backup", "none was made yet", "The first comes by itself; look again.");
-    } else if status["role"] == "primary" && setup["log"] == "file" && !archive.is_object() {
-        let says = "it makes no backups and no archive";
-        found.warn(
-            "backup",
-            says,
-            "Give it --backup-to, and --archive to get back to any time; or run headwater backup by cron.",
-        );
-    }
+    uri.scheme_str() == Some("http") && !host::is_loopback(uri.host().unwrap_or_default())
 }
 
 fn counts(metrics: &Value, found: &mut Findings) {
@@ -341,6 +319,24 @@ fn counts(metrics: &Value, found: &mut Findings) {
             "connections_paused_total",
             "times that no connection could be taken, since the start: ",
             "Raise LimitNOFILE of the service.",
+        ),
+        (
+            "audit gaps",
+            "audit_lost_total",
+            "events that found no room in the audit log, since the start: ",
+            "Lines of the kind lost say when. With --audit-required writes are refused instead.",
+        ),
+        (
+            "audit failures",
+            "audit_failures_total",
+            "times that the audit log could not be written, since the start: ",
+            "Lines of the kind failed say when and why; look at the disk.",
+        ),
+        (
+            "overload",
+            "requests_shed_total",
+            "requests that were turned away because there was too much to do, since the start: ",
+            "Look who asks so much (headwater_refusals_total, the audit log); docs/network.md has the bounds.",
         ),
     ] {
         if let Some(count @ 1..) = metrics[name].as_u64() {

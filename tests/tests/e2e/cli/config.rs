@@ -1,6 +1,7 @@
 //! The config file: what it sets, what beats it, and what is refused in it.
 
 use super::{Cli, Done, WITHIN, finish};
+use headwater_local::certificates::Authority;
 use headwater_tests::Client;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -89,6 +90,39 @@ async fn a_file_that_cannot_be_is_refused_at_the_start_and_by_check_alike() {
     }
     assert!(!data.exists(), "nothing is touched");
     assert_eq!(cli().run(&["serve", "--config", "/nonexistent"]).await.status, 2);
+}
+
+#[tokio::test]
+async fn a_certificate_of_no_use_is_refused_at_the_start_and_by_check_alike() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let authority = Authority::new(directory.path(), "authority").unwrap();
+    let ((certificate, key), (_, other_key)) = (authority.issue("one").unwrap(), authority.issue("other").unwrap());
+    let (ca, missing) = (authority.ca(), directory.path().join("missing.pem"));
+    let tls = |key: &Path| format!("[connections]\ntls-cert = {certificate:?}\ntls-key = {key:?}\n");
+    let following = "[following]\nparent = \"https://127.0.0.1:1\"\nparent-apikey = \"k\"\nparent-secret = \"s\"\n";
+    for (text, told) in [
+        (tls(&other_key), ":3: --tls-key: "),
+        (tls(&missing), ":3: --tls-key: "),
+        (format!("{}tls-client-ca = {missing:?}\n", tls(&key)), ":4: --tls-client-ca: "),
+        (format!("{}tls-client-ca = {ca:?}\ntls-client-crl = {ca:?}\n", tls(&key)), ":5: --tls-client-crl: "),
+        (format!("{following}parent-ca = {missing:?}\n"), ":5: --parent-ca: "),
+        (format!("{following}parent-cert = {certificate:?}\nparent-key = {other_key:?}\n"), ":5: --parent-cert: "),
+    ] {
+        let file = write(directory.path(), &text);
+        let file = file.to_str().expect("a plain path");
+        let checked = cli().run(&["config", "check", file]).await;
+        assert!(checked.status == 2 && checked.stderr.contains(told), "{text}: {checked:?}");
+        let (_, setting) = told.split_once(" ").expect("a setting");
+        let start = ["serve", "--config", file, "--listen", "127.0.0.1:0", "--data", data.to_str().expect("a path")];
+        let started = cli().run(&start).await;
+        assert!(started.status != 0 && started.stderr.contains(setting.trim()), "{text}: {started:?}");
+    }
+    let list = authority.withdraw(&["other"]).unwrap();
+    let whole = format!("{}tls-client-ca = {ca:?}\ntls-client-crl = {list:?}\n", tls(&key));
+    let file = write(directory.path(), &format!("{whole}{following}parent-ca = {ca:?}\n"));
+    let checked = cli().run(&["config", "check", file.to_str().expect("a plain path")]).await;
+    assert_eq!(checked.status, 0, "{checked:?}");
 }
 
 #[tokio::test]

@@ -183,6 +183,41 @@ async fn clients_must_show_a_certificate_where_one_is_asked_for() {
 }
 
 #[tokio::test]
+async fn who_shows_a_certificate_that_was_withdrawn_is_kept_out_as_soon_as_the_list_says_so() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let clients = new_authority(elsewhere.path(), "clients");
+    let list = clients.withdraw(&[]).expect("a list can be made");
+    let (_directory, authority, writer) =
+        writer(&[("--tls-client-ca", &clients.ca()), ("--tls-client-crl", &list)]).await;
+    let ca = authority.ca();
+    let pairs = ["good", "bad"].map(|name| issue(&clients, name));
+    let asked = async |(certificate, key): &(PathBuf, PathBuf)| {
+        let shown = ["--ca", text(&ca), "--cert", text(certificate), "--key-file", text(key)];
+        run(&writer.url, &[&["collections"][..], &shown[..]].concat()).await
+    };
+    for pair in &pairs {
+        let (status, said) = asked(pair).await;
+        assert_eq!(status, 0, "{said}");
+    }
+    clients.withdraw(&["bad", "other"]).expect("a list can be made");
+    eventually("the list is in force", || async {
+        let (status, said) = asked(&pairs[1]).await;
+        if status == 3 { Ok(()) } else { Err(said) }
+    })
+    .await;
+    let (status, said) = asked(&pairs[0]).await;
+    assert_eq!(status, 0, "{said}");
+    // A list of somebody else's says nothing of these.
+    let others = new_authority(elsewhere.path(), "others").withdraw(&[]).expect("a list can be made");
+    std::fs::rename(others, &list).unwrap();
+    eventually("nobody knows whether it was withdrawn", || async {
+        let (status, said) = asked(&pairs[0]).await;
+        if status == 3 { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_taken_and_nothing_breaks_off() {
     let (directory, authority, writer) = writer(&[]).await;
     let mut following = follow(&authority, &writer.url).await;
@@ -230,5 +265,10 @@ async fn files_that_are_of_no_use_are_refused_at_start_by_name() {
     refused(&[("--tls-cert", &certificate), ("--tls-key", &certificate)], "--tls-key", &certificate).await;
     refused(&[("--tls-cert", &certificate), ("--tls-key", &other_key)], "--tls-key", &other_key).await;
     let both = [("--tls-cert", &*certificate), ("--tls-key", &*key)];
+    let (ca, list) = (authority.ca(), authority.withdraw(&[]).unwrap());
+    refused(&[&both[..], &[("--tls-client-crl", &*list)]].concat(), "--tls-client-crl", none).await;
+    let asked = [&both[..], &[("--tls-client-ca", &*ca)]].concat();
+    refused(&[&asked[..], &[("--tls-client-crl", &*empty)]].concat(), "--tls-client-crl", &empty).await;
+    refused(&[&asked[..], &[("--tls-client-crl", &*certificate)]].concat(), "--tls-client-crl", &certificate).await;
     refused(&[&both[..], &[("--tls-client-ca", &*empty)]].concat(), "--tls-client-ca", &empty).await;
 }

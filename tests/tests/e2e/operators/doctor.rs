@@ -1,8 +1,10 @@
 //! `headwater doctor` against running nodes.
 
 use super::super::cli::Cli;
+use headwater_local::certificates::Authority;
 use headwater_tests::{NodeBuilder, eventually};
 use serde_json::Value;
+use std::time::Duration;
 
 /// What was found under this name, as level and words.
 fn found<'v>(told: &'v Value, check: &str) -> (&'v str, &'v str) {
@@ -31,7 +33,7 @@ async fn a_node_is_looked_at_and_what_is_unsafe_is_told() {
     assert_eq!(found(&told, "credentials").0, "warn");
     assert_eq!(found(&told, "replicas").0, "warn");
     assert_eq!(found(&told, "backup").0, "warn");
-    for check in ["exposure", "version", "clock", "durability", "descriptors", "disk"] {
+    for check in ["exposure", "version", "clock", "durability", "descriptors", "disk", "audit log"] {
         assert_eq!(found(&told, check).0, "ok", "{check}: {told}");
     }
 
@@ -70,4 +72,36 @@ async fn a_log_in_memory_is_bad_and_a_node_that_is_not_there_is_not_reached() {
     assert_eq!((without.status, levels), (0, ("warn", "ok")), "{told}");
     writer.kill().await;
     assert_eq!(cli.run(&["doctor"]).await.status, 3);
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_told_of_until_there_is_another_one() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path(), "authority").unwrap();
+    let (certificate, key) = authority.issue_for("writer", 5 * DAY).unwrap();
+    let path = |path: &std::path::Path| path.to_str().expect("a plain path").to_owned();
+    let writer = NodeBuilder::writer("writer", directory.path()).option("--audit", "off");
+    let writer = writer.option("--tls-cert", &path(&certificate)).option("--tls-key", &path(&key)).start().await;
+    let (cli, ca) = (Cli::of(&writer), path(&authority.ca()));
+    let looked = async || {
+        let done = cli.run(&["doctor", "--ca", &ca]).await;
+        serde_json::from_str::<Value>(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"))
+    };
+    let told = looked().await;
+    let (level, says) = found(&told, "certificate");
+    assert!(level == "warn" && (says.contains("4 d") || says.contains("5 d")), "{says}");
+    assert_eq!(found(&told, "audit log").0, "warn", "{told}");
+    authority.issue_for("writer", 2 * DAY).unwrap();
+    eventually("the newer one is looked at", || async {
+        let told = looked().await;
+        if found(&told, "certificate").0 == "bad" { Ok(()) } else { Err(told) }
+    })
+    .await;
+    authority.issue("writer").unwrap();
+    eventually("the newest one is looked at", || async {
+        let told = looked().await;
+        if found(&told, "certificate").0 == "ok" { Ok(()) } else { Err(told) }
+    })
+    .await;
 }

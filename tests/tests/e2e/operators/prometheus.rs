@@ -1,12 +1,15 @@
 //! `GET /metrics`: that it can be read, that it counts what happens, and that rules and dashboard use what is there.
 
+use headwater_local::certificates::Authority;
 use headwater_tests::prometheus::Numbers;
-use headwater_tests::{Client, Lines, Node, NodeBuilder, eventually};
+use headwater_tests::{Client, Lines, Node, NodeBuilder, eventually, raw};
 use reqwest::Method;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 async fn numbers(client: &Client) -> Numbers {
     let reply = client.get("/metrics").await;
@@ -90,7 +93,7 @@ async fn a_connection_that_has_ended_is_open_no_longer() {
     let address = writer.url.trim_start_matches("http://").to_owned();
     let mut silent = Vec::new();
     for _ in 0..7 {
-        silent.push(tokio::net::TcpStream::connect(&address).await.expect("it listens"));
+        silent.push(TcpStream::connect(&address).await.expect("it listens"));
     }
     eventually("they are counted", async || if open().await >= 8.0 { Ok(()) } else { Err(open().await) }).await;
     drop(silent);
@@ -134,6 +137,23 @@ async fn the_pair_comes_in_headers_or_as_basic_authorization_and_here_alone() {
     assert_eq!(nobody.call(Method::POST, "/metrics", "").await.status, 405);
 }
 
+/// What a node answers that speaks TLS.
+async fn numbers_over_tls(directory: &Path) -> Numbers {
+    let authority = Authority::new(directory, "authority").expect("an authority can be made");
+    let (certificate, key) = authority.issue("secured").expect("a certificate can be made");
+    let path = |path: &Path| path.to_str().expect("a plain path").to_owned();
+    let node = NodeBuilder::writer("secured", directory).option("--tls-cert", &path(&certificate));
+    let node = node.option("--tls-key", &path(&key)).start().await;
+    let socket = TcpStream::connect(raw::authority(&node.url)).await.expect("it listens");
+    let client = authority.client("http/1.1").expect("its certificate is there");
+    let mut socket = client.connect(socket).await.expect("TLS comes about");
+    let request = raw::request(&node.url, "GET", "/metrics", &[], b"");
+    socket.write_all(&request).await.expect("it reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("it answers");
+    Numbers::read(answer.split_once("\r\n\r\n").expect("a head").1)
+}
+
 /// Names of numbers in a text.
 fn names_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
@@ -154,6 +174,10 @@ async fn rules_and_dashboard_use_names_that_nodes_answer() {
     for node in [&writer, &near] {
         answered.extend(numbers(&node.client()).await.names().into_iter().map(str::to_owned));
     }
+    let over_tls = numbers_over_tls(directory.path()).await;
+    // The year 4096: the test's certificates do not end in our time.
+    assert_eq!(over_tls.number("headwater_tls_not_after_timestamp_seconds", &[]), Some(67_090_118_400.0));
+    answered.extend(over_tls.names().into_iter().map(str::to_owned));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
     let rules = fs::read_to_string(root.join("deploy/prometheus/headwater.rules.yml")).unwrap();
     let dashboard = fs::read_to_string(root.join("deploy/grafana/headwater.json")).unwrap();

@@ -16,9 +16,10 @@ fn answers(status: Value) -> Answers {
 fn well() -> Value {
     json!({
         "role": "primary", "parent": null, "children": [{"node": "near", "lagSeq": 3}],
-        "storage": {"trouble": null}, "archive": {"missing": [], "failure": null}, "replication": {},
+        "storage": {"trouble": null}, "audit": {"head": "1:ab", "trouble": null}, "archive": {"missing": [], "failure": null}, "replication": {},
         "setup": {
             "version": "0.1.0", "nowMs": 1_000_050, "beyondLoopback": true, "tls": true, "dev": false, "log": "file",
+            "tlsNotAfterMs": 1_000_000 + 60 * DAY_MS, "audit": true,
             "syncMs": null, "diskFreeBytes": 90_u64 << 30, "diskBytes": 100_u64 << 30, "openFds": 10, "maxFds": 1024,
         },
     })
@@ -41,6 +42,12 @@ fn a_writer_that_is_well_set_up_is_fine() {
 fn each_thing_that_is_unsafe_is_told_with_what_to_do() {
     let cases: &[Case<'_>] = &[
         ("exposure", &[("/setup/tls", json!(false))], Level::Bad),
+        ("certificate", &[("/setup/tlsNotAfterMs", json!(1_000_000 + 13 * DAY_MS))], Level::Warn),
+        ("certificate", &[("/setup/tlsNotAfterMs", json!(1_000_000 + 2 * DAY_MS))], Level::Bad),
+        ("certificate", &[("/setup/tlsNotAfterMs", json!(1_000_100))], Level::Bad),
+        ("certificate", &[("/setup/tlsNotAfterMs", json!(0))], Level::Bad),
+        ("audit log", &[("/audit/trouble", json!({"message": "full", "since": "x"}))], Level::Bad),
+        ("audit log", &[("/audit", Value::Null), ("/setup/audit", json!(false))], Level::Warn),
         ("credentials", &[("/setup/dev", json!(true))], Level::Warn),
         ("version", &[("/setup/version", json!("0.2.0"))], Level::Warn),
         ("clock", &[("/setup/nowMs", json!(1_005_000))], Level::Warn),
@@ -102,6 +109,12 @@ fn without_a_pair_it_says_so_and_whether_the_node_is_ready() {
 #[test]
 fn what_went_wrong_since_the_start_is_counted() {
     let mut late = answers(well());
-    late.metrics = Some(json!({"log_failures_total": 2, "writes_failed_total": 0}));
-    assert_eq!((level(&late, "log failures"), level(&late, "failed writes")), (Some(Level::Warn), None));
+    late.metrics = Some(json!({
+        "log_failures_total": 2, "writes_failed_total": 0, "audit_lost_total": 1, "audit_failures_total": 1,
+        "requests_shed_total": 3,
+    }));
+    for check in ["log failures", "audit gaps", "audit failures", "overload"] {
+        assert_eq!(level(&late, check), Some(Level::Warn), "{check}");
+    }
+    assert_eq!(level(&late, "failed writes"), None);
 }
