@@ -3,10 +3,9 @@
 //! No redirects are followed and no proxies used: the pair goes to the address that was given, or nowhere. Streams are
 //! read by [`super::list`] and [`super::watch`], piece by piece.
 
-use super::connection::BaseUrl;
+use super::connection::{BaseUrl, Credentials};
 use super::failure::{Failure, Kind};
 use crate::refusal::error_body;
-use crate::settings::Pair;
 use crate::tls::client::Connector;
 use axum::body::Bytes;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, RETRY_AFTER};
@@ -110,13 +109,13 @@ impl Reply {
 pub(super) struct Client {
     http: legacy::Client<Connector, Full<Bytes>>,
     base: BaseUrl,
-    pair: Option<Pair>,
+    credentials: Option<Credentials>,
 }
 
 impl Client {
-    pub(super) fn new(base: BaseUrl, connector: Connector, pair: Option<Pair>) -> Self {
+    pub(super) fn new(base: BaseUrl, connector: Connector, credentials: Option<Credentials>) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Self { http, base, pair }
+        Self { http, base, credentials }
     }
 
     /// The node's address.
@@ -187,8 +186,8 @@ impl Client {
         for (name, value) in call.headers {
             request = request.header(name, value);
         }
-        if let Some(pair) = &self.pair {
-            request = request.header("apikey", &pair.apikey).header("secret", &pair.secret);
+        for (name, value) in self.credentials.iter().flat_map(Credentials::headers) {
+            request = request.header(name, value);
         }
         let request = request.body(Full::new(call.body)).expect("every part was checked when it was made");
         let response = self.http.request(request).await.map_err(|error| {
@@ -229,14 +228,19 @@ impl Client {
         self.explain(failure, head.status)
     }
 
-    /// The node speaks of headers, which are this program's business: its user gave a pair, or none.
+    /// The node speaks of headers, which are this program's business: its user gave a pair, a token, or neither.
     fn explain_forbidden(&self, failure: Failure) -> Failure {
-        let failure = match &self.pair {
-            None => Failure { message: "the node wants a pair, and none was sent".into(), ..failure }
-                .next("Set HEADWATER_APIKEY and HEADWATER_SECRET;"),
-            Some(_) => {
+        let failure = match &self.credentials {
+            None => Failure { message: "the node wants a pair or a token, and none was sent".into(), ..failure }
+                .next("Set HEADWATER_APIKEY and HEADWATER_SECRET, or HEADWATER_TOKEN;"),
+            Some(Credentials::Pair(_)) => {
                 let message = "the node does not accept this pair, or its roles do not cover this".into();
                 Failure { message, ..failure }.next("Check HEADWATER_APIKEY and HEADWATER_SECRET;")
+            }
+            Some(Credentials::Token(_)) => {
+                let message = "the node does not accept this token, its time is over, or it does not say this".into();
+                return Failure { message, ..failure }
+                    .next("Unset HEADWATER_TOKEN, and make another with the pair: headwater keys token");
             }
         };
         failure.next("for a node on this machine that runs with --dev, say --dev here too.")
@@ -284,12 +288,14 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection::Token;
     use super::*;
+    use crate::settings::Pair;
     use crate::tls::client::Trust;
 
-    fn client(pair: Option<Pair>) -> Client {
+    fn client(credentials: Option<Credentials>) -> Client {
         let connector = Trust::default().connector(false, CONNECT_WITHIN).unwrap();
-        Client::new("http://127.0.0.1:1".parse().unwrap(), connector, pair)
+        Client::new("http://127.0.0.1:1".parse().unwrap(), connector, credentials)
     }
 
     fn explained(code: &str, status: u16) -> Failure {
@@ -326,17 +332,20 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_pair_is_told_in_terms_of_the_command_line() {
-        for pair in [None, Some(Pair { apikey: "k".into(), secret: "hidden".into() })] {
-            let client = client(pair);
+    fn refused_credentials_are_told_in_terms_of_the_command_line() {
+        let pair = Credentials::Pair(Pair { apikey: "k".into(), secret: "hidden".into() });
+        let of_a_pair = &["HEADWATER_APIKEY", "HEADWATER_SECRET", "--dev"][..];
+        let token = Credentials::Token(Token("hidden".into()));
+        for (credentials, named) in
+            [(None, of_a_pair), (Some(pair), of_a_pair), (Some(token), &["HEADWATER_TOKEN", "keys token"])]
+        {
+            assert!(!format!("{credentials:?}").contains("hidden"));
+            let client = client(credentials);
             let forbidden = ApiError::forbidden();
             let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, forbidden.message) };
             let told = client.explain(failure, StatusCode::FORBIDDEN);
             let words = format!("{} {}", told.message, told.next.join(" "));
-            assert!(
-                ["HEADWATER_APIKEY", "HEADWATER_SECRET", "--dev"].iter().all(|word| words.contains(word)),
-                "{words}"
-            );
+            assert!(named.iter().all(|word| words.contains(word)), "{words}");
             assert!(!words.contains("headers") && !words.contains("hidden"), "{words}");
         }
     }

@@ -22,6 +22,8 @@ const URL_DEFAULT: &str = "http://127.0.0.1:4077";
 /// The variables a pair comes from.
 const APIKEY_VARIABLE: &str = "HEADWATER_APIKEY";
 const SECRET_VARIABLE: &str = "HEADWATER_SECRET";
+/// The variable a token comes from, in place of a pair.
+const TOKEN_VARIABLE: &str = "HEADWATER_TOKEN";
 const PROFILE_VARIABLE: &str = "HEADWATER_PROFILE";
 /// Longest secret file read.
 const SECRET_BYTES_MAX: u64 = 4096;
@@ -35,7 +37,8 @@ pub(super) struct Connection {
     /// Node and pair that were saved under this name by `headwater profile save` [env: HEADWATER_PROFILE]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["apikey", "secret_file", "dev"], help_heading = "Connection")]
     profile: Option<String>,
-    /// Public half of the pair [env: HEADWATER_APIKEY; the secret half is HEADWATER_SECRET, never an argument]
+    /// Public half of the pair [env: HEADWATER_APIKEY; the secret half is HEADWATER_SECRET, never an argument; in place of
+    /// both a token in HEADWATER_TOKEN]
     #[arg(long, value_name = "KEY", help_heading = "Connection")]
     apikey: Option<String>,
     /// File whose first line is the secret, instead of HEADWATER_SECRET
@@ -58,27 +61,66 @@ pub(super) struct Connection {
     pub(super) json: bool,
 }
 
+/// What shows a node who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Credentials {
+    /// A key and its secret.
+    Pair(Pair),
+    /// What the holder of a pair made of it, for a while.
+    Token(Token),
+}
+
+impl Credentials {
+    /// The headers that carry them.
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Pair(Pair { apikey, secret }) => vec![("apikey", apikey.clone()), ("secret", secret.clone())],
+            Self::Token(Token(token)) => vec![("authorization", format!("Bearer {token}"))],
+        }
+    }
+}
+
+/// A token, which is as good as a secret while it lasts.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Token(pub(super) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
 impl Connection {
-    /// A client for the node, with the pair if there is one.
+    /// A client for the node, with the credentials if there are any.
     ///
     /// # Errors
-    /// Half a pair, an unreadable secret file or certificate, or `--dev` towards another machine.
+    /// Half a pair, a token beside one, an unreadable secret file or certificate, or `--dev` towards another machine.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let Target { url, pair, trust } = self.target(|name| std::env::var(name).ok())?;
+        let Target { url, credentials, trust } = self.target(|name| std::env::var(name).ok())?;
         let connector = trust.connector(url.scheme == Scheme::HTTPS, CONNECT_WITHIN);
         let connector = connector.map_err(|unusable| match unusable {
             Unusable::Ca(error) => Failure::usage(format!("--ca: {error}")),
             Unusable::Certificate(error) => Failure::usage(format!("--cert: {error}")),
         })?;
-        Ok(Client::new(url, connector, pair))
+        Ok(Client::new(url, connector, credentials))
     }
 
     /// What is to be saved as a profile.
     ///
     /// # Errors
-    /// As [`Connection::client`].
+    /// As [`Connection::client`]; a token, which is soon of no use.
     pub(super) fn to_profile(&self) -> Result<Profile, Failure> {
-        let Target { url, pair, trust } = self.target(|name| std::env::var(name).ok())?;
+        let Target { url, credentials, trust } = self.target(|name| std::env::var(name).ok())?;
+        let pair = match credentials {
+            None => None,
+            Some(Credentials::Pair(pair)) => Some(pair),
+            Some(Credentials::Token(_)) => {
+                return Err(Failure::usage(format!(
+                    "a token is for a while, and no profile keeps that of {TOKEN_VARIABLE}"
+                ))
+                .next(format!("Unset it, and give the pair by {APIKEY_VARIABLE} and {SECRET_VARIABLE}, or none.")));
+            }
+        };
         // It is used from other directories too.
         let whole = |path: PathBuf| {
             let failed = |error| Failure::usage(format!("{}: {error}", path.display()));
@@ -95,7 +137,7 @@ impl Connection {
         let Some(name) = self.profile_name(variable) else {
             let default = || URL_DEFAULT.parse().map_err(Failure::usage);
             let url = self.url.clone().map_or_else(default, Ok)?;
-            return Ok(Target { pair: self.pair(&url, variable)?, url, trust: trust() });
+            return Ok(Target { credentials: self.credentials(&url, variable)?, url, trust: trust() });
         };
         let Profile { url, pair, ca, cert, key_file } = profile::load(&name, variable)?;
         let url: BaseUrl = url.parse().map_err(|reason| Failure::usage(format!("the profile {name}: {reason}")))?;
@@ -116,7 +158,7 @@ impl Connection {
                 return Err(Failure::usage(words).next("A profile is whole: save it anew, or leave that away."));
             }
         }
-        Ok(Target { url, pair, trust })
+        Ok(Target { url, credentials: pair.map(Credentials::Pair), trust })
     }
 
     /// The profile to take, if one is named: by the flag, or by the variable where nothing else names a node or a pair.
@@ -125,7 +167,11 @@ impl Connection {
         self.profile.clone().or_else(|| variable(PROFILE_VARIABLE).filter(|_| !is_named))
     }
 
-    fn pair(&self, url: &BaseUrl, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Pair>, Failure> {
+    fn credentials(
+        &self,
+        url: &BaseUrl,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Credentials>, Failure> {
         if self.dev {
             if !url.is_loopback() {
                 let message = format!("--dev is for a node on this machine, and {url} is not a loopback address");
@@ -133,7 +179,7 @@ impl Connection {
                     Failure::usage(message).next(format!("Set {APIKEY_VARIABLE} and {SECRET_VARIABLE} for this node."))
                 );
             }
-            return Ok(Some(Pair { apikey: DEV.into(), secret: DEV.into() }));
+            return Ok(Some(Credentials::Pair(Pair { apikey: DEV.into(), secret: DEV.into() })));
         }
         let variable = |name| variable(name).filter(|value| !value.is_empty());
         let apikey = self.apikey.clone().or_else(|| variable(APIKEY_VARIABLE));
@@ -141,12 +187,18 @@ impl Connection {
             Some(path) => Some(read_secret(path)?),
             None => variable(SECRET_VARIABLE),
         };
-        match (apikey, secret) {
-            (Some(apikey), Some(secret)) => whole(apikey, secret).map(Some),
-            (None, None) => Ok(None),
-            (Some(_), None) => Err(Failure::usage("there is an API key but no secret")
+        match (apikey, secret, variable(TOKEN_VARIABLE)) {
+            (Some(apikey), Some(secret), None) => whole(apikey, secret).map(|pair| Some(Credentials::Pair(pair))),
+            (None, None, Some(token)) => {
+                sendable("token", &token)?;
+                Ok(Some(Credentials::Token(Token(token))))
+            }
+            (None, None, None) => Ok(None),
+            (_, _, Some(_)) => Err(Failure::usage("there is a token and (half) a pair, of which a node takes one")
+                .next(format!("Unset {TOKEN_VARIABLE}, or both {APIKEY_VARIABLE} and {SECRET_VARIABLE}."))),
+            (Some(_), None, None) => Err(Failure::usage("there is an API key but no secret")
                 .next(format!("Set {SECRET_VARIABLE}, or name a file that holds it with --secret-file."))),
-            (None, Some(_)) => Err(Failure::usage("there is a secret but no API key")
+            (None, Some(_), None) => Err(Failure::usage("there is a secret but no API key")
                 .next(format!("Set {APIKEY_VARIABLE} or give --apikey."))),
         }
     }
@@ -156,17 +208,19 @@ impl Connection {
 #[derive(Debug)]
 struct Target {
     url: BaseUrl,
-    pair: Option<Pair>,
+    credentials: Option<Credentials>,
     trust: Trust,
 }
 
 fn whole(apikey: String, secret: String) -> Result<Pair, Failure> {
-    for (what, text) in [("API key", &apikey), ("secret", &secret)] {
-        if HeaderValue::from_str(text).is_err() {
-            return Err(Failure::usage(format!("the {what} has characters that none of ours has")));
-        }
-    }
+    sendable("API key", &apikey)?;
+    sendable("secret", &secret)?;
     Ok(Pair { apikey, secret })
+}
+
+fn sendable(what: &str, text: &str) -> Result<(), Failure> {
+    let sendable = HeaderValue::from_str(text).map(|_| ());
+    sendable.map_err(|_| Failure::usage(format!("the {what} has characters that none of ours has")))
 }
 
 fn read_secret(path: &Path) -> Result<String, Failure> {
@@ -258,6 +312,17 @@ mod tests {
         }
     }
 
+    fn shown(
+        connection: &Connection,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Credentials>, Failure> {
+        connection.target(variable).map(|target| target.credentials)
+    }
+
+    fn pair(apikey: &str, secret: &str) -> Credentials {
+        Credentials::Pair(Pair { apikey: apikey.into(), secret: secret.into() })
+    }
+
     #[test]
     fn an_address_may_leave_out_what_is_always_the_same() {
         for (text, joined) in [
@@ -291,27 +356,27 @@ mod tests {
             ("http://10.0.0.1:1", false),
             ("http://localhost.example.com:1", false),
         ] {
-            let pair = Connection { dev: true, ..connection(url) }.target(|_| None).map(|target| target.pair);
-            match pair {
-                Ok(pair) => assert!(used && pair.is_some_and(|pair| pair.apikey == "dev"), "{url}"),
+            match shown(&Connection { dev: true, ..connection(url) }, |_| None) {
+                Ok(shown) => assert!(used && shown == Some(pair("dev", "dev")), "{url}"),
                 Err(failure) => assert!(!used && failure.kind == Kind::Usage, "{url}"),
             }
         }
     }
 
     #[test]
-    fn a_pair_is_whole_or_not_there() {
+    fn credentials_are_whole_and_of_one_kind_or_not_there() {
         let set = |names: &'static [&str]| move |name: &str| Some(if names.contains(&name) { "x" } else { "" }.into());
-        assert!(connection("h").target(set(&[])).map(|target| target.pair).unwrap().is_none());
-        assert!(
-            connection("h")
-                .target(set(&[APIKEY_VARIABLE, SECRET_VARIABLE]))
-                .map(|target| target.pair)
-                .unwrap()
-                .is_some()
-        );
-        for half in [&[APIKEY_VARIABLE][..], &[SECRET_VARIABLE][..]] {
-            assert_eq!(connection("h").target(set(half)).map(|target| target.pair).unwrap_err().kind, Kind::Usage);
+        assert_eq!(shown(&connection("h"), set(&[])).unwrap(), None);
+        assert_eq!(shown(&connection("h"), set(&[APIKEY_VARIABLE, SECRET_VARIABLE])).unwrap(), Some(pair("x", "x")));
+        let token = Credentials::Token(Token("x".into()));
+        assert_eq!(shown(&connection("h"), set(&[TOKEN_VARIABLE])).unwrap(), Some(token));
+        for unclear in [
+            &[APIKEY_VARIABLE][..],
+            &[SECRET_VARIABLE],
+            &[APIKEY_VARIABLE, TOKEN_VARIABLE],
+            &[APIKEY_VARIABLE, SECRET_VARIABLE, TOKEN_VARIABLE],
+        ] {
+            assert_eq!(shown(&connection("h"), set(unclear)).unwrap_err().kind, Kind::Usage, "{unclear:?}");
         }
     }
 
@@ -321,12 +386,12 @@ mod tests {
         let path = directory.path().join("secret");
         std::fs::write(&path, "from-file\nsecond line\n").unwrap();
         let named = Connection { apikey: Some("k".into()), secret_file: Some(path.clone()), ..connection("h") };
-        let pair = named.target(|_| Some("from-variable".into())).map(|target| target.pair).unwrap().unwrap();
-        assert_eq!((&*pair.apikey, &*pair.secret), ("k", "from-file"));
-        assert!(named.target(|_| None).map(|target| target.pair).is_ok());
+        let variable = |name: &str| (name != TOKEN_VARIABLE).then(|| "from-variable".into());
+        assert_eq!(shown(&named, variable).unwrap(), Some(pair("k", "from-file")));
+        assert!(shown(&named, |_| None).is_ok());
         std::fs::write(&path, "a\u{7f}b").unwrap();
-        assert_eq!(named.target(|_| None).map(|target| target.pair).unwrap_err().kind, Kind::Usage);
+        assert_eq!(shown(&named, |_| None).unwrap_err().kind, Kind::Usage);
         std::fs::write(&path, "\n").unwrap();
-        assert_eq!(named.target(|_| None).map(|target| target.pair).unwrap_err().kind, Kind::Usage);
+        assert_eq!(shown(&named, |_| None).unwrap_err().kind, Kind::Usage);
     }
 }

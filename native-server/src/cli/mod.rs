@@ -49,8 +49,8 @@ Examples:
   headwater get flags checkout --dev
   headwater watch flags --dev               every change, as it comes
 
-The client commands take --url or HEADWATER_URL, and the pair from HEADWATER_APIKEY and HEADWATER_SECRET. On a terminal \
-they write for people, into a pipe JSON.
+The client commands take --url or HEADWATER_URL, and the pair from HEADWATER_APIKEY and HEADWATER_SECRET or a token from \
+HEADWATER_TOKEN. On a terminal they write for people, into a pipe JSON.
 
 Exit status of the client commands:
   0    done

@@ -78,8 +78,8 @@ pub(super) async fn take(
                 Event::Ended(end) => {
                     let unable = |why: &str| Failure::unable(format!("{} {why}", client.base()));
                     return Err(match end.reason {
-                        EndReason::Revoked => {
-                            Failure::new(Kind::Refused, "the node does not accept this pair any more")
+                        EndReason::Revoked | EndReason::TokenExpired => {
+                            Failure::new(Kind::Refused, "the node does not accept these credentials any more")
                         }
                         EndReason::Elsewhere => {
                             unable("does not hold all of what was asked for").next("Ask its parent, or for less.")
@@ -102,6 +102,6 @@ fn finish(node: &Node<MemoryStore>, asked: &Scope, client: &Client) -> Result<Me
     if granted.contains(asked) {
         return Ok(snapshot);
     }
-    let message = format!("{} gives this pair only {granted}, and {asked} was asked for", client.base());
+    let message = format!("{} gives these credentials only {granted}, and {asked} was asked for", client.base());
     Err(Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, message) })
 }

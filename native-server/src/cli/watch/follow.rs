@@ -248,7 +248,9 @@ impl<'o> Follower<'o> {
             },
             Cause::Ended(end) => match end.reason {
                 EndReason::Revoked => {
-                    return Err(refused("the node does not accept this pair any more, or not for all of this".into()));
+                    return Err(refused(
+                        "the node does not accept these credentials any more, or not for all of this".into(),
+                    ));
                 }
                 EndReason::Elsewhere if end.detail == "scope" => {
                     return Err(refused(format!("{} does not hold all of what was asked for", self.client.base()))

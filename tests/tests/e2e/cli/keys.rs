@@ -54,6 +54,46 @@ async fn a_key_is_made_limited_rotated_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_token_is_made_and_does_what_it_says_in_place_of_a_pair() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = NodeBuilder::writer("writer", directory.path()).start().await;
+    let cli = Cli::of(&writer);
+    assert_eq!(cli.run(&["set", "flags", "a", "1", "--create"]).await.status, 0);
+    let made = cli.json(&["keys", "create", "app", "--role", "read", "--role", "write"]).await;
+    let as_app = |arguments: &[&str]| {
+        let mut command = cli.command(arguments);
+        command.env("HEADWATER_APIKEY", "app").env("HEADWATER_SECRET", made["secret"].as_str().unwrap());
+        command
+    };
+    let token = finish(as_app(&["keys", "token", "--ttl", "1h", "--role", "read"]), b"").await;
+    assert_eq!(token.status, 0, "{token:?}");
+    let token: serde_json::Value = serde_json::from_str(&token.stdout).unwrap();
+    let bearer = |arguments: &[&str]| {
+        let mut command = cli.command(arguments);
+        command.env_remove("HEADWATER_APIKEY").env_remove("HEADWATER_SECRET");
+        command.env("HEADWATER_TOKEN", token["token"].as_str().unwrap());
+        command
+    };
+    assert_eq!(finish(bearer(&["get", "flags", "a"]), b"").await.status, 0);
+    for (command, status, words) in [
+        (bearer(&["set", "flags", "a", "2"]), 1, "does not accept this token"),
+        (bearer(&["keys", "token"]), 1, "does not accept this token"),
+        (bearer(&["profile", "save", "mine"]), 2, "no profile keeps"),
+        (as_app(&["keys", "token", "--ttl", "25h"]), 1, "goes from 1000 to a day"),
+        (as_app(&["keys", "token", "--role", "admin"]), 1, "no more"),
+    ] {
+        let done = finish(command, b"").await;
+        assert_eq!((done.status, &*done.stdout), (status, ""), "{done:?}");
+        assert!(done.stderr.contains(words), "{done:?}");
+        assert!(!done.stderr.contains("eyJ"), "{done:?}");
+    }
+    let mut both = bearer(&["get", "flags", "a"]);
+    both.env("HEADWATER_APIKEY", "app");
+    let done = finish(both, b"").await;
+    assert!(done.status == 2 && done.stderr.contains("Unset HEADWATER_TOKEN"), "{done:?}");
+}
+
+#[tokio::test]
 async fn what_a_node_refuses_is_told_in_its_words() {
     let directory = tempfile::tempdir().unwrap();
     let writer = NodeBuilder::writer("writer", directory.path()).start().await;
