@@ -171,11 +171,12 @@ async fn answer(
         // The rest of it may be under way.
         Err(error) => return refused::last(reply::error(server, error)),
     };
-    // Lines are shared by all who follow, and so are files.
-    let is_shared = is_public || found == Route::Replicate;
+    // Lines are shared by all who follow, and so are files. What was done is told in any case: that is shorter than what was
+    // asked for, which is bounded.
+    let is_free = is_public || found == Route::Replicate || found.changes_data() || matches!(found, Route::Key(_));
     let outcome = answer_to(server, link, &grant, found, parts, body).await;
     let answer = outcome.unwrap_or_else(|error| reply::error(server, error));
-    if is_shared { answer } else { untaken::counted(server, Caller::of(&grant, peer), is_bounded, answer) }
+    if is_free { answer } else { untaken::counted(server, Caller::of(&grant, peer), is_bounded, answer) }
 }
 
 /// Answers who may ask for what was found.

@@ -5,12 +5,13 @@ use headwater_core::api::Code;
 use headwater_tests::prometheus::Numbers;
 use headwater_tests::{Client, Lines, eventually, raw};
 use reqwest::Method;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// A key that reads, under this id.
-async fn reader(writer: &Writer, id: &str) -> Client {
-    let body = format!(r#"{{"id":"{id}","roles":["read"]}}"#);
+/// A key that reads and writes, under this id.
+async fn caller(writer: &Writer, id: &str) -> Client {
+    let body = format!(r#"{{"id":"{id}","roles":["read","write"]}}"#);
     let made = writer.client.call(Method::POST, "/v1/keys", body).await;
     assert_eq!(made.status, 200, "{}", made.text());
     Client::with_pair(writer.url(), Some((id, made.json()["secret"].as_str().expect("a secret"))))
@@ -41,7 +42,7 @@ async fn wait(client: &Client, later: &str, count: usize) -> Vec<tokio::task::Jo
 #[tokio::test]
 async fn who_waits_for_positions_leaves_others_room_to_wait() {
     let writer = Writer::start_with(&[("--waiters-max", "8")]).await;
-    let (greedy, modest) = (reader(&writer, "greedy").await, reader(&writer, "modest").await);
+    let (greedy, modest) = (caller(&writer, "greedy").await, caller(&writer, "modest").await);
     let later = ahead(writer.write("a", "1").await, 1);
     let mut waiting = wait(&greedy, &later, 2).await;
     counts(&writer, "headwater_reads_waiting", 2.0).await;
@@ -63,7 +64,7 @@ async fn who_waits_for_positions_leaves_others_room_to_wait() {
 #[tokio::test]
 async fn who_has_its_share_of_requests_under_way_is_told_and_others_are_answered() {
     let writer = Writer::start_with(&[("--requests-max", "20"), ("--share-per-credential", "10")]).await;
-    let (greedy, modest) = (reader(&writer, "greedy").await, reader(&writer, "modest").await);
+    let (greedy, modest) = (caller(&writer, "greedy").await, caller(&writer, "modest").await);
     let later = ahead(writer.write("a", "1").await, 1);
     let waiting = wait(&greedy, &later, 2).await;
     counts(&writer, "headwater_reads_waiting", 2.0).await;
@@ -94,7 +95,7 @@ async fn nobodys_stream(writer: &Writer, from: &str) -> (TcpStream, String) {
 #[tokio::test]
 async fn who_opens_streams_leaves_others_theirs_and_nodes_theirs_most_of_all() {
     let writer = Writer::start_with(&[("--children-max", "12")]).await;
-    let (greedy, modest) = (reader(&writer, "greedy").await, reader(&writer, "modest").await);
+    let (greedy, modest) = (caller(&writer, "greedy").await, caller(&writer, "modest").await);
     let made = writer.client.call(Method::POST, "/v1/keys", r#"{"id":"anonymous","roles":["read"]}"#).await;
     assert_eq!(made.status, 200, "{}", made.text());
     let mut open = Vec::new();
@@ -133,10 +134,11 @@ async fn ask_and_leave(client: &Client, key: &str) -> (reqwest::Response, u16) {
 
 #[tokio::test]
 async fn who_asks_for_large_answers_and_does_not_take_them_holds_half_of_what_there_is_for_all() {
-    const VALUE_BYTES: usize = 7 << 20;
+    // Two of them and what stands around them leave less than the answer to a batch takes.
+    const VALUE_BYTES: usize = (8 << 20) - 1_000;
     let options = [("--answers-bytes-max", "32MiB"), ("--value-bytes-max", "8MiB"), ("--write-ms", "60000")];
     let writer = Writer::start_with(&options).await;
-    let (greedy, modest) = (reader(&writer, "greedy").await, reader(&writer, "modest").await);
+    let (greedy, modest) = (caller(&writer, "greedy").await, caller(&writer, "modest").await);
     writer.write("small", "1").await;
     writer.write("large", &format!("\"{}\"", "v".repeat(VALUE_BYTES - 2))).await;
     let mut untaken = Vec::new();
@@ -149,6 +151,10 @@ async fn who_asks_for_large_answers_and_does_not_take_them_holds_half_of_what_th
     refused(&greedy.entry("flags", "large").await, Code::Overloaded, &words);
     refused(&greedy.get("/v1/collections/flags/keys").await, Code::Overloaded, &words[..1]);
     assert_eq!(greedy.entry("flags", "small").await.status, 200, "small ones are not counted");
+    let ops: Vec<_> = (0..400).map(|number| json!({"op": "set", "key": format!("k{number}"), "value": 1})).collect();
+    let path = "/v1/collections/flags/batch";
+    let reply = greedy.call(Method::POST, path, json!({"ops": ops}).to_string()).await;
+    assert_eq!((reply.status, reply.body.len() > 5_000), (200, true), "what was done is told: {}", reply.text());
     let reply = modest.entry("flags", "large").await;
     assert!(reply.status == 200 && reply.body.len() > VALUE_BYTES, "another has its half");
     assert_eq!(modest.get("/v1/collections/flags/keys").await.status, 200);
@@ -166,7 +172,7 @@ async fn who_asks_for_large_answers_and_does_not_take_them_holds_half_of_what_th
 #[tokio::test]
 async fn who_opens_lists_and_does_not_read_them_leaves_others_theirs() {
     let writer = Writer::start_with(&[("--share-per-credential", "1"), ("--write-ms", "60000")]).await;
-    let (greedy, modest) = (reader(&writer, "greedy").await, reader(&writer, "modest").await);
+    let (greedy, modest) = (caller(&writer, "greedy").await, caller(&writer, "modest").await);
     // So much that no system takes it for a client.
     for number in 0..24 {
         writer.write(&format!("k{number}"), &format!("\"{}\"", "v".repeat(500_000))).await;
