@@ -80,9 +80,7 @@ impl Scribe {
             }
             let is_told = is_ending || self.shared.tally().due().is_some_and(|due| due <= Instant::now());
             if is_told {
-                let now_ms = wall_ms();
-                let counted = self.shared.tally().take();
-                counted.into_iter().for_each(|refusals| self.book.add(Event::Refused(refusals), now_ms));
+                self.add_counted(wall_ms());
             }
             self.write();
             if self.sync_due.is_some_and(|due| due <= Instant::now()) || is_ending {
@@ -95,6 +93,12 @@ impl Scribe {
                 return;
             }
         }
+    }
+
+    /// Adds how many were refused since that was told last.
+    fn add_counted(&mut self, at_ms: u64) {
+        let counted = self.shared.tally().take();
+        counted.into_iter().for_each(|refusals| self.book.add(Event::Refused(refusals), at_ms));
     }
 
     /// Takes what comes, for a moment from the first on; while it ends, what is there.
@@ -121,7 +125,13 @@ impl Scribe {
                 batch.push((*event, at_ms));
             }
         }
-        batch.into_iter().for_each(|(event, at_ms)| self.book.add(event, at_ms));
+        for (event, at_ms) in batch {
+            if matches!(event, Event::Stop { .. }) {
+                // It is the last line of an orderly end.
+                self.add_counted(at_ms);
+            }
+            self.book.add(event, at_ms);
+        }
         let lost = self.shared.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let since_ms = self.shared.lost_since_ms.load(Ordering::Relaxed);

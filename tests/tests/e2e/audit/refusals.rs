@@ -1,6 +1,6 @@
 //! Those who were refused: the first of a kind at once, the others as a count, and nothing that could be a secret.
 
-use super::{content, told};
+use super::{content, told, verified};
 use crate::api::{Writer, call, refused};
 use headwater_core::api::Code;
 use headwater_tests::{Client, raw};
@@ -26,6 +26,8 @@ async fn wrong_pairs_are_one_line_and_a_count() {
     writer.node.stop().await.expect("it runs");
     let counted = told(&writer.node, "refused", |found| found.len() > 1).await;
     assert_eq!((counted.len(), &counted[1]["count"]), (2, &json!(30)), "{counted:?}");
+    let verified = verified(&writer.node).await;
+    assert_eq!(verified["stopped"], true, "the counts stand before its end: {verified}");
     let content = content(&writer.node);
     for hidden in ["guess", "wrong place"] {
         assert!(!content.contains(hidden), "{hidden:?} in {content}");
