@@ -31,8 +31,16 @@ impl<K: Ord> Shares<K> {
         if more > self.max.saturating_sub(held) {
             return Err(BeyondShare(self.max));
         }
-        self.held.insert(caller, held + more);
+        self.note(caller, more);
         Ok(())
+    }
+
+    /// Notes that `caller` has taken `more`, however much that is.
+    pub fn note(&mut self, caller: K, more: usize) {
+        if more > 0 {
+            let held = self.held.entry(caller).or_default();
+            *held = held.saturating_add(more);
+        }
     }
 
     /// Notes that `caller` has let go of so much of what it took.
@@ -61,6 +69,10 @@ mod tests {
         shares.take("a", 4).unwrap();
         assert_eq!(shares.take("a", 1), Err(BeyondShare(10)));
         shares.take("b", 10).unwrap();
+        shares.take("c", 0).unwrap();
+        shares.note("b", 5);
+        assert_eq!(shares.take("b", 1), Err(BeyondShare(10)), "what was noted counts");
+        shares.give_back(&"b", 5);
         shares.give_back(&"a", 4);
         assert_eq!(shares.take("a", 5), Err(BeyondShare(10)), "a refusal takes nothing");
         shares.take("a", 4).unwrap();

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who counts as one: a credential, and of those who show none an address.
+/// Who counts as one: a credential, and an address of those who show none or a token of one.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Caller<'g> {
     credential: &'g str,
@@ -22,7 +22,7 @@ pub(crate) struct Caller<'g> {
 impl<'g> Caller<'g> {
     /// Who was granted this.
     pub(crate) fn of(grant: &'g Grant, peer: IpAddr) -> Self {
-        Self { credential: &grant.credential, stranger: grant.is_anonymous().then(|| network(peer)) }
+        Self { credential: &grant.credential, stranger: grant.is_of_many().then(|| network(peer)) }
     }
 
     /// The same where nodes have no share: what follows must be able to come back, however many of them have one pair.
@@ -46,7 +46,7 @@ impl<'g> Caller<'g> {
 
 /// Whose a share is, in words for who has used it up.
 fn told(is_stranger: bool) -> &'static str {
-    if is_stranger { "without credentials from this address" } else { "with this credential" }
+    if is_stranger { "without a pair from this address" } else { "with this credential" }
 }
 
 /// How much there is of something, in all and for one caller.
@@ -120,6 +120,13 @@ impl Pool {
         Ok(Taken { pool: Arc::clone(self), count, of: key })
     }
 
+    /// The same however much is taken by all and by this caller: for what cannot be refused any more.
+    pub(crate) fn note(self: &Arc<Self>, count: usize, key: Key) -> Taken {
+        self.shares().note(key.hash, count);
+        self.all.fetch_add(count, Ordering::Relaxed);
+        Taken { pool: Arc::clone(self), count, of: Some(key) }
+    }
+
     fn shares(&self) -> MutexGuard<'_, Shares<u64>> {
         // Nothing in there can fail half-way.
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
@@ -145,15 +152,14 @@ impl Taken {
             return Ok(());
         }
         let Pool { bound, all, .. } = &*self.pool;
-        if all.fetch_add(more, Ordering::Relaxed).saturating_add(more) > bound.all.0 {
-            all.fetch_sub(more, Ordering::Relaxed);
+        // First of its share: what is beyond that is not to be missing to others meanwhile.
+        self.of.map_or(Ok(()), |key| self.pool.take_of_share(key, more))?;
+        let taken = |held: usize| held.checked_add(more).filter(|held| *held <= bound.all.0);
+        if all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
+            if let Some(key) = self.of {
+                self.pool.shares().give_back(&key.hash, more);
+            }
             return Err(refused(format_args!("{}", bound.of), bound.all));
-        }
-        if let Some(key) = self.of
-            && let Err(error) = self.pool.take_of_share(key, more)
-        {
-            all.fetch_sub(more, Ordering::Relaxed);
-            return Err(error);
         }
         self.count += more;
         Ok(())
@@ -238,7 +244,9 @@ mod tests {
         let mut late = pool.take(2, None).unwrap();
         late.belongs_to(b.unwrap()).unwrap();
         assert!(pool.take(2, None).unwrap().belongs_to(a.unwrap()).is_err());
-        drop((first, late));
+        let noted = pool.note(20, a.unwrap());
+        assert!(pool.take(1, a).is_err() && pool.take(1, b).is_err(), "what was noted counts");
+        drop((first, late, noted));
         assert_eq!((pool.in_use(), pool.shares().is_empty()), (0, true));
     }
 
@@ -249,7 +257,7 @@ mod tests {
         let stranger = |text| pool.key(Caller { credential: "anonymous", stranger: Some(address(text)) });
         let _held = pool.take(4, Some(stranger("10.0.0.1"))).unwrap();
         let said = words(pool.take(1, Some(stranger("10.0.0.1"))));
-        assert!(said.contains("without credentials from this address"), "{said}");
+        assert!(said.contains("without a pair from this address"), "{said}");
         pool.take(1, Some(stranger("10.0.0.2"))).unwrap();
         let grant = Grant::all("k");
         assert_eq!(Caller::of(&grant, address("10.0.0.1")), Caller::of(&grant, address("10.0.0.2")));

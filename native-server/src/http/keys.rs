@@ -1,7 +1,7 @@
 //! The keys of the API: listed from this node's state, changed by the writer. What may become of a key is core's to say.
 
 use super::noted::peer_of;
-use super::{reads, wait, writes};
+use super::{guard, reads, wait, writes};
 use crate::audit::Op;
 use crate::pool::Caller;
 use crate::replica::forward;
@@ -25,8 +25,10 @@ use std::sync::Arc;
 /// # Errors
 /// The answer to give instead.
 pub(super) async fn list(server: &Server, peer: IpAddr, grant: &Grant, parts: &Parts) -> Result<Response, ApiError> {
-    if server.node.store().progress().scope.covers_prefix(name::KEYS, "") {
-        wait::reached(server, &parts.headers, Caller::sharing(grant, peer)).await?;
+    let holds_keys = server.node.store().progress().scope.covers_prefix(name::KEYS, "");
+    if holds_keys && wait::reached(server, &parts.headers, Caller::sharing(grant, peer)).await? {
+        // The key of who asks may be one of those that have changed meanwhile.
+        guard::still(server, grant)?;
     }
     reads::answered(server, parts, api::keys(&server.node, clock::now())?, None).await
 }

@@ -46,6 +46,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use untaken::Bounded;
 
 static MIN_POSITION: HeaderName = HeaderName::from_static(HEADER_MIN_POSITION);
 
@@ -171,12 +172,20 @@ async fn answer(
         // The rest of it may be under way.
         Err(error) => return refused::last(reply::error(server, error)),
     };
-    // Lines are shared by all who follow, and so are files. What was done is told in any case: that is shorter than what was
-    // asked for, which is bounded.
-    let is_free = is_public || found == Route::Replicate || found.changes_data() || matches!(found, Route::Key(_));
+    let bounded = match &found {
+        // Lines are shared by all who follow, and so are files.
+        Route::Replicate => None,
+        _ if is_public => None,
+        found if found.changes_data() || matches!(found, Route::Key(_)) => Some(Bounded::Never),
+        _ if is_bounded => Some(Bounded::ByAll),
+        _ => Some(Bounded::ByShare),
+    };
     let outcome = answer_to(server, link, &grant, found, parts, body).await;
     let answer = outcome.unwrap_or_else(|error| reply::error(server, error));
-    if is_free { answer } else { untaken::counted(server, Caller::of(&grant, peer), is_bounded, answer) }
+    match bounded {
+        Some(bounded) => untaken::counted(server, Caller::of(&grant, peer), bounded, answer),
+        None => answer,
+    }
 }
 
 /// Answers who may ask for what was found.

@@ -1,6 +1,7 @@
 //! Reads: answered by core from this node's state, or handed to the parent where this node does not hold enough.
 
-use super::{guard, reply, untaken, wait};
+use super::untaken::{self, Bounded};
+use super::{guard, reply, wait};
 use crate::clock;
 use crate::pool::{Caller, Taken};
 use crate::replica::forward;
@@ -35,7 +36,7 @@ pub(super) fn entry_at_once(server: &Server, parts: &Parts, peer: IpAddr, asked:
         Ok(match answered {
             Answered::AskParent => None,
             Answered::Here(answer) => {
-                Some(untaken::counted(server, Caller::of(&grant, peer), true, here(server, answer, None)))
+                Some(untaken::counted(server, Caller::of(&grant, peer), Bounded::ByAll, here(server, answer, None)))
             }
         })
     });

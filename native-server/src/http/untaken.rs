@@ -22,17 +22,32 @@ const SMALL_BYTES: u64 = 4 << 10;
 /// The least that there may be for answers: the longest, an entry, must fit into one caller's half.
 pub(crate) const ANSWERS_BYTES_LEAST: u64 = 32 << 20;
 
-/// The same answer, counted among those that are not taken, or 503 in its place: where there is no more for all, if it
-/// `is_bounded` by that, and where this caller has its share.
-pub(super) fn counted(server: &Server, caller: Caller<'_>, is_bounded: bool, answer: Response) -> Response {
+/// What becomes of an answer for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bounded {
+    /// It is refused, where there is no more for all and where its caller has its share.
+    ByAll,
+    /// It is refused where its caller has its share.
+    ByShare,
+    /// It is given and counts: it tells what was done.
+    Never,
+}
+
+/// The same answer, counted among those that are not taken, or 503 in its place.
+pub(super) fn counted(server: &Server, caller: Caller<'_>, bounded: Bounded, answer: Response) -> Response {
     let size = answer.body().size_hint();
     if size.upper().is_some_and(|bytes| bytes <= SMALL_BYTES) {
         return answer;
     }
-    let (answers, key) = (&server.answers, Some(server.answers.key(caller)));
+    let (answers, key) = (&server.answers, server.answers.key(caller));
     // Of a list no more is known than its first piece.
     let bytes = usize::try_from(size.lower()).unwrap_or(usize::MAX);
-    match if is_bounded { answers.take(bytes, key) } else { answers.join(bytes, key) } {
+    let ahead = match bounded {
+        Bounded::ByAll => answers.take(bytes, Some(key)),
+        Bounded::ByShare => answers.join(bytes, Some(key)),
+        Bounded::Never => Ok(answers.note(bytes, key)),
+    };
+    match ahead {
         Ok(ahead) => answer.map(|body| Body::new(CountedBody { body, ahead })),
         Err(error) => reply::error(server, error),
     }

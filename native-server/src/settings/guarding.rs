@@ -36,7 +36,8 @@ pub struct GuardingArgs {
     pub requests_max: usize,
 
     /// Share of --requests-max, --waiters-max, --children-max and the lists being read that one credential may have, in
-    /// percent; where the key anonymous lets in those who show none, one address. Pairs with the role node may have all
+    /// percent; of those who show a token of it, or none where the key anonymous lets them in, one address. Pairs with the
+    /// role node may have all
     #[arg(long, help_heading = "Protection", env = "HEADWATER_SHARE_PER_CREDENTIAL", value_name = "PERCENT", value_parser = whole::<usize>("percent", 1..=100), default_value_t = 25)]
     pub share_per_credential: usize,
 

@@ -112,7 +112,7 @@ async fn who_opens_streams_leaves_others_theirs_and_nodes_theirs_most_of_all() {
         strangers.push(stream);
     }
     let (_, answer) = nobodys_stream(&writer, "127.0.0.2:0").await;
-    assert!(answer.starts_with("503") && answer.contains("without credentials from this address"), "{answer}");
+    assert!(answer.starts_with("503") && answer.contains("without a pair from this address"), "{answer}");
     let (_stranger, answer) = nobodys_stream(&writer, "127.0.0.3:0").await;
     assert!(answer.starts_with("200"), "{answer}");
     for _ in 0..4 {
