@@ -2,20 +2,22 @@
 //!
 //! A wrong pair takes as long whether its key exists or not, and however much of the secret is right.
 
+mod bearer;
 mod rights;
 mod secret;
 mod signatures;
 mod stored;
 mod token;
 
+pub use bearer::bearer;
 pub use rights::{Rights, Role};
 pub use secret::{SecretHash, Verifier, equal_in_constant_time};
-pub use signatures::Signatures;
+pub use signatures::{Checks, Signatures};
 pub use stored::StoredKey;
 pub use token::{Claims, TOKEN_BYTES_MAX, TOKEN_S_MAX, TokenKey};
 
+use bearer::borne;
 use stored::Sealed;
-use token::Token;
 
 use crate::name;
 use crate::scope::Scope;
@@ -48,8 +50,8 @@ enum Proof {
     Vouched,
     /// A secret of this hash; of a secret that was rotated out, until when it is good.
     Secret { hash: SecretHash, until_ms: Option<u64> },
-    /// A token that was signed by the secret of this hash, and until when it is good.
-    Token { hash: SecretHash, until_ms: u64 },
+    /// A token that was signed by the secret of this hash, when its own time is over, and until when that secret is good.
+    Token { hash: SecretHash, expires_ms: u64, secret_until_ms: u64 },
 }
 
 impl Grant {
@@ -78,9 +80,10 @@ impl Grant {
         self.rights.read_scope()
     }
 
-    /// Whether nobody showed any credentials for it.
-    pub fn is_anonymous(&self) -> bool {
-        self.proof == Proof::Nothing
+    /// Whether many ask by it who have nothing to do with each other: whoever shows no credentials, and those who were
+    /// handed tokens.
+    pub fn is_of_many(&self) -> bool {
+        matches!(self.proof, Proof::Nothing | Proof::Token { .. })
     }
 
     /// Whether it was decided by the keys that the node holds.
@@ -92,7 +95,7 @@ impl Grant {
     pub(crate) fn until_ms(&self) -> Option<u64> {
         match self.proof {
             Proof::Secret { until_ms, .. } => until_ms,
-            Proof::Token { until_ms, .. } => Some(until_ms),
+            Proof::Token { expires_ms, secret_until_ms, .. } => Some(expires_ms.min(secret_until_ms)),
             Proof::Local | Proof::Nothing | Proof::Vouched => None,
         }
     }
@@ -107,7 +110,7 @@ impl Grant {
             Proof::Nothing => anonymous(store),
             Proof::Vouched => vouched(store, &self.credential),
             Proof::Secret { hash, .. } => proven(store, &self.credential, *hash, wall_ms),
-            Proof::Token { hash, until_ms } => borne(store, self, *hash, *until_ms, wall_ms),
+            Proof::Token { hash, expires_ms, .. } => borne(store, self, *hash, *expires_ms, wall_ms),
         }
     }
 
@@ -118,7 +121,7 @@ impl Grant {
 
     /// Whether it rests on a token whose time is over.
     pub(crate) fn has_expired(&self, wall_ms: u64) -> bool {
-        matches!(self.proof, Proof::Token { until_ms, .. } if wall_ms >= until_ms)
+        matches!(self.proof, Proof::Token { expires_ms, .. } if wall_ms >= expires_ms)
     }
 }
 
@@ -154,52 +157,6 @@ fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> 
     // What it may do is read for whom it may do it alone.
     let key = if is_good { sealed.and_then(Sealed::whole) } else { None };
     Ok(key.map(|key| Grant { credential: apikey.into(), rights: key.rights, proof: Proof::Secret { hash, until_ms } }))
-}
-
-/// What the token grants by the keys `store` holds; `None` when it is wrong or its time is not now. `signatures` are those
-/// that were found to hold before, `wall_ms` is the time now, Unix ms.
-///
-/// # Errors
-/// When the store fails.
-pub fn bearer<S: Store>(
-    store: &S,
-    signatures: &Signatures,
-    token: &str,
-    wall_ms: u64,
-) -> Result<Option<Grant>, StoreError> {
-    let Some(token) = Token::read(token).filter(|token| token.key().len() <= CREDENTIAL_BYTES_MAX) else {
-        return Ok(None);
-    };
-    let id = token.key();
-    let record = if id.is_empty() { None } else { store.record(name::KEYS, id)? };
-    let sealed = record.as_ref().and_then(|record| Sealed::read(record.value()));
-    let nobody = Verifier { hash: SecretHash::default(), token_key: Some(TokenKey::NOBODYS) };
-    let mut verifiers = sealed.iter().flat_map(|sealed| sealed.verifiers(wall_ms));
-    let first = verifiers.next().unwrap_or((nobody, 0));
-    let signed = core::iter::once(first).chain(verifiers).find_map(|(verifier, until_ms)| {
-        Some((verifier.hash, until_ms, token.signed_by(&verifier.token_key?, signatures)?))
-    });
-    let Some((hash, until_ms, claims)) = signed else { return Ok(None) };
-    let Some(key) = sealed.and_then(Sealed::whole) else { return Ok(None) };
-    let is_meant = store.progress().cluster == Some(claims.cluster) && claims.is_of_its_time(wall_ms);
-    let is_good = is_meant && key.may_give(&claims.rights);
-    let proof = Proof::Token { hash, until_ms: claims.until_ms().min(until_ms) };
-    Ok(is_good.then(|| Grant { credential: id.into(), rights: claims.rights, proof }))
-}
-
-/// Judges the grant of a token again: the secret it was signed by and what its key may do.
-fn borne<S: Store>(
-    store: &S,
-    grant: &Grant,
-    hash: SecretHash,
-    until_ms: u64,
-    wall_ms: u64,
-) -> Result<Option<Grant>, StoreError> {
-    let record = store.record(name::KEYS, &grant.credential)?;
-    let Some(sealed) = record.as_ref().and_then(|record| Sealed::read(record.value())) else { return Ok(None) };
-    let is_known = sealed.verifiers(wall_ms).any(|(verifier, _)| verifier.hash == hash);
-    let key = sealed.whole().unwrap_or_default();
-    Ok((is_known && wall_ms < until_ms && key.may_give(&grant.rights)).then(|| grant.clone()))
 }
 
 /// What is granted by the keys `store` holds to whom shows no credentials; `None` for nothing.

@@ -7,7 +7,7 @@ use super::read::lag;
 use super::request::{not_of_form, object};
 use super::time::rfc3339;
 use crate::clock::Now;
-use crate::credentials::{Claims, Grant, Rights, TOKEN_S_MAX};
+use crate::credentials::{Checks, Claims, Grant, Rights, TOKEN_BYTES_MAX, TOKEN_S_MAX, bearer};
 use crate::json;
 use crate::node::Node;
 use crate::store::Store;
@@ -17,11 +17,13 @@ use alloc::vec::Vec;
 /// How long a token is good unless something else is asked for, in seconds: a quarter of an hour.
 pub const TOKEN_S: u64 = 15 * 60;
 
-/// `POST /v1/tokens`: a token that may do what is asked for, or else all that the pair may do with entries.
+/// `POST /v1/tokens`: a token that may do what is asked for, or else all that the pair may do with entries. It ends no later
+/// than the pair does.
 ///
 /// # Errors
-/// 400 `invalid_json`, naming what is wrong; 403 `forbidden` where that is more than the pair may; 413 `too_large`; 503
-/// `not_ready` where this node does not know its cluster yet.
+/// 400 `invalid_json`, naming what is wrong; 403 `forbidden` where that is more than the pair may; 412
+/// `precondition_failed` where no node would take a token of this pair; 413 `too_large`; 503 `not_ready` where this node does
+/// not know its cluster yet.
 pub fn token<S: Store>(
     node: &Node<S>,
     grant: &Grant,
@@ -41,9 +43,25 @@ pub fn token<S: Store>(
         return Err(ApiError::new(Code::NotReady, "this node holds no complete state yet"));
     };
     let issued_s = now.wall_ms / 1_000;
-    let claims = Claims { cluster, rights, issued_s, until_s: issued_s.saturating_add(ttl_s) };
+    let pair_until_s = grant.until_ms().map_or(u64::MAX, |until_ms| until_ms / 1_000);
+    let claims = Claims { cluster, rights, issued_s, until_s: issued_s.saturating_add(ttl_s).min(pair_until_s) };
+    let token = claims.sign(&grant.credential, secret);
+    if token.len() > TOKEN_BYTES_MAX {
+        let words = format!(
+            "the token would have {} bytes, and {TOKEN_BYTES_MAX} are the most: ask for fewer \"grants\" than the key has",
+            token.len()
+        );
+        return Err(ApiError::new(Code::TooLarge, words));
+    }
+    // A key may have been made before there were tokens, or have changed a moment ago.
+    let taken = bearer(node.store(), node.signatures(), Checks::All, &token, now.wall_ms);
+    if taken.map_err(ApiError::store_failed)?.is_none() {
+        let words = "no node would take a token of this pair: its key was made before there were tokens, its secret is about to end, \
+                     or it has just changed. Rotate the key, and ask with the new secret";
+        return Err(ApiError::new(Code::PreconditionFailed, words));
+    }
     let mut out = Vec::from(&b"{\"ok\":true,\"token\":"[..]);
-    json::write_string(&mut out, &claims.sign(&grant.credential, secret));
+    json::write_string(&mut out, &token);
     let expires = rfc3339(claims.until_s.saturating_mul(1_000));
     out.extend_from_slice(format!(",\"expiresAt\":\"{expires}\",").as_bytes());
     claims.rights.write_members(&mut out);

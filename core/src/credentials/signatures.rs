@@ -1,9 +1,8 @@
 //! Which signatures were found to hold. To tell that takes several times as long as everything else that is done for a
 //! read, and whoever has a token shows it with each request.
 
-use super::token::TokenKey;
+use super::token::{Token, TokenKey};
 use alloc::collections::BTreeSet;
-use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,16 +14,23 @@ const REMEMBERED_MAX: usize = 4_096;
 #[derive(Debug, Default)]
 pub struct Signatures(Mutex<BTreeSet<[u8; 32]>>);
 
+/// What is done about a signature that is not remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// It is checked.
+    All,
+    /// It counts as wrong: it was checked a moment ago.
+    RememberedAlone,
+}
+
 impl Signatures {
-    /// Whether this is `signer`'s signature under `text`.
-    pub(super) fn holds(&self, signer: &TokenKey, signature: &Signature, text: &str) -> bool {
-        let hash = Sha256::new().chain_update(signer.as_bytes()).chain_update(signature.to_bytes());
-        let mark: [u8; 32] = hash.chain_update(text).finalize().into();
+    /// Whether `token` has this signer's signature.
+    pub(super) fn holds(&self, signer: &TokenKey, token: &Token<'_>, checks: Checks) -> bool {
+        let mark: [u8; 32] = token.hash_into(Sha256::new().chain_update(signer.as_bytes())).finalize().into();
         if self.remembered().contains(&mark) {
             return true;
         }
-        let holds = VerifyingKey::from_bytes(signer.as_bytes())
-            .is_ok_and(|key| key.verify_strict(text.as_bytes(), signature).is_ok());
+        let holds = checks == Checks::All && token.is_signed_by(signer);
         if holds {
             let mut remembered = self.remembered();
             if remembered.len() >= REMEMBERED_MAX {
@@ -44,28 +50,34 @@ impl Signatures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::token::signing_key;
-    use alloc::format;
-    use ed25519_dalek::Signer as _;
+    use crate::credentials::{Claims, Rights, Role};
+    use crate::id::Id;
 
     #[test]
     fn what_holds_is_remembered_of_its_signer_and_text_alone_and_within_bounds() {
-        let own = signing_key("s");
-        let [signer, other] = ["s", "other"].map(TokenKey::of);
+        let claims = |issued_s| {
+            let rights = Rights::of([Role::Read]);
+            Claims { cluster: Id::from_bytes([7; 16]), rights, issued_s, until_s: issued_s + 1 }
+        };
+        let [own, other] = ["s", "other"].map(TokenKey::of);
+        let [first, second] = [claims(1).sign("k", "s"), claims(2).sign("k", "s")];
+        let (text, _) = second.rsplit_once('.').unwrap();
+        let mixed = alloc::format!("{text}.{}", first.rsplit_once('.').unwrap().1);
+        let [first, mixed] = [&first, &mixed].map(|token| Token::read(token).unwrap());
         let signatures = Signatures::default();
-        let signature = own.sign(b"a.b");
+        assert!(!signatures.holds(&own, &first, Checks::RememberedAlone));
         for _ in 0..2 {
-            assert!(signatures.holds(&signer, &signature, "a.b"));
-            assert!(!signatures.holds(&signer, &signature, "a.c"));
-            assert!(!signatures.holds(&other, &signature, "a.b"));
-            assert!(!signatures.holds(&signer, &own.sign(b"a.c"), "a.b"));
+            assert!(signatures.holds(&own, &first, Checks::All));
+            assert!(signatures.holds(&own, &first, Checks::RememberedAlone));
+            assert!(!signatures.holds(&own, &mixed, Checks::All));
+            assert!(!signatures.holds(&other, &first, Checks::All));
         }
         assert_eq!(signatures.remembered().len(), 1, "what does not hold is not kept");
-        for number in 0..REMEMBERED_MAX {
-            let text = format!("{number}");
-            assert!(signatures.holds(&signer, &own.sign(text.as_bytes()), &text));
+        for issued_s in 0..REMEMBERED_MAX as u64 {
+            let token = claims(100 + issued_s).sign("k", "s");
+            assert!(signatures.holds(&own, &Token::read(&token).unwrap(), Checks::All));
         }
         assert_eq!(signatures.remembered().len(), 1, "too many were forgotten");
-        assert!(signatures.holds(&signer, &signature, "a.b"));
+        assert!(signatures.holds(&own, &first, Checks::All));
     }
 }

@@ -161,11 +161,12 @@ impl<'v> Sealed<'v> {
             Form::Written { value, left } => (value, left),
             Form::Foreign(rights, created_ms) => return Some(StoredKey { rights, secret, previous, created_ms }),
         };
-        if let Some((rights, created_ms)) = left.rights() {
-            return Some(StoredKey { rights, secret, previous, created_ms });
+        match left.rights() {
+            Some((rights, created_ms)) => Some(StoredKey { rights, secret, previous, created_ms }),
+            // It goes on in another form. No member may be there twice, so what was found so far stays true of it; a secret
+            // before that stands behind is not used, as nobody writes it there.
+            None => foreign(value),
         }
-        // It goes on in another form. What was believed of it so far must be what it says as a whole.
-        foreign(value).filter(|key| (key.secret, key.previous) == (secret, previous))
     }
 }
 

@@ -13,7 +13,6 @@
 //! be this one, member by member.
 
 use super::rights::Rights;
-use super::signatures::Signatures;
 use crate::hex::{from_hex, to_hex};
 use crate::id::Id;
 use crate::json;
@@ -23,7 +22,7 @@ use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use core::fmt;
-use ed25519_dalek::{Signature, Signer as _, SigningKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
 /// Longest token that is looked at, in bytes; a longer one is wrong.
@@ -42,8 +41,8 @@ const ALGORITHM: &str = "EdDSA";
 pub struct TokenKey([u8; 32]);
 
 impl TokenKey {
-    /// Signatures that nobody can make: what a key that does not exist is checked against, so that it takes as long.
-    /// It is the generator of the group (RFC 8032, section 5.1), to which nobody knows a seed.
+    /// What is checked against where there is no key, so that it takes as long; what it finds is not believed. Any point
+    /// of the curve will do: this is the generator of the group (RFC 8032, section 5.1), for which everybody can sign.
     pub(super) const NOBODYS: Self = {
         let mut bytes = [0x66; 32];
         bytes[0] = 0x58;
@@ -172,11 +171,19 @@ impl<'t> Token<'t> {
         &self.key
     }
 
-    /// What it says, if this is whose signature it has.
-    pub(super) fn signed_by(&self, signer: &TokenKey, signatures: &Signatures) -> Option<Claims> {
-        if !signatures.holds(signer, &self.signature, self.signed) {
-            return None;
-        }
+    /// Adds the signature and what is signed to a hash.
+    pub(super) fn hash_into(&self, hash: Sha256) -> Sha256 {
+        hash.chain_update(self.signature.to_bytes()).chain_update(self.signed)
+    }
+
+    /// Whether this is whose signature it has.
+    pub(super) fn is_signed_by(&self, signer: &TokenKey) -> bool {
+        let key = VerifyingKey::from_bytes(&signer.0);
+        key.is_ok_and(|key| key.verify_strict(self.signed.as_bytes(), &self.signature).is_ok())
+    }
+
+    /// What it says, which counts for one that was signed alone; `None` for what is not understood.
+    pub(super) fn claims(&self) -> Option<Claims> {
         Claims::read(&BASE64_URL_SAFE_NO_PAD.decode(self.claims).ok()?)
     }
 }

@@ -139,6 +139,10 @@ impl Connection {
             let url = self.url.clone().map_or_else(default, Ok)?;
             return Ok(Target { credentials: self.credentials(&url, variable)?, url, trust: trust() });
         };
+        if variable(TOKEN_VARIABLE).is_some() {
+            return Err(Failure::usage(format!("the profile {name} says who asks, and so does {TOKEN_VARIABLE}"))
+                .next("Unset the one that is not meant, or give --url for the token."));
+        }
         let Profile { url, pair, ca, cert, key_file } = profile::load(&name, variable)?;
         let url: BaseUrl = url.parse().map_err(|reason| Failure::usage(format!("the profile {name}: {reason}")))?;
         if self.url.as_ref().is_some_and(|other| *other != url) {
@@ -179,9 +183,12 @@ impl Connection {
                     Failure::usage(message).next(format!("Set {APIKEY_VARIABLE} and {SECRET_VARIABLE} for this node."))
                 );
             }
+            if variable(TOKEN_VARIABLE).is_some() {
+                return Err(Failure::usage(format!("--dev says who asks, and so does {TOKEN_VARIABLE}"))
+                    .next(format!("Unset {TOKEN_VARIABLE}, or leave --dev away.")));
+            }
             return Ok(Some(Credentials::Pair(Pair { apikey: DEV.into(), secret: DEV.into() })));
         }
-        let variable = |name| variable(name).filter(|value| !value.is_empty());
         let apikey = self.apikey.clone().or_else(|| variable(APIKEY_VARIABLE));
         let secret = match &self.secret_file {
             Some(path) => Some(read_secret(path)?),
@@ -378,6 +385,11 @@ mod tests {
         ] {
             assert_eq!(shown(&connection("h"), set(unclear)).unwrap_err().kind, Kind::Usage, "{unclear:?}");
         }
+        let dev = Connection { dev: true, ..connection("http://127.0.0.1:1") };
+        assert_eq!(shown(&dev, set(&[TOKEN_VARIABLE])).unwrap_err().kind, Kind::Usage);
+        let named = Connection { url: None, profile: Some("prod".into()), ..connection("h") };
+        let words = shown(&named, set(&[TOKEN_VARIABLE])).unwrap_err().message;
+        assert!(words.contains("the profile prod says who asks"), "{words}");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use headwater_core::api::{self, ApiError, Code, HEADER_APIKEY, HEADER_SECRET, Ro
 use headwater_core::clock::Now;
 use headwater_core::credentials::{Grant, Rights, Role};
 use headwater_core::name;
+use headwater_core::node::Node;
 use headwater_core::store::Store;
+use headwater_core::store::memory::MemoryStore;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -72,16 +74,21 @@ pub(super) fn counted<'s>(
     Ok(grant)
 }
 
-/// What is granted to who asks for this: on the route of Prometheus by basic authorization too.
-fn judged<'s>(server: &'s Server, headers: &HeaderMap, route: Option<&Route<'_>>) -> Result<Cow<'s, Grant>, ApiError> {
+/// What is granted to who asks for this: on the route of Prometheus by basic authorization too. `judge` is
+/// [`api::authorize`] or [`api::authorize_again`].
+fn judged<'s>(
+    server: &'s Server,
+    headers: &HeaderMap,
+    route: Option<&Route<'_>>,
+    judge: impl FnOnce(&'s Node<MemoryStore>, Option<&'s Grant>, Shown<'_>, Now) -> Result<Cow<'s, Grant>, ApiError>,
+) -> Result<Cow<'s, Grant>, ApiError> {
     let basic = if route == Some(&Route::Exposition) { basic(headers) } else { None };
-    match &basic {
+    let shown = match &basic {
         // Who says who it is in two ways is believed in neither.
-        Some((apikey, secret)) if !headers.contains_key(&IDENTITY) => {
-            api::authorize(&server.node, server.dev.as_ref(), Shown::Pair { apikey, secret }, clock::now())
-        }
-        _ => grant(server, headers, clock::now()),
-    }
+        Some((apikey, secret)) if !headers.contains_key(&IDENTITY) => Shown::Pair { apikey, secret },
+        _ => shown(headers),
+    };
+    judge(&server.node, server.dev.as_ref(), shown, clock::now())
 }
 
 /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
@@ -97,7 +104,7 @@ pub(super) fn permitted<'s>(
     if route.is_public() {
         return Ok(Cow::Owned(Grant::local("", Rights::default())));
     }
-    let grant = judged(server, headers, Some(route))?;
+    let grant = judged(server, headers, Some(route), api::authorize)?;
     // The streams of nodes have bounds of their own, and what follows a node cannot do without.
     if *route != Route::Replicate || !grant.has(Role::Node) {
         server.rates.granted(&grant, peer)?;
@@ -133,12 +140,13 @@ pub(super) fn secret(headers: &HeaderMap) -> &str {
     single(headers, &SECRET)
 }
 
-/// Who asks, for what.
+/// Who asks, for what, of a request that was judged.
 ///
 /// # Errors
 /// The id that was claimed, whether there is one or not.
 pub(super) fn who<'h>(server: &Server, headers: &'h HeaderMap, route: Option<&Route<'_>>) -> Result<String, &'h str> {
-    judged(server, headers, route).map(|grant| grant.into_owned().credential).map_err(|_| single(headers, &APIKEY))
+    let judged = judged(server, headers, route, api::authorize_again);
+    judged.map(|grant| grant.into_owned().credential).map_err(|_| single(headers, &APIKEY))
 }
 
 /// Whether there is a credential of this id: whatever else was sent as a key may be a secret in the wrong place.

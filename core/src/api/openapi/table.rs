@@ -408,6 +408,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         body: Some(("NewToken", false)),
         answers: &[ok("The token", &[json("TokenMade")])],
         traits: Traits { body: true, ..NONE },
+        also: &[Code::PreconditionFailed],
         ..of("POST", "/v1/tokens", "createToken", "Keys", "Makes a token: part of what the pair may do, for a while")
     },
     Operation { answers: HEALTHY, ..of("GET", "/healthz", "health", "Health", "Tells that the node runs") },

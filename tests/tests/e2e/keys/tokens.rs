@@ -140,6 +140,50 @@ async fn a_token_ends_at_once_with_its_key_its_secret_and_its_rights() {
 }
 
 #[tokio::test]
+async fn no_token_outlives_the_grace_of_its_secret() {
+    let pair = Pair::start().await;
+    let (id, secret) = pair.key(r#"{"id":"k","roles":["read"]}"#).await;
+    let before = token(&pair.with(&id, &secret)[0], r#"{"ttlMs":3600000}"#).await;
+    let mut streams = Vec::new();
+    for url in [&pair.writer.url, &pair.replica.url] {
+        let mut lines = Lines::open(&Client::with_token(url, text(&before)), "").await.expect("it reads");
+        lines.until("READY").await;
+        streams.push(lines);
+    }
+    let rotated = pair.writer.client().call(Method::POST, "/v1/keys/k/rotate", r#"{"graceMs":4000}"#).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text());
+    let grace_ends = now_ms() + 4_000;
+    pair.together().await;
+    for client in pair.with(&id, &secret) {
+        let made = token(&client, r#"{"ttlMs":3600000}"#).await;
+        let until = unix_ms(made["expiresAt"].as_str().unwrap()).unwrap();
+        assert!(until <= grace_ends, "{until} of {grace_ends}");
+    }
+    for lines in &mut streams {
+        assert_eq!(end_of(lines).await, json!(["revoked", ""]));
+    }
+    assert!(now_ms() + 500 >= grace_ends, "not before");
+    for url in [&pair.writer.url, &pair.replica.url] {
+        assert_refused(&Client::with_token(url, text(&before)).entry("flags", "a").await, Code::Forbidden);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_would_be_too_long_is_refused_and_a_part_of_it_is_not() {
+    let pair = Pair::start().await;
+    let prefixes: Vec<_> = (0..400).map(|number| format!("a prefix of some length {number:03}")).collect();
+    let grants = json!([{"roles": ["read"], "scope": {"prices": prefixes}}]);
+    let (id, secret) = pair.key(&json!({"id": "wide", "grants": grants}).to_string()).await;
+    for client in pair.with(&id, &secret) {
+        let refused = client.call(Method::POST, "/v1/tokens", "").await;
+        assert_refused(&refused, Code::TooLarge);
+        assert!(refused.text().contains("8192"), "{}", refused.text());
+        let part = json!({"grants": [{"roles": ["read"], "scope": {"prices": [prefixes[0]]}}]});
+        token(&client, &part.to_string()).await;
+    }
+}
+
+#[tokio::test]
 async fn whoever_has_the_secret_makes_tokens_alone_and_tricks_are_refused_by_every_node() {
     let pair = Pair::start().await;
     let (id, secret) = pair.key(r#"{"id":"app","roles":["read"]}"#).await;
