@@ -73,34 +73,13 @@ fn is_bearer(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("bearer")
 }
 
-/// What is granted to who shows this. `dev` is what [`DEV`] grants here, `None` where it is no pair.
+/// What is granted to who shows this. `dev` is what [`DEV`] grants here, `None` where it is no pair. What was judged a moment
+/// ago is judged again at next to no cost by [`Checks::RememberedAlone`].
 ///
 /// # Errors
 /// 403 `forbidden`, the same whatever is wrong; 503 `not_ready` where the keys have not come in yet, or are older than this
 /// node may trust; 500 when the store fails.
 pub fn authorize<'g, S: Store>(
-    node: &Node<S>,
-    dev: Option<&'g Grant>,
-    shown: Shown<'_>,
-    now: Now,
-) -> Result<Cow<'g, Grant>, ApiError> {
-    judge(node, dev, shown, Checks::All, now)
-}
-
-/// The same of what was judged a moment ago, at next to no cost: signatures are not checked again.
-///
-/// # Errors
-/// As [`authorize`].
-pub fn authorize_again<'g, S: Store>(
-    node: &Node<S>,
-    dev: Option<&'g Grant>,
-    shown: Shown<'_>,
-    now: Now,
-) -> Result<Cow<'g, Grant>, ApiError> {
-    judge(node, dev, shown, Checks::RememberedAlone, now)
-}
-
-fn judge<'g, S: Store>(
     node: &Node<S>,
     dev: Option<&'g Grant>,
     shown: Shown<'_>,

@@ -3,7 +3,7 @@
 use crate::parent::{Parent, START_MS, at, options, request, said, scope};
 use headwater_core::api::{Shown, authorize};
 use headwater_core::clock::Now;
-use headwater_core::credentials::{Grant, Rights, Role, StoredKey, Verifier, anonymous, verify};
+use headwater_core::credentials::{Checks, Grant, Rights, Role, StoredKey, Verifier, anonymous, verify};
 use headwater_core::name;
 use headwater_core::node::{self, Node, NodeOptions};
 use headwater_core::scope::Scope;
@@ -179,11 +179,14 @@ fn a_replica_that_is_cut_off_for_too_long_trusts_no_key_it_holds() {
         let mut own = open(&parent.node, "\"*\"", &dev);
         for (ms, is_near) in [(1_999, true), (2_001, false)] {
             let trusts = is_near || role_trusts;
-            assert_eq!(authorize(&parent.node, Some(&dev), pair, at(ms)).is_ok(), trusts, "{ms}");
-            let word = authorize(&parent.node, None, Shown::Nothing, at(ms)).unwrap_err().code.word();
+            assert_eq!(authorize(&parent.node, Some(&dev), pair, Checks::All, at(ms)).is_ok(), trusts, "{ms}");
+            let word = authorize(&parent.node, None, Shown::Nothing, Checks::All, at(ms)).unwrap_err().code.word();
             assert_eq!(word, if trusts { "forbidden" } else { "not_ready" });
             let shown = Shown::Pair { apikey: "dev", secret: "dev" };
-            assert!(authorize(&parent.node, Some(&dev), shown, at(ms)).is_ok(), "its own word is not the writer's");
+            assert!(
+                authorize(&parent.node, Some(&dev), shown, Checks::All, at(ms)).is_ok(),
+                "its own word is not the writer's"
+            );
             assert_eq!(says(&mut stream, at(ms)).contains("keys_too_old"), !trusts, "{ms}");
             assert!(!says(&mut own, at(ms)).contains(END));
         }
@@ -194,12 +197,12 @@ fn a_replica_that_is_cut_off_for_too_long_trusts_no_key_it_holds() {
 fn a_replica_whose_state_does_not_reach_the_keys_any_more_knows_nobody() {
     let parent = parent(options(node::Role::Replica), Rights::of([Role::Read]));
     let pair = Shown::Pair { apikey: "k", secret: "s" };
-    assert!(authorize(&parent.node, None, pair, at(0)).is_ok());
+    assert!(authorize(&parent.node, None, pair, Checks::All, at(0)).is_ok());
     let progress = Progress { scope: Scope::Public, ..parent.node.store().progress() };
     parent.node.narrow(&progress).unwrap();
     // They are still in the store, and nobody tells it of their end.
     assert!(verify(parent.node.store(), "k", "s", START_MS).unwrap().is_some());
     for shown in [pair, Shown::Nothing] {
-        assert_eq!(authorize(&parent.node, None, shown, at(0)).unwrap_err().code.word(), "forbidden");
+        assert_eq!(authorize(&parent.node, None, shown, Checks::All, at(0)).unwrap_err().code.word(), "forbidden");
     }
 }

@@ -9,7 +9,7 @@ use headwater_core::api::{
     self, Answer, Answered, ApiError, Code, Conditions, DEV, HEADER_APIKEY, HEADER_AUTHORIZATION, HEADER_MIN_POSITION,
     HEADER_POSITION, HEADER_SECRET, HEADER_WAIT, Read, Route, Shown, Wait,
 };
-use headwater_core::credentials::{Grant, Rights};
+use headwater_core::credentials::{Checks, Grant, Rights};
 use headwater_core::store::Store as _;
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -157,7 +157,7 @@ impl Object {
             (header(HEADER_APIKEY), header(HEADER_SECRET), header(HEADER_AUTHORIZATION));
         let dev = caller.may_be_dev.then(|| Grant::all(DEV));
         let shown = Shown::of(apikey.as_deref(), secret.as_deref(), authorization.as_deref(), None);
-        Ok(api::authorize(&self.node, dev.as_ref(), shown, self.clock.now())?.into_owned())
+        Ok(api::authorize(&self.node, dev.as_ref(), shown, Checks::All, self.clock.now())?.into_owned())
     }
 
     /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.

@@ -9,11 +9,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 use headwater_core::api::{self, ApiError, Code, HEADER_APIKEY, HEADER_SECRET, Route, Shown, host};
 use headwater_core::clock::Now;
-use headwater_core::credentials::{Grant, Rights, Role};
+use headwater_core::credentials::{Checks, Grant, Rights, Role};
 use headwater_core::name;
-use headwater_core::node::Node;
 use headwater_core::store::Store;
-use headwater_core::store::memory::MemoryStore;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -56,7 +54,7 @@ fn is_own_name(server: &Server, name: &str) -> bool {
 /// # Errors
 /// As [`api::authorize`].
 pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> Result<Cow<'s, Grant>, ApiError> {
-    api::authorize(&server.node, server.dev.as_ref(), shown(headers), now)
+    api::authorize(&server.node, server.dev.as_ref(), shown(headers), Checks::All, now)
 }
 
 /// The same, and counts the request as one of its credential's.
@@ -74,13 +72,12 @@ pub(super) fn counted<'s>(
     Ok(grant)
 }
 
-/// What is granted to who asks for this: on the route of Prometheus by basic authorization too. `judge` is
-/// [`api::authorize`] or [`api::authorize_again`].
+/// What is granted to who asks for this: on the route of Prometheus by basic authorization too.
 fn judged<'s>(
     server: &'s Server,
     headers: &HeaderMap,
     route: Option<&Route<'_>>,
-    judge: impl FnOnce(&'s Node<MemoryStore>, Option<&'s Grant>, Shown<'_>, Now) -> Result<Cow<'s, Grant>, ApiError>,
+    checks: Checks,
 ) -> Result<Cow<'s, Grant>, ApiError> {
     let basic = if route == Some(&Route::Exposition) { basic(headers) } else { None };
     let shown = match &basic {
@@ -88,7 +85,7 @@ fn judged<'s>(
         Some((apikey, secret)) if !headers.contains_key(&IDENTITY) => Shown::Pair { apikey, secret },
         _ => shown(headers),
     };
-    judge(&server.node, server.dev.as_ref(), shown, clock::now())
+    api::authorize(&server.node, server.dev.as_ref(), shown, checks, clock::now())
 }
 
 /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
@@ -104,7 +101,7 @@ pub(super) fn permitted<'s>(
     if route.is_public() {
         return Ok(Cow::Owned(Grant::local("", Rights::default())));
     }
-    let grant = judged(server, headers, Some(route), api::authorize)?;
+    let grant = judged(server, headers, Some(route), Checks::All)?;
     // The streams of nodes have bounds of their own, and what follows a node cannot do without.
     if *route != Route::Replicate || !grant.has(Role::Node) {
         server.rates.granted(&grant, peer)?;
@@ -145,7 +142,7 @@ pub(super) fn secret(headers: &HeaderMap) -> &str {
 /// # Errors
 /// The id that was claimed, whether there is one or not.
 pub(super) fn who<'h>(server: &Server, headers: &'h HeaderMap, route: Option<&Route<'_>>) -> Result<String, &'h str> {
-    let judged = judged(server, headers, route, api::authorize_again);
+    let judged = judged(server, headers, route, Checks::RememberedAlone);
     judged.map(|grant| grant.into_owned().credential).map_err(|_| single(headers, &APIKEY))
 }
 
