@@ -3,7 +3,9 @@
 //!
 //! Who counts as one caller, and whom no share binds, is the business of those who count.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
+use core::borrow::Borrow;
 
 /// Counts what each caller has. Holds no more callers than have something.
 #[derive(Debug)]
@@ -22,13 +24,24 @@ impl<K: Ord> Shares<K> {
         Self { max, held: BTreeMap::new() }
     }
 
+    /// How much `caller` has.
+    pub fn held<Q: Ord + ?Sized>(&self, caller: &Q) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        self.held.get(caller).copied().unwrap_or(0)
+    }
+
     /// Notes that `caller` takes `more`.
     ///
     /// # Errors
     /// [`BeyondShare`] when that is too much: nothing is noted then.
-    pub fn take(&mut self, caller: K, more: usize) -> Result<(), BeyondShare> {
-        let held = self.held.get(&caller).copied().unwrap_or(0);
-        if more > self.max.saturating_sub(held) {
+    pub fn take<Q>(&mut self, caller: &Q, more: usize) -> Result<(), BeyondShare>
+    where
+        K: Borrow<Q>,
+        Q: Ord + ToOwned<Owned = K> + ?Sized,
+    {
+        if more > self.max.saturating_sub(self.held(caller)) {
             return Err(BeyondShare(self.max));
         }
         self.note(caller, more);
@@ -36,15 +49,24 @@ impl<K: Ord> Shares<K> {
     }
 
     /// Notes that `caller` has taken `more`, however much that is.
-    pub fn note(&mut self, caller: K, more: usize) {
-        if more > 0 {
-            let held = self.held.entry(caller).or_default();
-            *held = held.saturating_add(more);
+    pub fn note<Q>(&mut self, caller: &Q, more: usize)
+    where
+        K: Borrow<Q>,
+        Q: Ord + ToOwned<Owned = K> + ?Sized,
+    {
+        // Who takes hundreds of times is given a name of its own once.
+        match self.held.get_mut(caller) {
+            Some(held) => *held = held.saturating_add(more),
+            None if more > 0 => drop(self.held.insert(caller.to_owned(), more)),
+            None => {}
         }
     }
 
     /// Notes that `caller` has let go of so much of what it took.
-    pub fn give_back(&mut self, caller: &K, less: usize) {
+    pub fn give_back<Q: Ord + ?Sized>(&mut self, caller: &Q, less: usize)
+    where
+        K: Borrow<Q>,
+    {
         let Some(held) = self.held.get_mut(caller) else { return };
         *held = held.saturating_sub(less);
         if *held == 0 {
@@ -61,10 +83,11 @@ impl<K: Ord> Shares<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::String;
 
     #[test]
     fn each_has_its_share_and_who_gives_all_of_it_back_is_forgotten() {
-        let mut shares = Shares::new(10);
+        let mut shares = Shares::<String>::new(10);
         shares.take("a", 6).unwrap();
         shares.take("a", 4).unwrap();
         assert_eq!(shares.take("a", 1), Err(BeyondShare(10)));
@@ -72,12 +95,12 @@ mod tests {
         shares.take("c", 0).unwrap();
         shares.note("b", 5);
         assert_eq!(shares.take("b", 1), Err(BeyondShare(10)), "what was noted counts");
-        shares.give_back(&"b", 5);
-        shares.give_back(&"a", 4);
+        shares.give_back("b", 5);
+        shares.give_back("a", 4);
         assert_eq!(shares.take("a", 5), Err(BeyondShare(10)), "a refusal takes nothing");
         shares.take("a", 4).unwrap();
-        shares.give_back(&"a", 10);
-        shares.give_back(&"b", 10);
+        shares.give_back("a", 10);
+        shares.give_back("b", 10);
         assert!(shares.is_empty());
     }
 }

@@ -122,7 +122,7 @@ impl Pool {
 
     /// The same however much is taken by all and by this caller: for what cannot be refused any more.
     pub(crate) fn note(self: &Arc<Self>, count: usize, key: Key) -> Taken {
-        self.shares().note(key.hash, count);
+        self.shares().note(&key.hash, count);
         self.all.fetch_add(count, Ordering::Relaxed);
         Taken { pool: Arc::clone(self), count, of: Some(key) }
     }
@@ -136,7 +136,7 @@ impl Pool {
         if count == 0 {
             return Ok(());
         }
-        self.shares().take(key.hash, count).map_err(|BeyondShare(limit)| {
+        self.shares().take(&key.hash, count).map_err(|BeyondShare(limit)| {
             refused(format_args!("{} {}", self.bound.of, told(key.is_stranger)), (limit, self.bound.own.1))
         })
     }

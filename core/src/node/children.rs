@@ -162,12 +162,12 @@ impl<S: Store> Node<S> {
         }
         let Newcomer { node, instance, credential, caller, scope } = newcomer;
         if let Some(caller) = &caller {
-            let taken = shared.shares.take(caller.clone(), 1);
+            let taken = shared.shares.take(caller.as_str(), 1);
             taken.map_err(|BeyondShare(limit)| JoinError::BeyondShare(limit))?;
         }
         let Some((ring, scope)) = shared.feed.join(scope) else {
             if let Some(caller) = &caller {
-                shared.shares.give_back(caller, 1);
+                shared.shares.give_back(caller.as_str(), 1);
             }
             return Err(JoinError::Scopes);
         };
@@ -205,7 +205,7 @@ impl<S: Store> Node<S> {
                 shared.instances.remove(&(instance, id));
             }
             if let Some(caller) = &child.caller {
-                shared.shares.give_back(caller, 1);
+                shared.shares.give_back(caller.as_str(), 1);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! How much is held of bodies at one time, and by whom.
 
 use headwater_core::api::{ApiError, Code};
-use std::collections::BTreeMap;
+use headwater_core::shares::{BeyondShare, Shares};
 
 /// Bytes that are held of bodies at one time. Those of one credential are half of what there may be at the most: nobody
 /// has all of it.
@@ -11,13 +11,13 @@ pub(super) struct HeldBodies {
     what: &'static str,
     bytes_max: usize,
     all: usize,
-    by_credential: BTreeMap<String, usize>,
+    shares: Shares<String>,
 }
 
 impl HeldBodies {
     /// None yet of at most `bytes_max`. `what` completes "the {what} of the requests being answered".
     pub(super) fn new(what: &'static str, bytes_max: usize) -> Self {
-        Self { what, bytes_max, all: 0, by_credential: BTreeMap::new() }
+        Self { what, bytes_max, all: 0, shares: Shares::new(bytes_max / 2) }
     }
 
     /// Counts so many more bytes of this credential's.
@@ -25,44 +25,36 @@ impl HeldBodies {
     /// # Errors
     /// 503 `overloaded` when there would be too many; nothing is counted then.
     pub(super) fn take(&mut self, credential: &str, more: usize) -> Result<(), ApiError> {
-        let own = self.by_credential.get(credential).copied().unwrap_or(0);
-        let (all_max, own_max) = (self.bytes_max, self.bytes_max / 2);
-        for (whose, held, limit) in [("", self.all, all_max), (" with this credential", own, own_max)] {
-            if held + more > limit {
-                let words = format!(
-                    "the {} of the requests being answered{whose} would have {} bytes, the limit is {limit}: \
-                     nothing was done, come back",
-                    self.what,
-                    held + more
-                );
-                return Err(ApiError::new(Code::Overloaded, words));
-            }
+        if self.all + more > self.bytes_max {
+            return Err(self.refused("", self.all + more, self.bytes_max));
         }
+        let taken = self.shares.take(credential, more);
+        taken.map_err(|BeyondShare(limit)| {
+            self.refused(" with this credential", self.shares.held(credential) + more, limit)
+        })?;
         self.all += more;
-        // A large body comes in hundreds of pieces, of which one alone has to make a text of it.
-        match self.by_credential.get_mut(credential) {
-            Some(own) => *own += more,
-            None if more > 0 => drop(self.by_credential.insert(credential.into(), more)),
-            None => {}
-        }
         Ok(())
+    }
+
+    fn refused(&self, whose: &str, bytes: usize, limit: usize) -> ApiError {
+        let what = self.what;
+        let words = format!(
+            "the {what} of the requests being answered{whose} would have {bytes} bytes, the limit is {limit}: \
+             nothing was done, come back"
+        );
+        ApiError::new(Code::Overloaded, words)
     }
 
     /// Counts no longer so many bytes that were [taken](Self::take) for this credential.
     pub(super) fn give_back(&mut self, credential: &str, bytes: usize) {
         self.all -= bytes;
-        if let Some(own) = self.by_credential.get_mut(credential) {
-            *own -= bytes;
-            if *own == 0 {
-                self.by_credential.remove(credential);
-            }
-        }
+        self.shares.give_back(credential, bytes);
     }
 
     /// Whether none are held.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.all == 0 && self.by_credential.is_empty()
+        self.all == 0 && self.shares.is_empty()
     }
 }
 
