@@ -141,7 +141,7 @@ fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> 
     // What a key that does not exist is compared with, so that it takes as long.
     const NOBODY: &str = concat!(
         r#"{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","#,
-        r#""ed25519":"5866666666666666666666666666666666666666666666666666666666666666","roles":["read"]}"#
+        r#""ed25519":"0000000000000000000000000000000000000000000000000000000000000000","roles":["read"]}"#
     );
     let record = if apikey.is_empty() { None } else { store.record(name::KEYS, apikey)? };
     let value = record.as_ref().map_or(NOBODY, |record| record.value());

@@ -2,6 +2,8 @@
 
 use crate::client::{DEV, Reply};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::cell::OnceCell;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -50,23 +52,23 @@ pub async fn send(url: &str, bytes: &[u8]) -> Reply {
 pub async fn send_part(url: &str, bytes: &[u8]) -> Reply {
     let mut connection = TcpStream::connect(authority(url)).await.expect("the node listens");
     let (mut from, mut to) = connection.split();
-    let sending = async {
-        // A node that refuses before it has read everything may close: what it said is what counts.
-        to.write_all(bytes).await.ok();
-        std::future::pending::<std::convert::Infallible>().await
-    };
+    let written = OnceCell::new();
+    // A node that refuses before it has read everything may close: what it said is what counts.
+    let sending = async { written.set(to.write_all(bytes).await).expect("it is written once") };
     let reading = async {
         let mut answer = Vec::new();
         while !is_whole(&answer) {
             let read = from.read_buf(&mut answer).await;
-            assert!(!matches!(read, Ok(0) | Err(_)), "no whole answer ({read:?}): {}", shown(&answer));
+            let is_read = !matches!(read, Ok(0) | Err(_));
+            assert!(is_read, "no whole answer: written {written:?}, read {read:?}: {}", shown(&answer));
         }
         parse(&answer)
     };
     let answer = timeout(PART_WITHIN, async {
+        let (mut sending, mut reading) = (pin!(sending), pin!(reading));
         tokio::select! {
-            reply = reading => reply,
-            never = sending => match never {},
+            reply = &mut reading => reply,
+            () = &mut sending => reading.await,
         }
     });
     answer.await.unwrap_or_else(|_| panic!("no answer within {PART_WITHIN:?} to {}", shown(bytes)))

@@ -10,7 +10,7 @@ use crate::tls::client::{Trust, Unusable};
 use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
-use headwater_core::api::{DEV, host};
+use headwater_core::api::{DEV, HEADER_APIKEY, HEADER_AUTHORIZATION, HEADER_SECRET, host};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Take};
@@ -74,8 +74,10 @@ impl Credentials {
     /// The headers that carry them.
     pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Pair(Pair { apikey, secret }) => vec![("apikey", apikey.clone()), ("secret", secret.clone())],
-            Self::Token(Token(token)) => vec![("authorization", format!("Bearer {token}"))],
+            Self::Pair(Pair { apikey, secret }) => {
+                vec![(HEADER_APIKEY, apikey.clone()), (HEADER_SECRET, secret.clone())]
+            }
+            Self::Token(Token(token)) => vec![(HEADER_AUTHORIZATION, format!("Bearer {token}"))],
         }
     }
 }

@@ -85,26 +85,22 @@ impl Profiles {
 
     pub(super) fn run(&self, output: &mut Output) -> Result<(), Failure> {
         let path = place(|name| std::env::var(name).ok())?;
-        if matches!(self.what, What::List { .. }) {
-            return list(&read(&path)?, output);
-        }
+        let name = match &self.what {
+            What::List { .. } => return list(&read(&path)?, output),
+            What::Save { name, .. } | What::Remove { name } => name,
+        };
         let cannot = |error| Failure::unable(format!("cannot write {}: {error}", path.display()));
         // Until the file is in its place: what another one saves meanwhile would be lost.
         let _turn = turn(&path).map_err(cannot)?;
         let mut profiles = read(&path)?;
-        let done = match &self.what {
-            What::List { .. } => return Ok(()),
-            What::Save { name, connection } => {
-                profiles.insert(name.clone(), connection.to_profile()?);
-                "saved"
-            }
-            What::Remove { name } => {
-                profiles.remove(name).ok_or_else(|| missing(name, &path))?;
-                "removed"
-            }
+        let done = if let What::Save { connection, .. } = &self.what {
+            profiles.insert(name.clone(), connection.to_profile()?);
+            "saved"
+        } else {
+            profiles.remove(name).ok_or_else(|| missing(name, &path))?;
+            "removed"
         };
         write(&path, &profiles).map_err(cannot)?;
-        let (What::Save { name, .. } | What::Remove { name }) = &self.what else { return Ok(()) };
         if output.human {
             return output.line(format!("{done} {name} in {}", path.display()));
         }

@@ -1,7 +1,7 @@
 //! Lines of a narrower scope that are missing. Those of everything are lost, repeated and altered for every kind of replica.
 
 use super::{build_replica, reads, write};
-use headwater_tests::faults::lose_once;
+use headwater_tests::faults::{lose_once, shown_by_the_next_line};
 use headwater_tests::{Relay, Replication};
 
 /// A replica of `scope` behind a relay that loses one line of it.
@@ -16,7 +16,7 @@ async fn loses_one_of(scope: &str) -> Replication {
     // The count of lines is compared between two PINGs: one must have come.
     let position = writer.client().position().await;
     Replication::until(&near.client(), "at the writer's position", |found| found.position == position).await;
-    relay.rule(lose_once("\"key-2\""));
+    relay.rule(shown_by_the_next_line(lose_once("\"key-2\"")));
     write(&writer.client(), 2..4).await;
     reads(&near.client(), "key-3", "{\"n\":3}").await;
     reads(&near.client(), "key-2", "{\"n\":2}").await;
