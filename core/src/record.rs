@@ -187,9 +187,10 @@ impl Record {
     /// The entity tag without quotes, `<seq>-<timestamp ms>`: the same on every node and across restores.
     pub fn tag(&self) -> String {
         let mut tag = Vec::with_capacity(32);
-        write_u64(&mut tag, self.seq());
+        let Raw { seq, timestamp, .. } = self.raw();
+        write_u64(&mut tag, seq);
         tag.push(b'-');
-        write_u64(&mut tag, self.timestamp());
+        write_u64(&mut tag, timestamp);
         String::from_utf8(tag).expect("digits are UTF-8")
     }
 }

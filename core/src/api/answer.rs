@@ -4,9 +4,10 @@ use super::error::ApiError;
 use super::time::rfc3339;
 use crate::json::{write_string, write_u64};
 use crate::position::Position;
-use crate::record::Record;
+use crate::record::{Parts, Record};
 use crate::store::scan::{Scan, Walk};
 use crate::store::{Snapshot, SnapshotError};
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,7 +26,7 @@ pub struct Answer<N> {
     /// The HTTP status.
     pub status: u16,
     /// Headers by lower-case name.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Body<N>,
 }
@@ -58,15 +59,25 @@ impl<N> Answer<N> {
             ("cache-control", "no-store, no-transform"),
             ("x-accel-buffering", "no"),
         ];
-        let headers = headers.map(|(name, value)| (name, String::from(value))).into();
+        let headers = headers.map(|(name, value)| (name, value.into())).into();
         Self { status: 200, headers, body: Body::Full(Bytes::new()) }
     }
 
     /// Adds a header.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// Adds the entity tag, which is given without quotes.
+    #[must_use]
+    pub(super) fn tagged(self, tag: &str) -> Self {
+        let mut quoted = String::with_capacity(tag.len() + 2);
+        quoted.push('"');
+        quoted.push_str(tag);
+        quoted.push('"');
+        self.with("etag", quoted)
     }
 
     /// Adds the position the answer is as of and, on a replica, the lag; an answer that says it already is left as it is.
@@ -98,7 +109,7 @@ impl<N> From<ApiError> for Answer<N> {
             answer = answer.with("retry-after", format!("{seconds}"));
         }
         if let Some((_, tag)) = &error.current {
-            answer = answer.with("etag", format!("\"{tag}\""));
+            answer = answer.tagged(tag);
         }
         match error.as_of.as_deref() {
             Some(&(position, lag_ms)) => answer.as_of(position, lag_ms),
@@ -109,16 +120,18 @@ impl<N> From<ApiError> for Answer<N> {
 
 /// Appends an entry as the API shows it.
 pub(super) fn write_entry(record: &Record, out: &mut Vec<u8>) {
+    let Parts { key, value, seq, version, timestamp, .. } = record.parts();
+    out.reserve(key.len() + value.len() + 96);
     out.extend_from_slice(b"{\"key\":");
-    write_string(out, record.key());
+    write_string(out, key);
     out.extend_from_slice(b",\"value\":");
-    out.extend_from_slice(record.value().as_bytes());
+    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b",\"version\":");
-    write_u64(out, record.version());
+    write_u64(out, version);
     out.extend_from_slice(b",\"seq\":");
-    write_u64(out, record.seq());
+    write_u64(out, seq);
     out.extend_from_slice(b",\"updatedAt\":\"");
-    out.extend_from_slice(rfc3339(record.timestamp()).as_bytes());
+    out.extend_from_slice(rfc3339(timestamp).as_bytes());
     out.extend_from_slice(b"\"}");
 }
 

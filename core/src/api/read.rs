@@ -110,11 +110,11 @@ pub fn entry<S: Store>(
     let answer = if unchanged {
         not_modified()
     } else {
-        let mut body = Vec::with_capacity(record.key().len() + record.value().len() + 96);
+        let mut body = Vec::new();
         write_entry(&record, &mut body);
         Answer::json(body)
     };
-    Ok(answer.with("etag", format!("\"{tag}\"")).as_of(progress.position, lag))
+    Ok(answer.tagged(&tag).as_of(progress.position, lag))
 }
 
 fn not_modified<N>() -> Answer<N> {
@@ -166,7 +166,7 @@ pub fn list<S: Store>(
         }
     };
     if let Some(tag) = tag {
-        answer = answer.with("etag", format!("\"{tag}\""));
+        answer = answer.tagged(&tag);
     }
     Ok(answer.as_of(position, lag))
 }

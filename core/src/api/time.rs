@@ -1,6 +1,6 @@
 //! Instants as the API writes them.
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 
 /// Unix ms as RFC 3339 in UTC with three decimals: `2025-11-20T14:46:40.000Z`.
 ///
@@ -24,19 +24,13 @@ pub fn rfc3339(unix_ms: u64) -> String {
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
     let mut text = String::with_capacity(24);
-    // Every entry of every read has one, so it is spared the formatter.
-    for (number, digits, behind) in [
-        (year, 4, '-'),
-        (month, 2, '-'),
-        (day, 2, 'T'),
-        (hour, 2, ':'),
-        (minute, 2, ':'),
-        (second, 2, '.'),
-        (ms % 1_000, 3, 'Z'),
-    ] {
-        push_digits(&mut text, number, digits);
-        text.push(behind);
-    }
+    push_digits::<4>(&mut text, year, '-');
+    push_digits::<2>(&mut text, month, '-');
+    push_digits::<2>(&mut text, day, 'T');
+    push_digits::<2>(&mut text, hour, ':');
+    push_digits::<2>(&mut text, minute, ':');
+    push_digits::<2>(&mut text, second, '.');
+    push_digits::<3>(&mut text, ms % 1_000, 'Z');
     text
 }
 
@@ -63,17 +57,18 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     Some(seconds * 1_000 + number(20, 23)?).filter(|&ms| rfc3339(ms) == text)
 }
 
-/// Appends a number with at least so many digits.
-fn push_digits(text: &mut String, number: u64, digits: u32) {
-    let mut unit = 10_u64.pow(digits - 1);
-    while number / unit >= 10 {
-        unit *= 10;
+/// Appends a number of at least `DIGITS` digits, and what is behind it. Every entry of every read has these, so they are
+/// spared the formatter.
+fn push_digits<const DIGITS: usize>(text: &mut String, number: u64, behind: char) {
+    let (mut digits, mut left) = ([0; DIGITS], number);
+    for digit in digits.iter_mut().rev() {
+        (*digit, left) = (b'0' + (left % 10) as u8, left / 10);
     }
-    while unit > 0 {
-        let digit = (number / unit % 10) as u8;
-        text.push(char::from(b'0' + digit));
-        unit /= 10;
+    if left > 0 {
+        text.push_str(&left.to_string());
     }
+    text.extend(digits.map(char::from));
+    text.push(behind);
 }
 
 #[cfg(test)]
@@ -88,6 +83,7 @@ mod tests {
             (1_709_164_800_001, "2024-02-29T00:00:00.001Z"),
             (1_763_650_000_000, "2025-11-20T14:46:40.000Z"),
             (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, "10000-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(rfc3339(ms), text);
         }

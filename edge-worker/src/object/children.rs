@@ -7,6 +7,7 @@ use futures_util::stream;
 use headwater_core::api::ApiError;
 use headwater_core::credentials::Grant;
 use headwater_core::stream::{Request, Step, Stream, Supply};
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -25,7 +26,7 @@ pub(super) fn open(object: &Object, grant: &Grant, body: &[u8]) -> std::result::
 pub(super) fn response(
     object: &Rc<Object>,
     stream: Stream<SqliteStore>,
-    head: &[(&'static str, String)],
+    head: &[(&'static str, Cow<'static, str>)],
 ) -> Result<Response> {
     let headers = Headers::new();
     for (name, value) in head {

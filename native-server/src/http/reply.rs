@@ -8,9 +8,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderVa
 use axum::http::{HeaderMap, Response as HttpResponse, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use headwater_core::api::{Answer, ApiError, Body as AnswerBody, CONTENT_JSON, Code, HEADER_POSITION, ListBody};
+use headwater_core::api::{Answer, ApiError, Body as AnswerBody, Code, HEADER_POSITION, ListBody};
 use headwater_core::store::SnapshotError;
 use headwater_core::store::memory::MemorySnapshot;
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -35,7 +36,7 @@ pub(super) fn respond_with(answer: Answer<MemorySnapshot>, place: Option<Taken>)
     // glibc's allocator a round of tidying up each time.
     let mut headers = HeaderMap::with_capacity(6);
     for (name, text) in answer.headers {
-        match value(&text) {
+        match value(text) {
             Ok(value) => drop(headers.append(self::name(name), value)),
             // Links and tags are percent-encoded or digits.
             Err(_) => tracing::error!(header = name, "an answer's header cannot be sent"),
@@ -57,12 +58,10 @@ fn name(name: &'static str) -> HeaderName {
     }
 }
 
-fn value(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
-    const NO_STORE: &str = "no-store";
+fn value(text: Cow<'static, str>) -> Result<HeaderValue, InvalidHeaderValue> {
     match text {
-        CONTENT_JSON => Ok(HeaderValue::from_static(CONTENT_JSON)),
-        NO_STORE => Ok(HeaderValue::from_static(NO_STORE)),
-        other => HeaderValue::from_str(other),
+        Cow::Borrowed(text) => Ok(HeaderValue::from_static(text)),
+        Cow::Owned(text) => HeaderValue::from_maybe_shared(Bytes::from(text)),
     }
 }
 

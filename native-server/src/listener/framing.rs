@@ -7,7 +7,7 @@
 //!
 //! This only watches: bytes are handed on as they came. Nothing here waits, reads or writes.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr3, memmem};
 
 /// Bounds of a request's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -347,8 +347,8 @@ fn request_line(line: &[u8]) -> Result<bool, Violation> {
 /// taken.
 fn has_one_reading(target: &[u8]) -> bool {
     let is_known = target[0] == b'/' || target == b"*" || memmem::find(target, b"://").is_some();
-    let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
-    is_known && !target.iter().any(|byte| b"#<>".contains(byte)) && memchr(b'`', path).is_none()
+    let path = &target[..memchr(b'?', target).unwrap_or(target.len())];
+    is_known && memchr3(b'#', b'<', b'>', target).is_none() && memchr(b'`', path).is_none()
 }
 
 /// Name and value of a field.

@@ -30,7 +30,7 @@ pub(crate) fn object<N: Snapshot>(
     let body = String::from_utf8(body).map_err(|error| Error::new(&error.to_string()))?;
     let headers = Object::new();
     for (name, value) in answer.headers {
-        set(&headers, name, &value.into())?;
+        set(&headers, name, &(&*value).into())?;
     }
     let object = Object::new();
     set(&object, "status", &answer.status.into())?;
