@@ -3,6 +3,7 @@
 //! A wrong pair takes as long whether its key exists or not, and however much of the secret is right.
 
 mod bearer;
+mod pairs;
 mod rights;
 mod secret;
 mod signatures;
@@ -10,6 +11,7 @@ mod stored;
 mod token;
 
 pub use bearer::bearer;
+pub use pairs::PairMemory;
 pub use rights::{Rights, Role};
 pub use secret::{SecretHash, Verifier, equal_in_constant_time};
 pub use signatures::{Checks, Signatures};
@@ -20,6 +22,7 @@ use bearer::borne;
 use stored::Sealed;
 
 use crate::name;
+use crate::record::Record;
 use crate::scope::Scope;
 use crate::store::{Store, StoreError};
 use alloc::string::String;
@@ -125,26 +128,23 @@ impl Grant {
     }
 }
 
-/// What the pair grants by the keys `store` holds; `None` when it is wrong, which takes as long whatever is wrong with it.
-/// `wall_ms` is the time now, Unix ms.
-///
-/// # Errors
-/// When the store fails.
-pub fn verify<S: Store>(store: &S, apikey: &str, secret: &str, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
-    if apikey.len() > CREDENTIAL_BYTES_MAX || secret.len() > CREDENTIAL_BYTES_MAX {
-        return Ok(None);
-    }
-    proven(store, apikey, SecretHash::of(secret), wall_ms)
+fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
+    Ok(opened(key_of(store, apikey)?.as_ref(), apikey, hash, wall_ms))
 }
 
-fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
+/// The entry of a key.
+fn key_of<S: Store>(store: &S, apikey: &str) -> Result<Option<Record>, StoreError> {
+    if apikey.is_empty() { Ok(None) } else { store.record(name::KEYS, apikey) }
+}
+
+/// What a key's entry grants to whom has a secret of this hash.
+fn opened(record: Option<&Record>, apikey: &str, hash: SecretHash, wall_ms: u64) -> Option<Grant> {
     // What a key that does not exist is compared with, so that it takes as long.
     const NOBODY: &str = concat!(
         r#"{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","#,
         r#""ed25519":"0000000000000000000000000000000000000000000000000000000000000000","roles":["read"]}"#
     );
-    let record = if apikey.is_empty() { None } else { store.record(name::KEYS, apikey)? };
-    let value = record.as_ref().map_or(NOBODY, |record| record.value());
+    let value = record.map_or(NOBODY, Record::value);
     let sealed = Sealed::read(value);
     let (secret, previous) = sealed.as_ref().map_or((None, None), |sealed| (sealed.secret(), sealed.previous()));
     let is_present = hash.equals(&secret.map_or_else(SecretHash::default, |secret| secret.hash));
@@ -156,7 +156,7 @@ fn proven<S: Store>(store: &S, apikey: &str, hash: SecretHash, wall_ms: u64) -> 
     let until_ms = (!by_present).then_some(until_ms);
     // What it may do is read for whom it may do it alone.
     let key = if is_good { sealed.and_then(Sealed::whole) } else { None };
-    Ok(key.map(|key| Grant { credential: apikey.into(), rights: key.rights, proof: Proof::Secret { hash, until_ms } }))
+    key.map(|key| Grant { credential: apikey.into(), rights: key.rights, proof: Proof::Secret { hash, until_ms } })
 }
 
 /// What is granted by the keys `store` holds to whom shows no credentials; `None` for nothing.
@@ -195,6 +195,7 @@ mod tests {
     use crate::store::Progress;
     use crate::store::memory::{MemoryOptions, MemoryStore};
     use alloc::format;
+    use alloc::sync::Arc;
     use alloc::vec::Vec;
 
     fn set(store: &MemoryStore, apikey: &str, value: &str) {
@@ -215,6 +216,11 @@ mod tests {
         set(&store, "", "");
         set(&store, apikey, value);
         store
+    }
+
+    fn verify(store: &MemoryStore, apikey: &str, secret: &str, wall_ms: u64) -> Result<Option<Grant>, StoreError> {
+        let grant = PairMemory::default().verify(store, apikey, secret, wall_ms)?;
+        Ok(grant.map(Arc::unwrap_or_clone))
     }
 
     fn value(secret: &str, roles: &[Role]) -> String {
@@ -264,6 +270,37 @@ mod tests {
         set(&store, "k", &value("another", &[Role::Read]));
         assert_eq!(grant.renewed(&store, 0).unwrap(), None);
         assert_eq!(Grant::all("dev").renewed(&store, 0).unwrap(), Some(Grant::all("dev")));
+    }
+
+    #[test]
+    fn what_a_pair_was_granted_before_is_what_it_is_granted_now() {
+        let present = |secret| StoredKey::new(Some(Verifier::of(secret)), Rights::of([Role::Read]), 0);
+        let rotated = present("s1").rotated(Verifier::of("s2"), 1_000).to_json();
+        let (memory, store) = (PairMemory::default(), store_with("other", &value("s1", &[Role::Write])));
+        let mut opened = 0;
+        for value in [value("s1", &[Role::Read]), value("s1", &[Role::Admin]), rotated, value("s2", &[]), "{}".into()] {
+            set(&store, "k", &value);
+            // Each after each, and after itself.
+            let shown = ["k", "other", "nobody"].map(|apikey| ["s1", "s2"].map(|secret| (apikey, secret)));
+            for (apikey, secret) in shown.as_flattened() {
+                for (before, before_secret) in shown.as_flattened() {
+                    memory.verify(&store, before, before_secret, 0).unwrap();
+                    for wall_ms in [0, 999, 1_000] {
+                        let found = memory.verify(&store, apikey, secret, wall_ms).unwrap();
+                        let anew = verify(&store, apikey, secret, wall_ms).unwrap();
+                        assert_eq!(
+                            found.as_deref(),
+                            anew.as_ref(),
+                            "{value}: {before}, then {apikey} {secret} {wall_ms}"
+                        );
+                        opened += u32::from(anew.is_some());
+                    }
+                }
+            }
+        }
+        assert!(opened > 100, "{opened}");
+        let [first, second] = [(); 2].map(|()| memory.verify(&store, "other", "s1", 0).unwrap().unwrap());
+        assert!(Arc::ptr_eq(&first, &second), "it is remembered");
     }
 
     #[test]

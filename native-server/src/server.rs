@@ -47,7 +47,7 @@ pub(crate) struct Server {
     /// How often somebody may ask.
     pub(crate) rates: Rates,
     /// What the pair of `--dev` grants.
-    pub(crate) dev: Option<Grant>,
+    pub(crate) dev: Option<Arc<Grant>>,
     /// How the backups go that it makes of itself; empty where it makes none.
     pub(crate) backups: OnceLock<Arc<Mutex<Standing>>>,
     /// What it shows to those who connect; empty where it speaks plaintext.
@@ -110,7 +110,7 @@ impl Server {
             own: (bytes_max / 2, "half of --answers-bytes-max"),
         });
         Self {
-            dev: settings.dev.then(|| Grant::all(headwater_core::api::DEV)),
+            dev: settings.dev.then(|| Arc::new(Grant::all(headwater_core::api::DEV))),
             settings,
             node,
             bell,

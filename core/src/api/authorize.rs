@@ -4,7 +4,7 @@
 use super::error::{ApiError, Code};
 use super::route::{Read, Route};
 use crate::clock::Now;
-use crate::credentials::{Checks, Grant, Role, anonymous, bearer, equal_in_constant_time, verify, vouched};
+use crate::credentials::{Checks, Grant, PairMemory, Role, anonymous, bearer, equal_in_constant_time, vouched};
 use crate::json;
 use crate::name;
 use crate::node::Node;
@@ -12,6 +12,7 @@ use crate::scope::Scope;
 use crate::store::Store;
 use crate::writer::Refusal;
 use alloc::borrow::Cow;
+use alloc::sync::Arc;
 
 /// Key and secret of the pair that a node started for development takes besides its own, if its shell says so.
 pub const DEV: &str = "dev";
@@ -74,22 +75,23 @@ fn is_bearer(scheme: &str) -> bool {
 }
 
 /// What is granted to who shows this. `dev` is what [`DEV`] grants here, `None` where it is no pair. What was judged a moment
-/// ago is judged again at next to no cost by [`Checks::RememberedAlone`].
+/// ago is judged again at next to no cost by [`Checks::RememberedAlone`]; `pairs` remembers what the connection showed before.
 ///
 /// # Errors
 /// 403 `forbidden`, the same whatever is wrong; 503 `not_ready` where the keys have not come in yet, or are older than this
 /// node may trust; 500 when the store fails.
-pub fn authorize<'g, S: Store>(
+pub fn authorize<S: Store>(
     node: &Node<S>,
-    dev: Option<&'g Grant>,
+    dev: Option<&Arc<Grant>>,
     shown: Shown<'_>,
     checks: Checks,
+    pairs: &PairMemory,
     now: Now,
-) -> Result<Cow<'g, Grant>, ApiError> {
+) -> Result<Arc<Grant>, ApiError> {
     if let (Some(dev), Shown::Pair { apikey, secret }) = (dev, shown)
         && equal_in_constant_time(apikey, DEV) & equal_in_constant_time(secret, DEV)
     {
-        return Ok(Cow::Borrowed(dev));
+        return Ok(Arc::clone(dev));
     }
     if node.is_cut_off(now) {
         return Err(ApiError::new(
@@ -97,19 +99,20 @@ pub fn authorize<'g, S: Store>(
             "this replica has not heard of the writer for longer than it may trust its keys: ask another node",
         ));
     }
+    let shared = |grant: Option<Grant>| grant.map(Arc::new);
     // What does not follow the writer's keys any more may still have some.
     let found = match shown {
         _ if !node.follows_keys() => Ok(None),
-        Shown::Nothing => anonymous(node.store()),
+        Shown::Nothing => anonymous(node.store()).map(shared),
         Shown::Vouched(identity) => match vouched_id(identity) {
-            Some(id) => vouched(node.store(), &id),
+            Some(id) => vouched(node.store(), &id).map(shared),
             None => Ok(None),
         },
-        Shown::Pair { apikey, secret } => verify(node.store(), apikey, secret, now.wall_ms),
-        Shown::Bearer(token) => bearer(node.store(), node.signatures(), checks, token, now.wall_ms),
+        Shown::Pair { apikey, secret } => pairs.verify(node.store(), apikey, secret, now.wall_ms),
+        Shown::Bearer(token) => bearer(node.store(), node.signatures(), checks, token, now.wall_ms).map(shared),
     };
     match found.map_err(ApiError::store_failed)? {
-        Some(grant) => Ok(Cow::Owned(grant)),
+        Some(grant) => Ok(grant),
         None if node.is_complete() => Err(ApiError::forbidden()),
         None => Err(ApiError::new(
             Code::NotReady,

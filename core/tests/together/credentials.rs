@@ -1,9 +1,9 @@
 //! What becomes of an open stream when the key that it was opened with changes.
 
 use crate::parent::{Parent, START_MS, at, options, request, said, scope};
-use headwater_core::api::{Shown, authorize};
+use headwater_core::api::{ApiError, Shown, authorize};
 use headwater_core::clock::Now;
-use headwater_core::credentials::{Checks, Grant, Rights, Role, StoredKey, Verifier, anonymous, verify};
+use headwater_core::credentials::{Checks, Grant, PairMemory, Rights, Role, StoredKey, Verifier, anonymous};
 use headwater_core::name;
 use headwater_core::node::{self, Node, NodeOptions};
 use headwater_core::scope::Scope;
@@ -43,8 +43,21 @@ fn store(parent: &mut Parent, id: &str, key: Option<&StoredKey>) {
     parent.write(name::KEYS, WriteAction::Entry(entry), 0);
 }
 
-fn granted(parent: &Parent, secret: &str) -> Grant {
-    verify(parent.node.store(), "k", secret, START_MS).unwrap().unwrap()
+fn verify(node: &Node<MemoryStore>, secret: &str) -> Option<Arc<Grant>> {
+    PairMemory::default().verify(node.store(), "k", secret, START_MS).unwrap()
+}
+
+fn granted(parent: &Parent, secret: &str) -> Arc<Grant> {
+    verify(&parent.node, secret).unwrap()
+}
+
+fn judged(
+    node: &Node<MemoryStore>,
+    dev: Option<&Arc<Grant>>,
+    shown: Shown<'_>,
+    now: Now,
+) -> Result<Arc<Grant>, ApiError> {
+    authorize(node, dev, shown, Checks::All, &PairMemory::default(), now)
 }
 
 fn open(node: &Arc<Node<MemoryStore>>, asked: &str, grant: &Grant) -> Stream<MemoryStore> {
@@ -74,7 +87,7 @@ fn a_revoked_key_ends_its_streams_before_anything_that_came_with_it() {
         assert!(matches!(stream.next(at(2)), Step::End));
     }
     assert_eq!(says(&mut node, at(1)).lines().filter(|line| line.contains("\"SET\"")).count(), 2);
-    assert_eq!(verify(parent.node.store(), "k", "s", START_MS).unwrap(), None);
+    assert_eq!(verify(&parent.node, "s"), None);
 }
 
 #[test]
@@ -164,7 +177,7 @@ fn what_everybody_may_follow_ends_when_nobody_may_any_more() {
 
 #[test]
 fn a_replica_that_is_cut_off_for_too_long_trusts_no_key_it_holds() {
-    let dev = Grant::all("dev");
+    let dev = Arc::new(Grant::all("dev"));
     let pair = Shown::Pair { apikey: "k", secret: "s" };
     let limited = |role| NodeOptions { auth_staleness_ms_max: Some(2_000), ..options(role) };
     for (options, role_trusts) in [
@@ -179,14 +192,11 @@ fn a_replica_that_is_cut_off_for_too_long_trusts_no_key_it_holds() {
         let mut own = open(&parent.node, "\"*\"", &dev);
         for (ms, is_near) in [(1_999, true), (2_001, false)] {
             let trusts = is_near || role_trusts;
-            assert_eq!(authorize(&parent.node, Some(&dev), pair, Checks::All, at(ms)).is_ok(), trusts, "{ms}");
-            let word = authorize(&parent.node, None, Shown::Nothing, Checks::All, at(ms)).unwrap_err().code.word();
+            assert_eq!(judged(&parent.node, Some(&dev), pair, at(ms)).is_ok(), trusts, "{ms}");
+            let word = judged(&parent.node, None, Shown::Nothing, at(ms)).unwrap_err().code.word();
             assert_eq!(word, if trusts { "forbidden" } else { "not_ready" });
             let shown = Shown::Pair { apikey: "dev", secret: "dev" };
-            assert!(
-                authorize(&parent.node, Some(&dev), shown, Checks::All, at(ms)).is_ok(),
-                "its own word is not the writer's"
-            );
+            assert!(judged(&parent.node, Some(&dev), shown, at(ms)).is_ok(), "its own word is not the writer's");
             assert_eq!(says(&mut stream, at(ms)).contains("keys_too_old"), !trusts, "{ms}");
             assert!(!says(&mut own, at(ms)).contains(END));
         }
@@ -197,12 +207,12 @@ fn a_replica_that_is_cut_off_for_too_long_trusts_no_key_it_holds() {
 fn a_replica_whose_state_does_not_reach_the_keys_any_more_knows_nobody() {
     let parent = parent(options(node::Role::Replica), Rights::of([Role::Read]));
     let pair = Shown::Pair { apikey: "k", secret: "s" };
-    assert!(authorize(&parent.node, None, pair, Checks::All, at(0)).is_ok());
+    assert!(judged(&parent.node, None, pair, at(0)).is_ok());
     let progress = Progress { scope: Scope::Public, ..parent.node.store().progress() };
     parent.node.narrow(&progress).unwrap();
     // They are still in the store, and nobody tells it of their end.
-    assert!(verify(parent.node.store(), "k", "s", START_MS).unwrap().is_some());
+    assert!(verify(&parent.node, "s").is_some());
     for shown in [pair, Shown::Nothing] {
-        assert_eq!(authorize(&parent.node, None, shown, Checks::All, at(0)).unwrap_err().code.word(), "forbidden");
+        assert_eq!(judged(&parent.node, None, shown, at(0)).unwrap_err().code.word(), "forbidden");
     }
 }

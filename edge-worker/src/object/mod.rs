@@ -20,6 +20,7 @@ use crate::signal::Signal;
 use crate::sql::Sql;
 use crate::store::SqliteStore;
 use headwater_core::api::{ApiError, Code, Count, Counts};
+use headwater_core::credentials::PairMemory;
 use headwater_core::feed::FeedLimits;
 use headwater_core::id::Id;
 use headwater_core::node::{Node, NodeOptions, Role};
@@ -70,6 +71,8 @@ struct Object {
     keeper_runs: Cell<bool>,
     /// The log says that `DEV` is set where others reach the node.
     told_of_dev: Cell<bool>,
+    /// The pair of credentials that was right last.
+    pairs: PairMemory,
     /// Reads that wait for a position.
     waiting_reads: Cell<usize>,
     /// Bodies of requests that are being read and answered.
@@ -142,6 +145,7 @@ impl Object {
             follower_due_mono_ms: Cell::new(0),
             keeper_runs: Cell::new(false),
             told_of_dev: Cell::new(false),
+            pairs: PairMemory::default(),
             waiting_reads: Cell::new(0),
             bodies: bodies::Bodies::default(),
             counts: Counts::default(),

@@ -11,9 +11,9 @@ use headwater_core::api::{
 };
 use headwater_core::credentials::{Checks, Grant, Rights};
 use headwater_core::store::Store as _;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use worker::{Request, Response, Result};
 
 /// Reads that wait for a position at one time.
@@ -151,19 +151,19 @@ impl Object {
     }
 
     /// What the request's credentials grant, decided from the state held here alone.
-    fn grant(&self, caller: &Caller<'_>) -> std::result::Result<Grant, ApiError> {
+    fn grant(&self, caller: &Caller<'_>) -> std::result::Result<Arc<Grant>, ApiError> {
         let header = |name| caller.head.header_if_any(name);
         let (apikey, secret, authorization) =
             (header(HEADER_APIKEY), header(HEADER_SECRET), header(HEADER_AUTHORIZATION));
-        let dev = caller.may_be_dev.then(|| Grant::all(DEV));
+        let dev = caller.may_be_dev.then(|| Arc::new(Grant::all(DEV)));
         let shown = Shown::of(apikey.as_deref(), secret.as_deref(), authorization.as_deref(), None);
-        Ok(api::authorize(&self.node, dev.as_ref(), shown, Checks::All, self.clock.now())?.into_owned())
+        api::authorize(&self.node, dev.as_ref(), shown, Checks::All, &self.pairs, self.clock.now())
     }
 
     /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
-    fn permitted(&self, route: &Route<'_>, caller: &Caller<'_>) -> std::result::Result<Grant, ApiError> {
+    fn permitted(&self, route: &Route<'_>, caller: &Caller<'_>) -> std::result::Result<Arc<Grant>, ApiError> {
         if route.is_public() {
-            return Ok(Grant::local("", Rights::default()));
+            return Ok(Arc::new(Grant::local("", Rights::default())));
         }
         let grant = self.grant(caller)?;
         api::permit(&grant, route)?;
@@ -173,18 +173,18 @@ impl Object {
     async fn read(
         &self,
         asked: &Read<'_>,
-        grant: &Grant,
+        grant: &Arc<Grant>,
         caller: &Caller<'_>,
     ) -> std::result::Result<Answered<SqliteSnapshot>, ApiError> {
-        let mut grant = Cow::Borrowed(grant);
+        let mut renewed = Arc::clone(grant);
         let accept = caller.head.header("accept");
         let conditions = Conditions::read(caller.head.header_if_any("if-none-match").as_deref(), [&*accept])?;
         // What this object does not hold, the parent answers, and waits for.
         if asked.is_covered_by(&self.store.progress().scope) && self.await_position(caller.head).await? {
             // Much may have happened meanwhile, to the keys too.
-            grant = Cow::Owned(self.grant(caller)?);
+            renewed = self.grant(caller)?;
         }
-        api::read(&self.node, &grant, asked, &conditions, self.clock.now())
+        api::read(&self.node, &renewed, asked, &conditions, self.clock.now())
     }
 
     /// Waits until the state has reached the position that the request names, if it names one; tells whether it had to wait.

@@ -1,19 +1,20 @@
 //! Who may ask: the name the node is called by, and the credentials, which core judges.
 
 use super::basic::basic;
-use super::proxy::IDENTITY;
+use super::proxy;
 use crate::clock;
+use crate::listener::Link;
 use crate::server::Server;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 use headwater_core::api::{self, ApiError, Code, HEADER_APIKEY, HEADER_SECRET, Route, Shown, host};
 use headwater_core::clock::Now;
-use headwater_core::credentials::{Checks, Grant, Rights, Role};
+use headwater_core::credentials::{Checks, Grant, PairMemory, Rights, Role};
 use headwater_core::name;
 use headwater_core::store::Store;
-use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 static APIKEY: HeaderName = HeaderName::from_static(HEADER_APIKEY);
 static SECRET: HeaderName = HeaderName::from_static(HEADER_SECRET);
@@ -53,58 +54,57 @@ fn is_own_name(server: &Server, name: &str) -> bool {
 ///
 /// # Errors
 /// As [`api::authorize`].
-pub(super) fn grant<'s>(server: &'s Server, headers: &HeaderMap, now: Now) -> Result<Cow<'s, Grant>, ApiError> {
-    api::authorize(&server.node, server.dev.as_ref(), shown(headers), Checks::All, now)
+pub(super) fn grant(server: &Server, link: &Link, headers: &HeaderMap, now: Now) -> Result<Arc<Grant>, ApiError> {
+    let shown = shown(headers, proxy::identity(server, headers, link.peer.ip()));
+    api::authorize(&server.node, server.dev.as_ref(), shown, Checks::All, &link.pairs, now)
 }
 
 /// The same, and counts the request as one of its credential's.
 ///
 /// # Errors
 /// As [`grant`]; 429 when there were too many.
-pub(super) fn counted<'s>(
-    server: &'s Server,
-    headers: &HeaderMap,
-    peer: IpAddr,
-    now: Now,
-) -> Result<Cow<'s, Grant>, ApiError> {
-    let grant = grant(server, headers, now)?;
-    server.rates.granted(&grant, peer)?;
+pub(super) fn counted(server: &Server, link: &Link, headers: &HeaderMap, now: Now) -> Result<Arc<Grant>, ApiError> {
+    let grant = grant(server, link, headers, now)?;
+    server.rates.granted(&grant, link.peer.ip())?;
     Ok(grant)
 }
 
 /// What is granted to who asks for this: on the route of Prometheus by basic authorization too.
-fn judged<'s>(
-    server: &'s Server,
+fn judged(
+    server: &Server,
     headers: &HeaderMap,
+    peer: IpAddr,
     route: Option<&Route<'_>>,
     checks: Checks,
-) -> Result<Cow<'s, Grant>, ApiError> {
+    pairs: &PairMemory,
+) -> Result<Arc<Grant>, ApiError> {
     let basic = if route == Some(&Route::Exposition) { basic(headers) } else { None };
+    let identity = proxy::identity(server, headers, peer);
     let shown = match &basic {
         // Who says who it is in two ways is believed in neither.
-        Some((apikey, secret)) if !headers.contains_key(&IDENTITY) => Shown::Pair { apikey, secret },
-        _ => shown(headers),
+        Some((apikey, secret)) if identity.is_none() => Shown::Pair { apikey, secret },
+        _ => shown(headers, identity),
     };
-    api::authorize(&server.node, server.dev.as_ref(), shown, checks, clock::now())
+    api::authorize(&server.node, server.dev.as_ref(), shown, checks, pairs, clock::now())
 }
 
 /// The same for whoever may ask for this. What is public is for everybody, who is not looked at then.
 ///
 /// # Errors
 /// As [`counted`] and [`api::permit`]; 403 `read_only`; 503 for a change that could not be noted and must be.
-pub(super) fn permitted<'s>(
-    server: &'s Server,
+pub(super) fn permitted(
+    server: &Server,
+    link: &Link,
     headers: &HeaderMap,
-    peer: IpAddr,
     route: &Route<'_>,
-) -> Result<Cow<'s, Grant>, ApiError> {
+) -> Result<Arc<Grant>, ApiError> {
     if route.is_public() {
-        return Ok(Cow::Owned(Grant::local("", Rights::default())));
+        return Ok(Arc::new(Grant::local("", Rights::default())));
     }
-    let grant = judged(server, headers, Some(route), Checks::All)?;
+    let grant = judged(server, headers, link.peer.ip(), Some(route), Checks::All, &link.pairs)?;
     // The streams of nodes have bounds of their own, and what follows a node cannot do without.
     if *route != Route::Replicate || !grant.has(Role::Node) {
-        server.rates.granted(&grant, peer)?;
+        server.rates.granted(&grant, link.peer.ip())?;
     }
     api::permit(&grant, route)?;
     if route.changes_data() && server.settings.read_only {
@@ -126,10 +126,10 @@ pub(super) fn still(server: &Server, grant: &Grant) -> Result<(), ApiError> {
     if as_much { Ok(()) } else { Err(ApiError::forbidden()) }
 }
 
-/// What the request shows.
-fn shown(headers: &HeaderMap) -> Shown<'_> {
-    let given = |name| headers.contains_key(name).then(|| single(headers, name));
-    Shown::of(given(&APIKEY), given(&SECRET), given(&AUTHORIZATION), given(&IDENTITY))
+/// What the request shows, of somebody for whom a proxy vouches or not.
+fn shown<'h>(headers: &'h HeaderMap, identity: Option<&'h str>) -> Shown<'h> {
+    let given = |name| single_if_any(headers, name);
+    Shown::of(given(&APIKEY), given(&SECRET), given(&AUTHORIZATION), identity)
 }
 
 /// The secret of a pair that was found to be right.
@@ -141,9 +141,14 @@ pub(super) fn secret(headers: &HeaderMap) -> &str {
 ///
 /// # Errors
 /// The id that was claimed, whether there is one or not.
-pub(super) fn who<'h>(server: &Server, headers: &'h HeaderMap, route: Option<&Route<'_>>) -> Result<String, &'h str> {
-    let judged = judged(server, headers, route, Checks::RememberedAlone);
-    judged.map(|grant| grant.into_owned().credential).map_err(|_| single(headers, &APIKEY))
+pub(super) fn who<'h>(
+    server: &Server,
+    headers: &'h HeaderMap,
+    peer: IpAddr,
+    route: Option<&Route<'_>>,
+) -> Result<String, &'h str> {
+    let judged = judged(server, headers, peer, route, Checks::RememberedAlone, &PairMemory::default());
+    judged.map(|grant| grant.credential.clone()).map_err(|_| single(headers, &APIKEY))
 }
 
 /// Whether there is a credential of this id: whatever else was sent as a key may be a secret in the wrong place.
@@ -154,11 +159,14 @@ pub(super) fn is_known(server: &Server, id: &str) -> bool {
 
 /// The header's one value; empty when it is missing, repeated or no text, which no pair is.
 pub(super) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
+    single_if_any(headers, name).unwrap_or("")
+}
+
+/// The same; `None` where it is missing.
+pub(super) fn single_if_any<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().unwrap_or(""),
-        _ => "",
-    }
+    let value = values.next()?;
+    Some(if values.next().is_none() { value.to_str().unwrap_or("") } else { "" })
 }
 
 #[cfg(test)]
@@ -178,12 +186,12 @@ mod tests {
     #[test]
     fn what_is_shown_twice_is_nothing_that_could_be_right() {
         let mut headers = HeaderMap::new();
-        assert_eq!(shown(&headers), Shown::Nothing);
+        assert_eq!(shown(&headers, None), Shown::Nothing);
         headers.append(AUTHORIZATION, "Bearer a.b.c".parse().unwrap());
-        assert_eq!(shown(&headers), Shown::Bearer("a.b.c"));
+        assert_eq!(shown(&headers, None), Shown::Bearer("a.b.c"));
         headers.append(AUTHORIZATION, "Bearer a.b.c".parse().unwrap());
-        assert_eq!(shown(&headers), Shown::Bearer(""));
+        assert_eq!(shown(&headers, None), Shown::Bearer(""));
         headers.append(&APIKEY, "k".parse().unwrap());
-        assert_eq!(shown(&headers), Shown::Pair { apikey: "", secret: "" });
+        assert_eq!(shown(&headers, None), Shown::Pair { apikey: "", secret: "" });
     }
 }

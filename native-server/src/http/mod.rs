@@ -94,7 +94,6 @@ impl Service<Request<Incoming>> for Front {
         }
         let (mut parts, body) = request.into_parts();
         let peer = self.link.peer.ip();
-        proxy::strip(server, &mut parts.headers, peer);
         let found = guard::called_by_its_name(server, &parts)
             .and_then(|()| route(parts.method.as_str(), parts.uri.path(), parts.uri.query()));
         let found = match admitted(server, peer, found) {
@@ -108,7 +107,7 @@ impl Service<Request<Incoming>> for Front {
         };
         if let Route::Read(asked @ Read::Entry { .. }) = &found
             && !parts.headers.contains_key(&MIN_POSITION)
-            && let Some(response) = reads::entry_at_once(server, &parts, peer, asked)
+            && let Some(response) = reads::entry_at_once(server, &self.link, &parts, asked)
         {
             return self.now(response, Some(&parts));
         }
@@ -156,7 +155,7 @@ async fn answer(
 ) -> Response {
     let peer = link.peer.ip();
     let (is_public, is_bounded) = (found.is_public(), place.is_some());
-    let permitted = guard::permitted(server, &parts.headers, peer, &found).and_then(|grant| {
+    let permitted = guard::permitted(server, link, &parts.headers, &found).and_then(|grant| {
         if let (Some(place), Some(caller), false) = (place, Caller::sharing(&grant, peer), is_public) {
             place.belongs_to(server.requests.key(caller))?;
         }
@@ -192,7 +191,7 @@ async fn answer(
 async fn answer_to(
     server: &Arc<Server>,
     link: &Arc<Link>,
-    grant: &Grant,
+    grant: &Arc<Grant>,
     found: Route<'static>,
     parts: &Parts,
     body: Bytes,
@@ -205,7 +204,7 @@ async fn answer_to(
         Route::Metrics => Ok(health::metrics(server)),
         Route::Exposition => Ok(exposition::exposition(server)),
         Route::Document => Ok(health::document(server)),
-        Route::Read(read) => reads::read(server, link.peer.ip(), grant, &read, parts).await,
+        Route::Read(read) => reads::read(server, link, grant, &read, parts).await,
         Route::CreateCollection => Box::pin(writes::create(server, grant, parts, body)).await,
         Route::DropCollection(collection) => {
             Box::pin(writes::drop_collection(server, grant, collection, parts, body)).await

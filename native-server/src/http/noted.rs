@@ -53,7 +53,7 @@ pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: 
     let mut claimed = None;
     if let Some(asked) = asked {
         let found = route(asked.method.as_str(), asked.uri.path(), asked.uri.query()).ok();
-        let who = guard::who(server, &asked.headers, found.as_ref());
+        let who = guard::who(server, &asked.headers, peer, found.as_ref());
         // Who has a right pair is never kept out by others who guess.
         if code == Code::Forbidden
             && who.is_err()

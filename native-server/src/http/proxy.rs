@@ -1,25 +1,21 @@
-//! Proxies that vouch for who asks: what they say is believed, and taken away from everybody else.
+//! Proxies that vouch for who asks: what they say is believed, and what others say is passed over.
 
-use super::guard::single;
+use super::guard::{single, single_if_any};
 use crate::server::Server;
 use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
 use std::net::IpAddr;
 
-/// Who asks, in JSON, as a proxy says.
-pub(super) static IDENTITY: HeaderName = HeaderName::from_static("x-glue-authentication");
+static IDENTITY: HeaderName = HeaderName::from_static("x-glue-authentication");
 static PROXY_SECRET: HeaderName = HeaderName::from_static("x-glue-proxy-secret");
 
-/// Takes away what `peer` may not say, and the proxy's secret from everybody: behind this, an identity is one to be
-/// believed.
-pub(super) fn strip(server: &Server, headers: &mut HeaderMap, peer: IpAddr) {
-    if !headers.contains_key(&IDENTITY) && !headers.contains_key(&PROXY_SECRET) {
-        return;
-    }
-    let proxies = server.settings.proxies.as_ref();
-    let vouches = proxies.is_some_and(|proxies| proxies.vouch(peer, single(headers, &PROXY_SECRET)));
-    headers.remove(&PROXY_SECRET);
-    if !vouches && headers.remove(&IDENTITY).is_some() {
+/// Who asks, in JSON, as a trusted proxy says; `None` where none says anything.
+pub(super) fn identity<'h>(server: &Server, headers: &'h HeaderMap, peer: IpAddr) -> Option<&'h str> {
+    let proxies = server.settings.proxies.as_ref()?;
+    let identity = single_if_any(headers, &IDENTITY)?;
+    if !proxies.vouch(peer, single(headers, &PROXY_SECRET)) {
         tracing::debug!(%peer, "an identity was passed over: it does not come from a trusted proxy");
+        return None;
     }
+    Some(identity)
 }

@@ -3,6 +3,7 @@
 use super::untaken::{self, Bounded};
 use super::{guard, reply, wait};
 use crate::clock;
+use crate::listener::Link;
 use crate::pool::{Caller, Taken};
 use crate::replica::forward;
 use crate::server::{Server, Work};
@@ -15,8 +16,7 @@ use headwater_core::api::{self, Answer, Answered, ApiError, Code, Conditions, Re
 use headwater_core::credentials::Grant;
 use headwater_core::store::Store;
 use headwater_core::store::memory::MemorySnapshot;
-use std::borrow::Cow;
-use std::net::IpAddr;
+use std::sync::Arc;
 
 fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
     let mut given = headers.get_all(IF_NONE_MATCH).iter();
@@ -26,17 +26,18 @@ fn conditions(headers: &HeaderMap) -> Result<Conditions, ApiError> {
 }
 
 /// Answers a read of one entry; `None` when the parent must be asked, as only nodes that have one may.
-pub(super) fn entry_at_once(server: &Server, parts: &Parts, peer: IpAddr, asked: &Read<'_>) -> Option<Response> {
+pub(super) fn entry_at_once(server: &Server, link: &Link, parts: &Parts, asked: &Read<'_>) -> Option<Response> {
     if matches!(server.work, Work::Replica(_)) && !asked.is_covered_by(&server.node.store().progress().scope) {
         return None;
     }
     let now = clock::now();
-    let answered = guard::counted(server, &parts.headers, peer, now).and_then(|grant| {
+    let answered = guard::counted(server, link, &parts.headers, now).and_then(|grant| {
         let answered = api::read(&server.node, &grant, asked, &conditions(&parts.headers)?, now)?;
         Ok(match answered {
             Answered::AskParent => None,
             Answered::Here(answer) => {
-                Some(untaken::counted(server, Caller::of(&grant, peer), Bounded::ByAll, here(server, answer, None)))
+                let caller = Caller::of(&grant, link.peer.ip());
+                Some(untaken::counted(server, caller, Bounded::ByAll, here(server, answer, None)))
             }
         })
     });
@@ -54,27 +55,27 @@ fn here(server: &Server, answer: Answer<MemorySnapshot>, place: Option<Taken>) -
 /// The answer to give instead.
 pub(super) async fn read(
     server: &Server,
-    peer: IpAddr,
-    grant: &Grant,
+    link: &Link,
+    grant: &Arc<Grant>,
     found: &Read<'static>,
     parts: &Parts,
 ) -> Result<Response, ApiError> {
     let conditions = conditions(&parts.headers)?;
-    let share = Caller::sharing(grant, peer);
-    let mut grant = Cow::Borrowed(grant);
+    let share = Caller::sharing(grant, link.peer.ip());
+    let mut renewed = Arc::clone(grant);
     // What this node does not hold, the parent answers, and waits for.
     if found.is_covered_by(&server.node.store().progress().scope)
         && wait::reached(server, &parts.headers, share).await?
     {
         // Much may have happened meanwhile, to the keys too.
-        grant = guard::grant(server, &parts.headers, clock::now())?;
+        renewed = guard::grant(server, link, &parts.headers, clock::now())?;
     }
     // Of the lists that are open.
     let place = match found {
         Read::List { .. } => Some(server.lists.take(1, share.map(|caller| server.lists.key(caller)))?),
         Read::Entry { .. } | Read::Collections => None,
     };
-    answered(server, parts, api::read(&server.node, &grant, found, &conditions, clock::now())?, place).await
+    answered(server, parts, api::read(&server.node, &renewed, found, &conditions, clock::now())?, place).await
 }
 
 /// The answer, or the parent's. A list keeps its `place` among those that are open until it is sent.

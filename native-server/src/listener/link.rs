@@ -1,6 +1,7 @@
 //! What a connection's socket and its service tell each other.
 
 use super::framing::Violation;
+use headwater_core::credentials::PairMemory;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -27,6 +28,8 @@ pub(crate) struct Lines;
 pub(crate) struct Link {
     /// Who is at the other side.
     pub(crate) peer: SocketAddr,
+    /// The pair of credentials that its requests show.
+    pub(crate) pairs: PairMemory,
     /// Requests that reached the service.
     calls: AtomicU64,
     /// Requests being answered.
@@ -47,6 +50,7 @@ impl Link {
     pub(crate) fn new(peer: SocketAddr) -> Self {
         Self {
             peer,
+            pairs: PairMemory::default(),
             calls: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             opened: Instant::now(),

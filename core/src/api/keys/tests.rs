@@ -1,6 +1,7 @@
 use super::*;
 use crate::apply::apply;
 use crate::command::{Line, Trust, decode};
+use crate::credentials::PairMemory;
 use crate::node::{Node, NodeOptions};
 use crate::store::Progress;
 use crate::store::memory::{MemoryOptions, MemoryStore};
@@ -77,7 +78,7 @@ fn a_key_is_made_with_a_drawn_secret_that_is_told_and_not_stored() {
     );
     let stored = keys.0.record(name::KEYS, "key-1").unwrap().unwrap();
     assert!(!stored.value().contains("secret"), "{}", stored.value());
-    let verified = crate::credentials::verify(&keys.0, "key-1", "a new secret", 0).unwrap().unwrap();
+    let verified = PairMemory::default().verify(&keys.0, "key-1", "a new secret", 0).unwrap().unwrap();
     assert_eq!(verified.rights(), &Rights::of([Role::Read]));
     assert_eq!(
         keys.ask(&Grant::all("a"), KeyRoute::Create, r#"{"id":"key-1","roles":["read"]}"#),
@@ -163,7 +164,7 @@ fn a_rotated_key_opens_with_both_secrets_for_as_long_as_was_said() {
         answer.contains(r#""secret":"a new secret""#)
             && answer.contains(r#""previousUntil":"2025-11-20T14:47:40.000Z""#)
     );
-    let opens = |secret, ms| crate::credentials::verify(&keys.0, "k", secret, NOW.wall_ms + ms).unwrap().is_some();
+    let opens = |secret, ms| PairMemory::default().verify(&keys.0, "k", secret, NOW.wall_ms + ms).unwrap().is_some();
     assert!(opens("old", 59_999) && !opens("old", 60_000) && opens("a new secret", 60_000));
     for grace_ms in [GRACE_MS_MAX, GRACE_MS_MAX + 1] {
         let asked = keys.ask(&all, KeyRoute::Rotate("k".into()), &format!("{{\"graceMs\":{grace_ms}}}"));
