@@ -262,7 +262,7 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<Length, Violation> {
     if first.len() > limits.line_bytes_max {
         return Err(Violation::LineTooLong(limits.line_bytes_max));
     }
-    let is_1_1 = request_line(first)?;
+    let is_1_1 = request_line(first).map_err(|violation| in_line(first, violation))?;
     let (mut hosts, mut fields) = (0, 0);
     let (mut length, mut chunked) = (None, false);
     loop {
@@ -275,7 +275,7 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<Length, Violation> {
         if fields > limits.fields_max {
             return Err(Violation::TooManyFields(limits.fields_max));
         }
-        let (name, value) = field_of(field)?;
+        let (name, value) = field_of(field).map_err(|violation| in_line(field, violation))?;
         // Few have names as long as those that matter here.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
@@ -311,11 +311,12 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<Length, Violation> {
 fn line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
     let lf = memchr(b'\n', bytes).ok_or(Violation::LineEnd)?;
     let (line, behind) = (&bytes[..lf], &bytes[lf + 1..]);
-    let line = line.strip_suffix(b"\r").ok_or(Violation::LineEnd)?;
-    if memchr(b'\r', line).is_some() {
-        return Err(Violation::LineEnd);
-    }
-    Ok((line, behind))
+    Ok((line.strip_suffix(b"\r").ok_or(Violation::LineEnd)?, behind))
+}
+
+/// What is wrong with a line in which `violation` was found, as it is where there is a CR in its midst.
+fn in_line(line: &[u8], violation: Violation) -> Violation {
+    if memchr(b'\r', line).is_some() { Violation::LineEnd } else { violation }
 }
 
 /// Checks the request line. Returns whether it is of HTTP/1.1.

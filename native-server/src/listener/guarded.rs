@@ -142,10 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                     return Poll::Ready(Ok(Filled::Ended));
                 }
                 self.buffer.extend_from_slice(bytes);
-                let now = Instant::now();
                 self.clock.hears();
                 match &mut self.watch {
                     Watch::Http2 { received, .. } => {
+                        let now = Instant::now();
                         // Everything else, PING and SETTINGS and the like, is nothing that a connection is there for.
                         if received.see(bytes).fields {
                             self.clock.is_active(now);
@@ -157,8 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                             self.clock.begins(now);
                         }
                     }
-                    Watch::Http1(framing) if !framing.is_in_head() => self.clock.is_active(now),
-                    _ => {
+                    Watch::Http1(framing) if !framing.is_in_head() => self.clock.is_active(Instant::now()),
+                    // A head counts by its answer, and until it is whole by when it was begun.
+                    Watch::Http1(_) => {}
+                    Watch::Unknown => {
+                        let now = Instant::now();
                         self.clock.is_active(now);
                         self.clock.begins(now);
                     }
