@@ -67,7 +67,9 @@ impl Clock {
 
     /// The other side is told that the connection ends; `false` when it was before.
     pub(super) fn takes_leave(&mut self, now: Instant) -> bool {
-        self.farewell.replace(now + FAREWELL).is_none()
+        let is_first = self.farewell.is_none();
+        self.farewell.get_or_insert(now + FAREWELL);
+        is_first
     }
 
     /// Until when the next bytes have to come, and what it means if they do not. `is_in_body` while a body is being sent
@@ -83,7 +85,7 @@ impl Clock {
             return (now() + limits.idle, Lapse::Look);
         }
         if let Some(until) = self.farewell {
-            return (until.max(link.answered() + FAREWELL), Lapse::Silent);
+            return (until.max(self.active.max(link.answered()) + FAREWELL), Lapse::Silent);
         }
         if let Some(begun) = self.begun {
             return (begun + limits.head, Lapse::Head);

@@ -136,6 +136,7 @@ impl Connection {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = leave => {
+                link.takes_leave();
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -172,6 +172,10 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
                 // Most connections wait most of the time.
                 self.buffer = BytesMut::new();
             }
+            if matches!(self.watch, Watch::Http2 { .. }) && self.link.has_taken_leave() {
+                // One that answers nothing would be waited for: what of the library's farewell is heard is not known.
+                self.clock.takes_leave(Instant::now());
+            }
             let is_in_body = self.is_in_body();
             let (deadline, lapse) = self.clock.deadline(Instant::now, &self.limits, &self.link, is_in_body);
             ready!(self.timer.poll(deadline, context));

@@ -44,6 +44,8 @@ pub(crate) struct Link {
     /// Whether a body went wrong half-way.
     broken: AtomicBool,
     leaving: Notify,
+    /// Whether it is to end as soon as nothing is under way.
+    is_left: AtomicBool,
 }
 
 impl Link {
@@ -59,6 +61,7 @@ impl Link {
             streams: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             leaving: Notify::new(),
+            is_left: AtomicBool::new(false),
         }
     }
 
@@ -101,6 +104,16 @@ impl Link {
     /// Waits until [`Link::leave`].
     pub(super) async fn left(&self) {
         self.leaving.notified().await;
+    }
+
+    /// Notes that the other side is told that the connection ends.
+    pub(super) fn takes_leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was told.
+    pub(super) fn has_taken_leave(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
     }
 
     /// Keeps the connection from being taken for idle as long as the guard lives.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::front::writer;
+use headwater_local::program::Stopped;
 use headwater_tests::eventually;
 use headwater_tests::prometheus::Numbers;
 
@@ -304,4 +305,40 @@ async fn a_body_that_nobody_reads_is_not_kept_while_its_request_waits() {
     }
     client.set("c", "k", "1").await;
     assert_eq!(status(&wire.received.next_of(&[HEADERS]).await.content), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_any_more_does_not_hold_a_node_that_ends() {
+    let (_directory, mut node, client) = writer(&[("--shutdown-ms", "20000")]).await;
+    client.set("c", "k", &format!("\"{}\"", "x".repeat(40_000))).await;
+    let mute = Http2::open(&node.url, &[]).await;
+    let mut once = Http2::open(&node.url, &[]).await;
+    once.send(&get(1, "/livez")).await;
+    assert_eq!(once.received.answer(1).await.0, 200);
+    // One that takes its answer meanwhile gets all of it, though it answers no PING either.
+    let mut busy = Http2::open(&node.url, &[(INITIAL_WINDOW_SIZE, 30_000)]).await;
+    busy.send(&get(1, "/v1/collections/c/keys/k")).await;
+    let mut came = 0;
+    while came < 30_000 {
+        came += busy.received.next_of(&[DATA]).await.content.len();
+    }
+    let asked = Instant::now();
+    let taking = async {
+        sleep(FAREWELL * 2).await;
+        busy.send(&frame(WINDOW_UPDATE, 0, 1, &30_000_u32.to_be_bytes())).await;
+        let mut last = 0;
+        while last & END_STREAM == 0 {
+            let next = busy.received.next().await.expect("all of it comes");
+            if next.kind == DATA {
+                (came, last) = (came + next.content.len(), next.flags);
+            }
+        }
+        came
+    };
+    let (stopped, came) = tokio::join!(node.stop(), taking);
+    let took = asked.elapsed();
+    assert!(matches!(stopped, Some(Stopped::Ended(status)) if status.success()), "{stopped:?}");
+    assert!(came > 40_000, "{came} bytes came");
+    assert!((FAREWELL * 2..FAREWELL * 4 + SLACK).contains(&took), "it took {took:?}");
+    drop((mute, once));
 }
