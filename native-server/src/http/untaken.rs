@@ -16,8 +16,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Answers up to this are not counted: the connection or stream that each has for itself takes more.
+/// Answers up to this are not counted over HTTP/1.1: the connection that each has for itself takes more.
 const SMALL_BYTES: u64 = 4 << 10;
+
+/// What a stream of HTTP/2 takes beside its answer. A connection may have more than a hundred of them.
+const STREAM_BYTES: usize = 2 << 10;
 
 /// The least that there may be for answers: the longest, an entry, must fit into one caller's half.
 pub(crate) const ANSWERS_BYTES_LEAST: u64 = 32 << 20;

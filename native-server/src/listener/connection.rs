@@ -34,8 +34,9 @@ const WINDOW_BYTES: (u32, u32) = (256 << 10, 1 << 20);
 const SEND_BYTES: usize = 64 << 10;
 
 /// What the system takes of what is sent beyond what the other side has room for, of each connection. Left to itself it takes
-/// megabytes: a thousand clients that read nothing would have as much of the machine's memory for sockets as there is.
-const UNSENT_BYTES: u32 = 128 << 10;
+/// megabytes: a thousand clients that read nothing would have as much of the machine's memory for sockets as there is. What
+/// the other side takes is noticed in steps of half of it, so a step has to be little for the least rate of taking.
+const UNSENT_BYTES: u32 = 32 << 10;
 
 /// What of the bytes behind a request is read before it is answered.
 const READ_AHEAD_BYTES: usize = 64 << 10;
@@ -64,7 +65,6 @@ impl Connection {
         if let Err(error) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES) {
             tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
         }
-        socket.give_up_after(self.limits.write.grace);
         let Some(tls) = &self.tls else { return self.speak(socket, stopping).await };
         let secured = tokio::select! {
             secured = secure(tls, &self.limits, socket) => secured,
@@ -162,12 +162,22 @@ async fn secure(tls: &ServerTls, limits: &ConnectionLimits, socket: TcpStream) -
 }
 
 impl Tune for TlsStream<TcpStream> {
+    fn abort(&self) {
+        self.get_ref().0.abort();
+    }
+
     fn give_up_after(&self, time: Duration) {
         self.get_ref().0.give_up_after(time);
     }
 }
 
 impl Tune for TcpStream {
+    fn abort(&self) {
+        if let Err(error) = SockRef::from(self).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "SO_LINGER refused");
+        }
+    }
+
     fn give_up_after(&self, time: Duration) {
         let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         // Without it a connection to one who is gone lives longer.

@@ -25,10 +25,15 @@ const REFUSED: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\
 /// What a method of HTTP/1.1 may begin with, as the preface of HTTP/2 does.
 const METHOD_BYTES: usize = 3;
 
-/// A socket that can be told how long the other side may leave what it was sent unacknowledged.
+/// A socket that can be told what becomes of what it was given and the other side has not taken. What cannot be set stays as
+/// it is.
 pub(super) trait Tune {
-    /// Sets it. What cannot be set stays as it is.
+    /// It is given up once the other side has not acknowledged it for so long, or has had no room for all of it: the system
+    /// does not tell these apart from one that takes it slowly.
     fn give_up_after(&self, time: Duration);
+
+    /// When the socket is closed, it is given up at once.
+    fn abort(&self);
 }
 
 /// Which protocol a connection speaks.
@@ -295,6 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Tune + Unpin> Guarded<S> {
         };
         let until = self.clock.is_stuck(Instant::now(), silence);
         ready!(self.timer.poll(until, context));
+        self.socket.abort();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the other side takes too little, or nothing any more",

@@ -152,9 +152,9 @@ async fn who_does_not_take_its_answer_is_given_up_and_others_never_wait() {
 
 /// A client of HTTP/1.1 that asks for a list and takes so many bytes of it every 100 ms; how many came until the connection
 /// ended, and how long that took.
-async fn take_slowly(url: &str, bytes_each: usize) -> (usize, Duration) {
+async fn take_slowly(url: &str, buffer_bytes: u32, bytes_each: usize) -> (usize, Duration) {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(128 << 10).expect("a size that it may have");
+    socket.set_recv_buffer_size(buffer_bytes).expect("a size that it may have");
     let address = raw::authority(url).parse().expect("an address");
     let mut slow = socket.connect(address).await.expect("the node listens");
     let list = raw::request(url, "GET", "/v1/collections/c/keys", &[], b"");
@@ -186,13 +186,24 @@ async fn an_answer_that_is_taken_below_the_least_rate_is_given_up_and_one_above_
         filler.set("c", &format!("k{number}"), &value).await;
     }
     // A seventh of the least rate, in bursts that come more often than the patience lasts.
-    let (trickle, steady) = tokio::join!(take_slowly(&node.url, 40_000), take_slowly(&lenient.url, 28_000));
+    let (trickle, steady) =
+        tokio::join!(take_slowly(&node.url, 128 << 10, 40_000), take_slowly(&lenient.url, 128 << 10, 28_000));
     let (came, took) = trickle;
     assert!(came < 11_000_000, "{came} bytes came");
     // What the system takes at once, it does not wait for; what it had taken then is still there to be read.
     assert!((PATIENCE..PATIENCE * 3 / 2 + SLACK).contains(&took), "gone after {took:?}");
     let (came, took) = steady;
     assert!(came > 1_000_000 && took > PATIENCE, "{came} bytes in {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_little_room_and_takes_its_answer_steadily_gets_all_of_it() {
+    let (_directory, node, client) =
+        writer(&[("--write-ms", "2000"), ("--write-rate", "8000"), ("--idle-ms", "2000")]).await;
+    client.set("c", "k", &format!("\"{}\"", "x".repeat(200_000))).await;
+    let (came, took) = take_slowly(&node.url, 4 << 10, 2_000).await;
+    // The connection ends when it has been idle.
+    assert!(came > 200_000 && took > Duration::from_secs(8), "{came} bytes in {took:?}");
 }
 
 #[tokio::test]
