@@ -11,10 +11,35 @@ use headwater_core::limits::LINE_BYTES_MAX;
 use http_body_util::BodyExt as _;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// The least that there may be for large bodies: the longest that a route takes must fit into one credential's half.
 pub(crate) const BODIES_BYTES_LEAST: u64 = 2 * (LINE_BYTES_MAX + BODY_SLACK_BYTES - SMALL_BODY_BYTES) as u64;
+
+/// How much of a body that is not wanted is taken in, and how long that may last.
+const PASSED_OVER: (u64, Duration) = (64 << 10, Duration::from_secs(1));
+
+/// Takes in what is left of a body that is not wanted, if it is small: an answer that comes before its request is whole ends the
+/// stream of HTTP/2 by a reset (RFC 9113, section 8.1), and there are clients that lose the answer with it.
+pub(super) async fn pass_over(body: &mut Body) {
+    let (mut left, within) = PASSED_OVER;
+    if body.size_hint().lower() > left {
+        return;
+    }
+    let passing = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            if bytes > left {
+                return;
+            }
+            left -= bytes;
+        }
+    };
+    if timeout(within, passing).await.is_err() {
+        tracing::debug!("a body that is not wanted did not come to its end");
+    }
+}
 
 /// Reads the body of a request, where its route takes one; another is let go of at once, unread.
 ///
@@ -25,8 +50,9 @@ pub(super) async fn taken<'g>(
     grant: &'g Grant,
     peer: IpAddr,
     found: &Route<'_>,
-    body: Body,
+    body: &mut Body,
 ) -> Result<(Bytes, Option<Held<'g>>), ApiError> {
+    let body = std::mem::take(body);
     // What a replica hands on, its writer judges.
     let limits = match server.work {
         Work::Writer { .. } => BodyLimits::of(&server.settings.limits),
@@ -133,7 +159,6 @@ fn too_slow(pace: Pace) -> ApiError {
 mod tests {
     use super::*;
     use std::convert::Infallible;
-    use std::time::Duration;
 
     const PACE: Pace = Pace { grace: Duration::from_millis(100), bytes_per_s: 100 };
 

@@ -29,8 +29,9 @@ use crate::clock;
 use crate::listener::Link;
 use crate::pool::{Caller, Taken};
 use crate::server::Server;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
+use axum::http::Version;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -102,7 +103,8 @@ impl Service<Request<Incoming>> for Front {
                 // What was not understood may have been meant for somebody else, and so may what follows it.
                 let is_last = matches!(error.code, Code::InvalidKey | Code::InvalidRequest | Code::Misdirected);
                 let response = reply::error(server, error);
-                return self.now(if is_last { refused::last(response) } else { response }, Some(&parts));
+                let response = if is_last { refused::last(response) } else { response };
+                return self.refused(response, &parts, body);
             }
         };
         if let Route::Read(asked @ Read::Entry { .. }) = &found
@@ -124,8 +126,13 @@ impl Service<Request<Incoming>> for Front {
         let (server, link, answering) = (Arc::clone(server), Arc::clone(&self.link), self.link.answering());
         Reply::Later(Box::pin(async move {
             let share = (!always).then_some(&mut place);
-            let answer = answer(&server, &link, share, found, &parts, Body::new(body)).await;
+            let mut body = Body::new(body);
+            let answer = answer(&server, &link, share, found, &parts, &mut body).await;
+            // Others need not wait for what is not wanted.
             drop((answering, place));
+            if parts.version == Version::HTTP_2 {
+                body::pass_over(&mut body).await;
+            }
             let answer = noted::settled(&server, link.peer.ip(), answer, Some(&parts));
             if link.is_broken() { refused::last(answer) } else { answer }
         }))
@@ -136,6 +143,18 @@ impl Front {
     /// An answer that is there.
     fn now(&self, response: Response, asked: Option<&Parts>) -> Reply {
         Reply::Now(Some(noted::settled(&self.server, self.link.peer.ip(), response, asked)))
+    }
+
+    /// A refusal that is there before the body, which is not wanted.
+    fn refused(&self, response: Response, asked: &Parts, body: Incoming) -> Reply {
+        let response = noted::settled(&self.server, self.link.peer.ip(), response, Some(asked));
+        if asked.version != Version::HTTP_2 || body.is_end_stream() {
+            return Reply::Now(Some(response));
+        }
+        Reply::Later(Box::pin(async move {
+            body::pass_over(&mut Body::new(body)).await;
+            response
+        }))
     }
 }
 
@@ -151,7 +170,7 @@ async fn answer(
     place: Option<&mut Taken>,
     found: Route<'static>,
     parts: &Parts,
-    body: Body,
+    body: &mut Body,
 ) -> Response {
     let peer = link.peer.ip();
     let (is_public, is_bounded) = (found.is_public(), place.is_some());
@@ -182,7 +201,7 @@ async fn answer(
     let outcome = answer_to(server, link, &grant, found, parts, body).await;
     let answer = outcome.unwrap_or_else(|error| reply::error(server, error));
     match bounded {
-        Some(bounded) => untaken::counted(server, Caller::of(&grant, peer), bounded, answer),
+        Some(bounded) => untaken::counted(server, Caller::of(&grant, peer), bounded, parts.version, answer),
         None => answer,
     }
 }

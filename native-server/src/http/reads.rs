@@ -37,7 +37,7 @@ pub(super) fn entry_at_once(server: &Server, link: &Link, parts: &Parts, asked: 
             Answered::AskParent => None,
             Answered::Here(answer) => {
                 let caller = Caller::of(&grant, link.peer.ip());
-                Some(untaken::counted(server, caller, Bounded::ByAll, here(server, answer, None)))
+                Some(untaken::counted(server, caller, Bounded::ByAll, parts.version, here(server, answer, None)))
             }
         })
     });

@@ -9,6 +9,7 @@ use super::reply;
 use crate::pool::{Caller, Taken};
 use crate::server::Server;
 use axum::body::{Body, HttpBody};
+use axum::http::Version;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -37,21 +38,28 @@ pub(super) enum Bounded {
 }
 
 /// The same answer, counted among those that are not taken, or 503 in its place.
-pub(super) fn counted(server: &Server, caller: Caller<'_>, bounded: Bounded, answer: Response) -> Response {
+pub(super) fn counted(
+    server: &Server,
+    caller: Caller<'_>,
+    bounded: Bounded,
+    version: Version,
+    answer: Response,
+) -> Response {
     let size = answer.body().size_hint();
-    if size.upper().is_some_and(|bytes| bytes <= SMALL_BYTES) {
+    let (small, beside) = if version == Version::HTTP_2 { (0, STREAM_BYTES) } else { (SMALL_BYTES, 0) };
+    if size.upper().is_some_and(|bytes| bytes <= small) {
         return answer;
     }
     let (answers, key) = (&server.answers, server.answers.key(caller));
     // Of a list no more is known than its first piece.
-    let bytes = usize::try_from(size.lower()).unwrap_or(usize::MAX);
+    let bytes = usize::try_from(size.lower()).unwrap_or(usize::MAX).saturating_add(beside);
     let ahead = match bounded {
         Bounded::ByAll => answers.take(bytes, Some(key)),
         Bounded::ByShare => answers.join(bytes, Some(key)),
         Bounded::Never => Ok(answers.note(bytes, key)),
     };
     match ahead {
-        Ok(ahead) => answer.map(|body| Body::new(CountedBody { body, ahead })),
+        Ok(ahead) => answer.map(|body| Body::new(CountedBody { body, ahead, beside })),
         Err(error) => reply::error(server, error),
     }
 }
@@ -61,6 +69,8 @@ struct CountedBody {
     body: Body,
     /// What was counted of bytes that are still to come, and whose they are.
     ahead: Taken,
+    /// What the first of them take with them of that beside their own number.
+    beside: usize,
 }
 
 /// Bytes and what they take.
@@ -77,8 +87,9 @@ impl AsRef<[u8]> for CountedBytes {
 
 impl CountedBody {
     fn count(&mut self, bytes: Bytes) -> io::Result<Bytes> {
-        let mut taken = self.ahead.split(bytes.len());
-        let more = bytes.len() - taken.count();
+        let count = bytes.len() + std::mem::take(&mut self.beside);
+        let mut taken = self.ahead.split(count);
+        let more = count - taken.count();
         if more > 0 {
             // Status and a part of it are under way: the connection breaks off, so that nobody takes this for all of it.
             taken.grow(more).map_err(|error| {
@@ -133,7 +144,7 @@ mod tests {
     async fn bytes_count_until_the_last_of_them_is_gone() {
         let (pool, key) = pool();
         let ahead = pool.take(40, Some(key)).unwrap();
-        let mut body = CountedBody { body: Body::from(vec![b'x'; 40]), ahead };
+        let mut body = CountedBody { body: Body::from(vec![b'x'; 40]), ahead, beside: 0 };
         let mut data = body.frame().await.unwrap().unwrap().into_data().unwrap();
         drop(body);
         assert_eq!((pool.in_use(), data.len()), (40, 40));
@@ -145,11 +156,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_an_answer_takes_beside_its_bytes_counts_with_the_first_of_them() {
+        let (pool, key) = pool();
+        let ahead = pool.take(40, Some(key)).unwrap();
+        let mut body = CountedBody { body: Body::from(vec![b'x'; 10]), ahead, beside: 30 };
+        let data = body.frame().await.unwrap().unwrap();
+        drop(body);
+        assert_eq!(pool.in_use(), 40);
+        drop(data);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[tokio::test]
     async fn what_was_not_counted_ahead_is_as_it_comes_and_breaks_off_where_there_is_no_room() {
         let (pool, key) = pool();
         let counted = |bytes: usize| {
             let ahead = pool.take(0, Some(key)).unwrap();
-            CountedBody { body: Body::from(vec![b'x'; bytes]), ahead }
+            CountedBody { body: Body::from(vec![b'x'; bytes]), ahead, beside: 0 }
         };
         let held = counted(30).frame().await.unwrap().unwrap();
         assert_eq!(pool.in_use(), 30);

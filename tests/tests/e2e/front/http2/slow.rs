@@ -342,3 +342,51 @@ async fn who_says_nothing_any_more_does_not_hold_a_node_that_ends() {
     assert!((FAREWELL * 2..FAREWELL * 4 + SLACK).contains(&took), "it took {took:?}");
     drop((mute, once));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_streams_hold_of_small_answers_is_counted() {
+    const STREAMS: u32 = 50;
+    let (_directory, node, client) = writer(&[("--write-ms", "60000")]).await;
+    client.set("c", "k", &format!("\"{}\"", "x".repeat(1_000))).await;
+    let mut wire = Http2::open(&node.url, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    for number in 0..STREAMS {
+        wire.send(&get(2 * number + 1, "/v1/collections/c/keys/k")).await;
+        assert_eq!(status(&wire.received.next_of(&[HEADERS]).await.content), 200);
+    }
+    let held = async || Numbers::read(client.get("/metrics").await.text()).number("headwater_answers_bytes", &[]);
+    // Beside its thousand bytes each takes what a stream does.
+    let all = f64::from(STREAMS) * (1_000.0 + 2_048.0);
+    assert!(held().await.is_some_and(|held| (all..all * 1.1).contains(&held)), "{:?} of {all}", held().await);
+    drop(wire);
+    eventually("nothing is held", || async {
+        let held = held().await;
+        if held == Some(0.0) { Ok(()) } else { Err(held) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_is_there_before_its_small_body_ends_no_stream_by_a_reset() {
+    let (_directory, node, _) = writer(&[]).await;
+    let mut wire = Http2::open(&node.url, &[]).await;
+    let wrong = [("apikey", "nobody"), ("secret", "wrong")];
+    for (stream, path, pair, refused) in [
+        (1, "/v1/nothing", &PAIR, 404),
+        (3, "/v1/collections", &wrong, 403),
+        (5, "/v1/collections/none/batch", &PAIR, 404),
+    ] {
+        let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", path)];
+        let block: Vec<u8> = fields.iter().chain(pair).flat_map(|(name, value)| field(0, name, value)).collect();
+        wire.send(&request(stream, false, &block)).await;
+        // A round trip, so that the head is read by itself.
+        wire.send(&frame(PING, 0, 0, b"12345678")).await;
+        wire.received.next_of(&[PING]).await;
+        wire.send(&frame(DATA, END_STREAM, stream, b"{\"ops\":[]}")).await;
+        let head = wire.received.next_of(&[HEADERS, RST_STREAM]).await;
+        assert_eq!((head.kind, head.stream), (HEADERS, stream), "{path}");
+        assert_eq!(status(&head.content), refused, "{path}");
+        wire.send(&frame(PING, 0, 0, b"12345678")).await;
+        let behind = wire.received.next_of(&[PING, RST_STREAM]).await;
+        assert_eq!(behind.kind, PING, "{path}: reset with {}", behind.code());
+    }
+}
