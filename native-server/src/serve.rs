@@ -84,6 +84,9 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
         server.tls.get_or_init(|| Arc::clone(tls));
     }
     parts.audit.note(started(&server));
+    if server.settings.read_only {
+        tracing::warn!("this node takes no writes: it was started with --read-only");
+    }
     let backups = match server.settings.backups.clone() {
         None => None,
         Some(plan) => {

@@ -61,6 +61,8 @@ counts! {
     connections_closed_total,
     /// Connections that were one too many.
     connections_refused_total,
+    /// Connections on which no TLS came about: another version, no certificate that is taken, too slow, or no TLS at all.
+    tls_failed_total,
     /// Times that no connection could be taken, for lack of sockets or memory.
     connections_paused_total,
     /// Requests that were more than one address or credential may make.

@@ -37,11 +37,13 @@ pub(super) fn ready(server: &Server) -> Response {
         ),
         Work::Replica(upstream) => {
             let complete = ("state_complete", server.node.is_complete());
+            // Without the writer's keys nobody is let in.
+            let keyed = ("keys_followed", server.dev.is_some() || server.node.follows_keys());
             let connected = ("parent_connected", upstream.view().connected);
             if server.settings.unready_without_parent {
-                api::readiness(&server.node, &[complete, not_draining, connected], &[taken])
+                api::readiness(&server.node, &[complete, keyed, not_draining, connected], &[taken])
             } else {
-                api::readiness(&server.node, &[complete, not_draining], &[connected, taken])
+                api::readiness(&server.node, &[complete, keyed, not_draining], &[connected, taken])
             }
         }
     };

@@ -72,7 +72,10 @@ impl Connection {
         };
         match secured {
             Ok(secured) => self.speak(secured, stopping).await,
-            Err(error) => tracing::debug!(%error, peer = %self.peer, "no TLS came about"),
+            Err(error) => {
+                self.server.metrics.tls_failed_total.one();
+                tracing::debug!(%error, peer = %self.peer, "no TLS came about");
+            }
         }
     }
 

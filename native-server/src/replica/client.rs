@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 use headwater_core::api::{CONTENT_JSON, CONTENT_NDJSON, retry_after_ms};
+use headwater_core::name;
 use headwater_core::position::Position;
 use headwater_core::replica::{Cause, Event, Replica, ReplicaOptions};
 use headwater_core::store::memory::MemoryStore;
@@ -33,6 +34,8 @@ pub(super) struct Client {
     replica: Replica<MemoryStore>,
     disk: Disk,
     stopped: watch::Receiver<bool>,
+    /// The parent sends no keys, though they are wanted.
+    lacks_keys: bool,
 }
 
 /// Why a connection is over, for core and for people.
@@ -56,7 +59,7 @@ impl Over {
                 // Only names: the values are nobody's business who reads a log.
                 let why = format!(
                     "{parent} does not accept HEADWATER_PARENT_APIKEY / HEADWATER_PARENT_SECRET, \
-                     or this pair has neither of the roles node and read"
+                     or the key of this pair does not have the role node"
                 );
                 Self { offence: Some((FORBIDDEN, why.clone())), ..Self::new(cause, why) }
             }
@@ -79,7 +82,7 @@ impl Client {
     ) -> Self {
         let options = ReplicaOptions { scope: following.scope.clone(), parents: following.parents.len() };
         let replica = Replica::new(Arc::clone(&following.node), options);
-        Self { following, upstream, replica, disk, stopped }
+        Self { following, upstream, replica, disk, stopped, lacks_keys: false }
     }
 
     /// Follows until it is told to stop, and stores what is held then.
@@ -203,6 +206,7 @@ impl Client {
                 }
             }
         }
+        self.tell_of_keys();
         self.show();
         match outcome {
             Ok(()) => ended,
@@ -212,6 +216,17 @@ impl Client {
                 Some(Over { offence: shown, ..Over::new(Cause::Offence(offence), why) })
             }
         }
+    }
+
+    /// Says that the parent sends no keys, though they are wanted: it does so for nodes alone.
+    fn tell_of_keys(&mut self) {
+        let Following { node, scope, .. } = &self.following;
+        let lacks_keys = scope.touches(name::KEYS) && node.is_complete() && !node.follows_keys();
+        if lacks_keys && !self.lacks_keys {
+            let mend = "give HEADWATER_PARENT_APIKEY a key with the role node, and start this node again";
+            tracing::error!(parent = %self.upstream.parent(), mend, "the parent sends no keys, so no credentials can be checked here");
+        }
+        self.lacks_keys = lacks_keys;
     }
 
     /// Shows the rest of the node how the connection stands.

@@ -89,11 +89,15 @@ struct Shown {
     end_ms: Option<u64>,
 }
 
-/// The files at the last look, and how many looks in a row found them of no use.
+/// The files at the last look, and what was found.
 #[derive(Clone, Debug)]
 struct Seen {
     marks: Vec<Mark>,
+    /// The files as they were when they were last taken.
+    taken: Vec<Mark>,
+    /// How many looks in a row found them of no use for this reason.
     failures: u32,
+    reason: String,
 }
 
 /// TLS as it stands. New connections take it as it is then; those that are open keep what they began with.
@@ -133,7 +137,8 @@ impl ServerTls {
 
     /// Takes other files as soon as they are there, and stays with the old ones while they are of no use.
     pub(crate) async fn attend(self: &Arc<Self>) -> Infallible {
-        let mut seen = Seen { marks: self.marks.clone(), failures: 0 };
+        let [marks, taken] = [(); 2].map(|()| self.marks.clone());
+        let mut seen = Seen { marks, taken, failures: 0, reason: String::new() };
         let mut looks = tokio::time::interval(LOOK);
         loop {
             looks.tick().await;
@@ -150,22 +155,23 @@ impl ServerTls {
         if marks == before.marks && before.failures == 0 {
             return before;
         }
-        let failures = match self.files.read() {
+        match self.files.read() {
             Ok(shown) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = shown;
-                tracing::info!(file = %self.files.certificate.display(), "new connections get the new certificate");
-                0
+                let is_new = |(path, (now, taken)): (&Path, _)| (now != taken).then(|| path.display().to_string());
+                let new: Vec<_> = self.files.paths().zip(marks.iter().zip(&before.taken)).filter_map(is_new).collect();
+                tracing::info!(files = new.join(", "), "new connections are judged by the new files of TLS");
+                Seen { taken: marks.clone(), marks, failures: 0, reason: String::new() }
             }
             Err((setting, error)) => {
-                let failures = before.failures.saturating_add(1);
+                let failures = if error == before.reason { before.failures.saturating_add(1) } else { 1 };
                 // Certificate and key are seldom replaced as one: what is still so at the next look is said, once.
                 if failures == 2 {
-                    let kept = "new connections get the certificate before";
-                    tracing::error!(setting, error, "the files have changed and are of no use: {kept}");
+                    let kept = "new connections are judged by those before";
+                    tracing::error!(setting, error, "the files of TLS have changed and are of no use: {kept}");
                 }
-                failures
+                Seen { marks, taken: before.taken, failures, reason: error }
             }
-        };
-        Seen { marks, failures }
+        }
     }
 }

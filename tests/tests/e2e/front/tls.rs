@@ -4,6 +4,7 @@ use super::{SLACK, Wire};
 use bytes::Bytes;
 use headwater_local::certificates::Authority;
 use headwater_local::tools::Tools;
+use headwater_tests::client::DEV;
 use headwater_tests::{Node, NodeBuilder, eventually, raw};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -27,17 +28,27 @@ async fn connect(authority: &Authority, url: &str, protocol: &str) -> std::io::R
     client.connect(TcpStream::connect(raw::authority(url)).await?).await
 }
 
-/// The first line of the answer to GET `path`, by HTTP/1.1.
+/// The answer to GET `path`, by HTTP/1.1.
 ///
 /// # Errors
 /// When no TLS comes about, or it breaks off.
-async fn get(authority: &Authority, url: &str, path: &str) -> std::io::Result<String> {
+async fn whole(authority: &Authority, url: &str, path: &str) -> std::io::Result<String> {
     let mut socket = connect(authority, url, "http/1.1").await?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", raw::authority(url));
+    let (host, (apikey, secret)) = (raw::authority(url), DEV);
+    let pair = format!("apikey: {apikey}\r\nsecret: {secret}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{pair}connection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await?;
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    Ok(answer)
+}
+
+/// Its first line.
+///
+/// # Errors
+/// As [`whole`].
+async fn get(authority: &Authority, url: &str, path: &str) -> std::io::Result<String> {
+    Ok(whole(authority, url, path).await?.lines().next().unwrap_or_default().to_owned())
 }
 
 /// A stream of everything, by HTTP/2.
@@ -151,12 +162,14 @@ async fn both_versions_of_http_are_spoken_and_carry_streams() {
 
 #[tokio::test]
 async fn one_who_does_not_speak_tls_is_told_that_it_is_spoken() {
-    let (_directory, _authority, writer) = writer(&[]).await;
+    let (_directory, authority, writer) = writer(&[]).await;
     let mut wire = Wire::open(&writer.url).await;
     wire.send(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let heard = wire.hear(SLACK).await;
     assert_eq!(heard.answers(), [(400, "invalid_request".to_owned())], "{}", heard.text);
     assert!(heard.text.contains("https://"), "{}", heard.text);
+    let metrics = whole(&authority, &writer.url, "/metrics").await.unwrap();
+    assert!(metrics.contains("headwater_tls_failed_total 1\n"), "{metrics}");
 }
 
 #[tokio::test]
@@ -207,6 +220,7 @@ async fn who_shows_a_certificate_that_was_withdrawn_is_kept_out_as_soon_as_the_l
     .await;
     let (status, said) = asked(&pairs[0]).await;
     assert_eq!(status, 0, "{said}");
+    writer.says(&format!("new files of TLS files={:?}", list.display().to_string())).await;
     // A list of somebody else's says nothing of these.
     let others = new_authority(elsewhere.path(), "others").withdraw(&[]).expect("a list can be made");
     std::fs::rename(others, &list).unwrap();
@@ -226,7 +240,7 @@ async fn a_new_certificate_is_taken_and_nothing_breaks_off() {
     // A file of no use changes nothing.
     let (certificate, key) = (authority.directory().join("writer.pem"), authority.directory().join("writer.key"));
     std::fs::write(&certificate, "no certificate").unwrap();
-    writer.says("new connections get the certificate before").await;
+    writer.says("new connections are judged by those before").await;
     assert_eq!(get(&authority, &writer.url, "/livez").await.unwrap(), "HTTP/1.1 200 OK");
 
     let newer = new_authority(directory.path(), "newer");

@@ -29,6 +29,7 @@ async fn a_read_only_writer_serves_reads_and_streams_and_takes_no_write() {
     writer.node.stop().await.expect("it runs");
     writer.node.add_flag("--read-only");
     writer.node.start_again().await;
+    writer.node.says("started with --read-only").await;
     let opened = writer.client.position().await;
     for reply in every_write(&writer.client).await {
         refused(&reply, Code::ReadOnly, &["--read-only"]);

@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -89,15 +90,41 @@ async fn nothing_that_came_after_is_sent() {
     }
 }
 
+/// A program that starts a node with this pair for its parent.
+fn with_pair_of_its_own(directory: &Path, id: &str, secret: &str) -> PathBuf {
+    let (script, server) = (directory.join(format!("{id}.sh")), Tools::load().unwrap().server);
+    let pair = format!("HEADWATER_PARENT_APIKEY={id} HEADWATER_PARENT_SECRET={secret}");
+    fs::write(&script, format!("#!/bin/sh\n{pair} exec {} \"$@\"\n", server.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    script
+}
+
+#[tokio::test]
+async fn a_replica_whose_parent_sends_it_no_keys_says_so_and_is_not_ready() {
+    let pair = Pair::start().await;
+    let (id, secret) = pair.key(r#"{"id":"far","roles":["read"]}"#).await;
+    let script = with_pair_of_its_own(pair.directory.path(), &id, &secret);
+    let builder = NodeBuilder::replica("far", pair.directory.path(), &pair.writer.url).under(script);
+    let mut far = builder.without("--dev").start().await;
+    far.says("sends no keys").await;
+    let reply = Client::with_pair(&far.url, None).get("/readyz").await;
+    let (is_complete, follows_keys) =
+        (&reply.json()["checks"]["state_complete"], &reply.json()["checks"]["keys_followed"]);
+    assert_eq!((reply.status, is_complete, follows_keys), (503, &json!(true), &json!(false)), "{}", reply.text());
+    let reply = pair.writer.client().call(Method::PUT, "/v1/keys/far", r#"{"roles":["node"]}"#).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    // A stream goes on as it was granted.
+    far.stop().await;
+    far.start_again().await;
+    far.ready().await;
+    assert_eq!(Client::with_pair(&far.url, Some((&id, &secret))).entry("flags", "a").await.status, 200);
+}
+
 #[tokio::test]
 async fn a_replica_whose_own_key_was_revoked_says_so_and_serves_what_it_has() {
     let pair = Pair::start().await;
     let (id, secret) = pair.key(r#"{"id":"far","roles":["node"]}"#).await;
-    let script = pair.directory.path().join("far.sh");
-    let server = Tools::load().unwrap().server;
-    let pair_of_its_own = format!("HEADWATER_PARENT_APIKEY={id} HEADWATER_PARENT_SECRET={secret}");
-    fs::write(&script, format!("#!/bin/sh\n{pair_of_its_own} exec {} \"$@\"\n", server.display())).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let script = with_pair_of_its_own(pair.directory.path(), &id, &secret);
     let far = NodeBuilder::replica("far", pair.directory.path(), &pair.replica.url).under(script).start().await;
     far.ready().await;
     assert_eq!(pair.writer.client().call(Method::DELETE, "/v1/keys/far", "").await.status, 200);
