@@ -1,9 +1,10 @@
 //! One HTTP request to a node, and what each way of not being answered means.
 //!
-//! No redirects are followed and no proxies used: the pair goes to the address that was given, or nowhere. Streams are
+//! No redirects are followed and no proxies used: credentials go to the address that was given, or nowhere. Streams are
 //! read by [`super::list`] and [`super::watch`], piece by piece.
 
-use super::connection::{BaseUrl, Credentials};
+use super::base_url::BaseUrl;
+use super::credentials::Credentials;
 use super::failure::{Failure, Kind};
 use crate::refusal::error_body;
 use crate::tls::client::Connector;
@@ -52,15 +53,15 @@ impl Call {
     }
 
     pub(super) fn post(target: String, body: String) -> Self {
-        Self { writes: true, ..Self::stream(target, body) }
+        Self { writes: true, ..Self::ask(target, body) }
     }
 
     pub(super) fn put(target: String, body: String) -> Self {
         Self { method: Method::PUT, ..Self::post(target, body) }
     }
 
-    /// A POST that changes nothing: it asks for a stream.
-    pub(super) fn stream(target: String, body: String) -> Self {
+    /// A POST that changes nothing: for a stream, or for a token.
+    pub(super) fn ask(target: String, body: String) -> Self {
         Self { method: Method::POST, body: body.into(), ..Self::get(target) }.with(CONTENT_TYPE, CONTENT_JSON)
     }
 
@@ -288,7 +289,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connection::Token;
+    use super::super::credentials::Token;
     use super::*;
     use crate::settings::Pair;
     use crate::tls::client::Trust;

@@ -346,7 +346,7 @@ async fn token(ttl: Option<Duration>, rights: &Rights, client: &Client, output: 
     if !rights.is_empty() {
         members.push(rights.members()?);
     }
-    let reply = client.call(Call::stream("/v1/tokens".into(), format!("{{{}}}", members.join(",")))).await?;
+    let reply = client.call(Call::ask("/v1/tokens".into(), format!("{{{}}}", members.join(",")))).await?;
     if !output.human {
         return output.line(reply.body);
     }

@@ -9,10 +9,12 @@
 mod ago;
 mod audit;
 mod backup;
+mod base_url;
 mod client;
 mod collections;
 mod config;
 mod connection;
+mod credentials;
 mod doctor;
 mod entry;
 mod export;

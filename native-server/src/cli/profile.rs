@@ -24,9 +24,10 @@ Examples:
   headwater profile remove prod
 
 Profiles are in $XDG_CONFIG_HOME/headwater/profiles.toml, or ~/.config/headwater/profiles.toml, with their secrets: the file is \
-made for its owner alone, and not read while others may read it. A profile is whole: beside it no other address, no other \
-pair and no other certificates can be given, by flag or variable, so that a secret goes to its own node alone. HEADWATER_PROFILE counts where neither --url, \
-HEADWATER_URL nor a pair is given by flag.
+made for its owner alone, and not read while others may read it. A profile is whole: where one is named, \
+by --profile or HEADWATER_PROFILE, another address, another pair, a token or other certificates beside it are refused, by flag or \
+variable, so that a secret goes to its own node alone and nobody asks as another than was meant. HEADWATER_PROFILE= in front of a \
+command does without the profile for once.
 
 JSON of list: {\"profiles\":[{\"name\",\"url\",\"apikey\"},...]}";
 
@@ -89,18 +90,14 @@ impl Profiles {
             What::List { .. } => return list(&read(&path)?, output),
             What::Save { name, .. } | What::Remove { name } => name,
         };
-        let cannot = |error| Failure::unable(format!("cannot write {}: {error}", path.display()));
-        // Until the file is in its place: what another one saves meanwhile would be lost.
-        let _turn = turn(&path).map_err(cannot)?;
-        let mut profiles = read(&path)?;
         let done = if let What::Save { connection, .. } = &self.what {
-            profiles.insert(name.clone(), connection.to_profile()?);
+            let profile = connection.to_profile()?;
+            change(&path, |profiles| Ok(drop(profiles.insert(name.clone(), profile))))?;
             "saved"
         } else {
-            profiles.remove(name).ok_or_else(|| missing(name, &path))?;
+            change(&path, |profiles| profiles.remove(name).map(drop).ok_or_else(|| missing(name, &path)))?;
             "removed"
         };
-        write(&path, &profiles).map_err(cannot)?;
         if output.human {
             return output.line(format!("{done} {name} in {}", path.display()));
         }
@@ -115,6 +112,25 @@ impl Profiles {
 pub(super) fn load(name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Profile, Failure> {
     let path = place(variable)?;
     read(&path)?.remove(name).ok_or_else(|| missing(name, &path))
+}
+
+/// Saves a profile under this name, in place of one that there is.
+#[cfg(test)]
+pub(super) fn save(name: &str, profile: Profile, variable: impl Fn(&str) -> Option<String>) -> Result<(), Failure> {
+    change(&place(variable)?, |profiles| Ok(drop(profiles.insert(name.into(), profile))))
+}
+
+/// Changes what is in the file, as one step.
+fn change(
+    path: &Path,
+    change: impl FnOnce(&mut BTreeMap<String, Profile>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let cannot = |error| Failure::unable(format!("cannot write {}: {error}", path.display()));
+    // Until the file is in its place: what another one saves meanwhile would be lost.
+    let _turn = turn(path).map_err(cannot)?;
+    let mut profiles = read(path)?;
+    change(&mut profiles)?;
+    write(path, &profiles).map_err(cannot)
 }
 
 fn missing(name: &str, path: &Path) -> Failure {

@@ -54,7 +54,7 @@ pub(super) async fn take(
     let node = Arc::new(Node::new(store, options));
     let mut replica = Replica::new(Arc::clone(&node), ReplicaOptions { scope: scope.clone(), parents: 1 });
     let body = replica.request(clock::now()).to_body();
-    let call = Call::stream("/v1/replicate".into(), body);
+    let call = Call::ask("/v1/replicate".into(), body);
     let silent = |replica: &Replica<MemoryStore>| {
         let deadline = replica.deadline().unwrap_or(0);
         Duration::from_millis(deadline.saturating_sub(clock::now().mono_ms))

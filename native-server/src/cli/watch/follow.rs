@@ -94,7 +94,7 @@ impl<'o> Follower<'o> {
         // Dropped as soon as the stream goes on from here; until then nothing changes, so it costs nothing.
         self.before = if is_complete { Some(self.snapshot()?) } else { None };
         let request = self.replica.request(clock::now());
-        let call = Call::stream("/v1/replicate".into(), request.to_body());
+        let call = Call::ask("/v1/replicate".into(), request.to_body());
         let opened = tokio::select! {
             opened = self.client.open_lines(call) => opened,
             () = silence(self.replica.deadline()) => return Ok(Cause::Silent),

@@ -37,21 +37,26 @@ async fn a_profile_names_a_node_and_a_pair_and_its_pair_goes_nowhere_else() {
         let done = at_home(home, arguments, variables).await;
         assert!(done.status == 0 && done.stdout.contains("\"node\":\"writer\""), "{done:?}");
     }
-    // Another address, or another pair, beside it.
+    // Another address, another pair or a token beside it.
     let elsewhere = [("HEADWATER_URL", "http://127.0.0.1:1")];
     for (arguments, variables) in [
         (&["status", "--profile", "here", "--url", "http://127.0.0.1:1"][..], &[][..]),
         (&["status", "--profile", "here"], &elsewhere),
         (&["status", "--profile", "here", "--dev"], &[]),
         (&["status", "--profile", "here", "--apikey", "other"], &[]),
+        (&["status", "--profile", "here"], &[("HEADWATER_APIKEY", "dev")]),
+        (&["status", "--url", "http://127.0.0.1:1"], &named),
+        (&["status", "--apikey", "dev"], &named),
+        (&["status"], &[named[0], ("HEADWATER_APIKEY", "dev"), ("HEADWATER_SECRET", "dev")]),
+        (&["status"], &[named[0], ("HEADWATER_TOKEN", "t")]),
         (&["status", "--profile", "none"], &[]),
     ] {
         let done = at_home(home, arguments, variables).await;
         assert_eq!((done.status, &*done.stdout), (2, ""), "{arguments:?} {done:?}");
     }
-    // The flag names a node, so the variable's profile does not count, nor its pair.
-    let done = at_home(home, &["status", "--url", &writer.url], &named).await;
-    assert!(done.status == 1 && done.stderr.contains("[forbidden]"), "{done:?}");
+    // An empty variable names none.
+    let done = at_home(home, &["status", "--url", &writer.url, "--dev"], &[("HEADWATER_PROFILE", "")]).await;
+    assert_eq!(done.status, 0, "{done:?}");
 
     let list = at_home(home, &["profile", "list"], &[]).await;
     assert_eq!(
