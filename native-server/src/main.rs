@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::{Shell, generate};
-use headwater::settings::{Layered, ServeArgs};
+use headwater::settings::{InvalidSetting, Layered, ServeArgs};
 use headwater::{cli, logging, serve};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -108,5 +108,9 @@ fn run_node(args: ServeArgs, layered: &Layered) -> anyhow::Result<()> {
     for warning in layered.warnings() {
         tracing::warn!("{warning}");
     }
-    serve::run(settings)
+    // What only the start finds out about a setting has its place in the file, too.
+    serve::run(settings).map_err(|error| match error.downcast::<InvalidSetting>() {
+        Ok(invalid) => anyhow::Error::msg(layered.located(&invalid)),
+        Err(error) => error,
+    })
 }

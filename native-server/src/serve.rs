@@ -6,8 +6,10 @@ use crate::bell::Bell;
 use crate::log_view::LogView;
 use crate::replica;
 use crate::server::{Server, Work};
-use crate::settings::{Part, Settings, log_directory};
+use crate::settings::{InvalidSetting, Part, Settings, log_directory};
 use crate::shutdown::{Deadline, Signals, announce};
+use crate::wal::file::inspect::Inspection;
+use crate::wal::manifest::Backend;
 use crate::wal::{self, OpenOptions};
 use crate::writer::{self, LogState, Surroundings, WriterSettings};
 use crate::{bootstrap, clock, listener, random, reclaim, remedy};
@@ -20,6 +22,7 @@ use headwater_core::store::memory::{MemoryOptions, MemoryStore};
 use headwater_core::store::{Progress, Store};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -307,9 +310,12 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
     let store = empty_store(Progress::new(scope.clone()));
     let directory = log_directory(&settings.data);
     let disk = replica::open_disk(&directory, settings.storage.files, &settings.node, &store);
-    let disk = disk.map_err(|error| {
-        let directory = directory.display();
-        anyhow::anyhow!("--data: opening the replica's disk in {directory}: {}", remedy::told(&error))
+    let disk = disk.map_err(|error| match a_writer_s(&directory) {
+        Some(invalid) => invalid.into(),
+        None => {
+            let directory = directory.display();
+            anyhow::anyhow!("--data: opening the replica's disk in {directory}: {}", remedy::told(&error))
+        }
     })?;
     let node = Arc::new(Node::new(store, node_options(&settings, parts.instance, Role::Replica)));
     let following = replica::Following {
@@ -328,6 +334,23 @@ fn start_replica(settings: Settings, parts: &Parts) -> anyhow::Result<(Arc<Serve
     let audit = Arc::clone(&parts.audit);
     let server = Server::new(settings, node, bell, log, metrics, audit, Work::Replica(upstream));
     Ok((Arc::new(server), running))
+}
+
+/// Why a directory that is a writer's follows nobody. Whoever took another one would begin an empty replica, perhaps of a
+/// writer that is gone.
+fn a_writer_s(directory: &Path) -> Option<InvalidSetting> {
+    let inspection = Inspection::of(directory).ok()??;
+    let manifest = inspection.manifest();
+    if manifest.backend != Backend::File {
+        return None;
+    }
+    let since = if manifest.takeover > 0 { ", since `headwater promote` or `restore`" } else { "" };
+    let directory = directory.display();
+    let reason = format!(
+        "{directory} is a writer's{since}, and a writer follows nobody. To start that writer take this setting out: the flag, \
+         HEADWATER_PARENT, and `parent` in the config file"
+    );
+    Some(InvalidSetting { setting: "--parent", reason })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::paint::visible;
 use crate::clock::wall_ms;
 use axum::http::StatusCode;
 use clap::Args;
-use examine::{Answers, Finding, Level, examine};
+use examine::{Answers, Finding, Level, Refusal, examine};
 use serde_json::{Value, json};
 
 pub(super) const HELP: &str = "\
@@ -18,10 +18,10 @@ Examples:
   headwater doctor
   headwater doctor --url http://10.0.0.6:4077 | jq '.findings[] | select(.level != \"ok\")'
 
-Wants a pair of role admin or node; without one it can say little more than whether the node is ready. It asks, and \
-changes nothing.
+Wants a pair of role admin or node; without one it can say little more than whether the node is ready, and what it could not \
+look at is bad. It asks, and changes nothing.
 
-Exit status: 0 nothing is bad, 1 something is, 3 the node cannot be reached
+Exit status: 0 nothing is bad, 1 something is or could not be looked at, 3 the node cannot be reached
 
 JSON: {\"ok\":true,\"node\":\"...\",\"url\":\"...\",\"findings\":[{\"check\":\"disk space\",\"level\":\"ok|warn|bad\",\"says\":\"...\",\
 \"advice\":\"...\"}]}";
@@ -43,12 +43,9 @@ impl Doctor {
         let status = json_of(client, "/v1/status").await?;
         let after_ms = wall_ms();
         let (ready, metrics) = (json_of(client, "/readyz").await?, json_of(client, "/v1/metrics").await?);
-        let seen = |(status, body): (StatusCode, Value)| status.is_success().then_some(body);
-        let refusal = if status.0.is_success() { None } else { status.1["message"].as_str().map(str::to_owned) };
         let answers = Answers {
             ready: ready.1,
             status: seen(status),
-            refusal,
             metrics: seen(metrics),
             asked_ms: (before_ms, after_ms),
             version: env!("CARGO_PKG_VERSION"),
@@ -76,6 +73,15 @@ async fn json_of(client: &Client, target: &str) -> Result<(StatusCode, Value), F
     let (status, body) = client.ask(target).await?;
     let body = serde_json::from_str(&body).map_err(|_| client.foreign(status))?;
     Ok((status, body))
+}
+
+/// What was told, or why it was not.
+fn seen((status, body): (StatusCode, Value)) -> Result<Value, Refusal> {
+    if status.is_success() {
+        return Ok(body);
+    }
+    let text = |name: &str| body[name].as_str().map_or_else(|| status.to_string(), str::to_owned);
+    Err(Refusal { code: text("error"), message: text("message") })
 }
 
 fn show(node: &str, findings: &[Finding], output: &mut Output) -> Result<(), Failure> {

@@ -36,6 +36,9 @@ highest: what it does not have is lost. Children need the new writer's address i
 where the new writer is, or behind, go on from there, and those that are ahead get a baseline and say so \
 (not_on_history).
 
+A replica's config file or unit names its parent, and cannot have what is for a writer alone: take `parent` out, and put in \
+`protect` and `archive` if the old writer had them.
+
 What was done is noted in the audit log that the replica has in its directory, or in the one that --audit names.
 
 Exit status: 0 done, 1 refused, 2 wrong usage or no replica's directory, 3 in use or unreadable";
@@ -133,6 +136,9 @@ impl Promote {
         if !keeps_lines {
             output.line("its lines do not lead to its state and were left out: every child gets a baseline")?;
         }
+        output.line(
+            "take `parent` out of its config file and of its unit, and put in what only a writer has: protect, archive",
+        )?;
         output.line(format!("start it without --parent: headwater serve --data {directory}"))
     }
 }

@@ -92,7 +92,8 @@ impl Layered {
     }
 
     /// The refusal of a setting, with its place in the file if it came from there.
-    fn located(&self, invalid: &InvalidSetting) -> String {
+    #[must_use]
+    pub fn located(&self, invalid: &InvalidSetting) -> String {
         let found = self.file.as_ref().and_then(|file| {
             let key = invalid.setting.strip_prefix("--")?;
             file.used(key).map(|entry| format!("{}:{}: ", file.path.display(), entry.line))

@@ -252,11 +252,15 @@ impl Manifest {
         }
         if let Some(backend) = backend.filter(|&backend| backend != head.backend) {
             let found = head.backend;
-            let hint = match (found, backend) {
-                (Backend::Replica, Backend::File) => ", or make it a writer's with `headwater promote`",
-                _ => "",
+            let next = match (found, backend) {
+                (Backend::Replica, Backend::File) => {
+                    "use another directory, or make it a writer's with `headwater promote`"
+                }
+                // There may be no other one with the state that is here.
+                (Backend::File, Backend::Replica) => "it is the writer's that is started without a parent",
+                _ => "use another directory",
             };
-            return Err(mismatch(format!("the directory holds {found}, not {backend}: use another directory{hint}")));
+            return Err(mismatch(format!("the directory holds {found}, not {backend}: {next}")));
         }
         let manifest = Self::from_line(line).ok_or_else(|| damaged(0, "the manifest contradicts itself"))?;
         if manifest.files.is_none() && manifest.backend != Backend::Memory {

@@ -15,15 +15,20 @@ use serde_json::{Value, json};
 /// What a node answered.
 pub(super) struct Answers {
     pub(super) ready: Value,
-    /// `None` where it was refused.
-    pub(super) status: Option<Value>,
-    /// In which words.
-    pub(super) refusal: Option<String>,
-    pub(super) metrics: Option<Value>,
+    pub(super) status: Result<Value, Refusal>,
+    pub(super) metrics: Result<Value, Refusal>,
     /// This machine's clock before and after the status was asked for.
     pub(super) asked_ms: (u64, u64),
     /// This program's version.
     pub(super) version: &'static str,
+}
+
+/// Why a node did not let us look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The API's code.
+    pub(super) code: String,
+    pub(super) message: String,
 }
 
 /// How bad something is.
@@ -93,17 +98,29 @@ pub(super) fn examine(answers: &Answers) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     ready(&answers.ready, &mut found);
     match &answers.status {
-        None => {
-            let says =
-                format!("the node did not let us look inside: {}", answers.refusal.as_deref().unwrap_or("refused"));
-            found.warn("pair", says, "Give a pair of role admin or node: all that follows would come from there.");
-        }
-        Some(status) => inside(status, answers, &mut found),
+        Ok(status) => inside(status, answers, &mut found),
+        Err(refusal) => unseen(refusal, "how it is", &mut found),
     }
-    if let Some(metrics) = &answers.metrics {
-        counts(metrics, &mut found);
+    match (&answers.metrics, &answers.status) {
+        (Ok(metrics), _) => counts(metrics, &mut found),
+        // Once is enough.
+        (Err(_), Err(_)) => {}
+        (Err(refusal), Ok(_)) => unseen(refusal, "what it counted", &mut found),
     }
     found.0
+}
+
+/// What could not be looked at may be anything: it must not pass for well.
+fn unseen(refusal: &Refusal, what: &str, found: &mut Findings) {
+    let Refusal { code, message } = refusal;
+    let advice = match &**code {
+        "rate_limited" => {
+            "Ask again later. Again and again: its --rate-per-credential or --rate-per-address lets less through than is asked for."
+        }
+        "forbidden" => "Give a pair of role admin or node that is good: most of what there is to say comes from there.",
+        _ => "Ask again later: the node cannot answer now.",
+    };
+    found.bad("look", format!("the node did not let us see {what}: {message} [{code}]"), advice);
 }
 
 fn ready(ready: &Value, found: &mut Findings) {

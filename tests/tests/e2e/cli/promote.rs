@@ -247,6 +247,37 @@ async fn a_replica_s_directory_is_not_served_as_a_writer_s_unless_promoted() {
 }
 
 #[tokio::test]
+async fn a_promoted_directory_with_a_parent_is_refused_with_the_place_of_that_setting() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = writer(directory.path()).await;
+    let mut near = replica("near", directory.path(), &writer.url).start().await;
+    near.ready().await;
+    near.stop().await;
+    writer.stop().await;
+    assert_eq!(promote(&near, &[STOPPED]).await.status, 0);
+    let (file, cli) = (directory.path().join("near.toml"), Cli::of(&writer));
+    let toml = format!("dev = true\nlisten = \"127.0.0.1:0\"\n\n[following]\nparent = [\"{}\"]\n", writer.url);
+    std::fs::write(&file, toml).unwrap();
+    let (file, whole) = (file.to_str().unwrap(), near.data().join("state"));
+    let in_file = ["serve", "--config", file, "--data", whole.to_str().unwrap()];
+    let by_flag = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data", in_file[4], "--parent", &writer.url];
+    let of_writer = writer.data().join("state");
+    let never =
+        ["serve", "--dev", "--listen", "127.0.0.1:0", "--data", of_writer.to_str().unwrap(), "--parent", "http://h"];
+    for (arguments, place, is_taken_over) in [
+        (&in_file[..], format!("error: {file}:5: --parent: "), true),
+        (&by_flag[..], "error: --parent: ".into(), true),
+        (&never[..], "error: --parent: ".into(), false),
+    ] {
+        let done = cli.run(arguments).await;
+        let words = &done.stderr;
+        assert!(done.status == 1 && words.contains(&place) && words.contains("is a writer's"), "{done:?}");
+        assert!(words.contains("take this setting out") && !words.contains("another directory"), "{done:?}");
+        assert_eq!(words.contains("since `headwater promote`"), is_taken_over, "{done:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_promoted_replica_remembers_no_idempotency_key_of_its_writer() {
     let directory = tempfile::tempdir().unwrap();
     let mut writer = writer(directory.path()).await;

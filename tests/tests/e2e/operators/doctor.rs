@@ -68,8 +68,8 @@ async fn a_log_in_memory_is_bad_and_a_node_that_is_not_there_is_not_reached() {
     assert_eq!((done.status, found(&told, "durability").0), (1, "bad"), "{told}");
     let without = cli.run(&["doctor", "--apikey", "nobody"]).await;
     let told: Value = serde_json::from_str(&without.stdout).unwrap();
-    let levels = (found(&told, "pair").0, found(&told, "ready").0);
-    assert_eq!((without.status, levels), (0, ("warn", "ok")), "{told}");
+    let levels = (found(&told, "look").0, found(&told, "ready").0);
+    assert_eq!((without.status, levels), (1, ("bad", "ok")), "{told}");
     writer.kill().await;
     assert_eq!(cli.run(&["doctor"]).await.status, 3);
 }

@@ -5,9 +5,8 @@ use super::*;
 fn answers(status: Value) -> Answers {
     Answers {
         ready: json!({"ready": true, "checks": {}}),
-        status: Some(status),
-        refusal: None,
-        metrics: Some(json!({"log_failures_total": 0})),
+        status: Ok(status),
+        metrics: Ok(json!({"log_failures_total": 0})),
         asked_ms: (1_000_000, 1_000_100),
         version: "0.1.0",
     }
@@ -97,19 +96,28 @@ fn a_replica_is_looked_at_as_one() {
 }
 
 #[test]
-fn without_a_pair_it_says_so_and_whether_the_node_is_ready() {
+fn what_it_could_not_look_at_is_bad_and_told_once_with_what_helps() {
+    let refused = |code: &str| Refusal { code: code.into(), message: "no, so".into() };
     let mut shut = answers(Value::Null);
-    (shut.status, shut.metrics, shut.refusal) = (None, None, Some("credentials are missing".into()));
     shut.ready = json!({"ready": false, "checks": {"log_writable": false, "wal_replayed": true}});
-    let findings = examine(&shut);
-    assert_eq!(findings.iter().map(|found| found.level).collect::<Vec<_>>(), [Level::Bad, Level::Warn]);
-    assert!(findings[0].says.ends_with("log_writable") && findings[1].says.contains("credentials are missing"));
+    for (code, helps) in
+        [("forbidden", "role admin or node"), ("rate_limited", "--rate-per-credential"), ("x", "later")]
+    {
+        (shut.status, shut.metrics) = (Err(refused(code)), Err(refused(code)));
+        let findings = examine(&shut);
+        assert_eq!(findings.iter().map(|found| found.level).collect::<Vec<_>>(), [Level::Bad, Level::Bad]);
+        assert!(findings[0].says.ends_with("log_writable") && findings[1].says.contains("no, so"), "{findings:?}");
+        assert!(findings[1].advice.is_some_and(|advice| advice.contains(helps)), "{findings:?}");
+    }
+    let mut half = answers(well());
+    half.metrics = Err(refused("rate_limited"));
+    assert_eq!(level(&half, "look"), Some(Level::Bad));
 }
 
 #[test]
 fn what_went_wrong_since_the_start_is_counted() {
     let mut late = answers(well());
-    late.metrics = Some(json!({
+    late.metrics = Ok(json!({
         "log_failures_total": 2, "writes_failed_total": 0, "audit_lost_total": 1, "audit_failures_total": 1,
         "requests_shed_total": 3,
     }));
