@@ -33,6 +33,7 @@ mod stored;
 pub mod tls;
 mod trouble;
 mod unhurried;
+mod unreached;
 pub mod wal;
 mod whole;
 mod writer;

@@ -105,7 +105,7 @@ fn run_node(args: ServeArgs, layered: &Layered) -> anyhow::Result<()> {
     let (format, filter) = (args.log_format, args.log.clone());
     let settings = layered.check(args).map_err(anyhow::Error::msg)?;
     logging::start(format, &filter)?;
-    for warning in layered.warnings() {
+    for warning in layered.warnings(&settings) {
         tracing::warn!("{warning}");
     }
     // What only the start finds out about a setting has its place in the file, too.

@@ -157,7 +157,7 @@ async fn live(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// What is unsafe about listening at `address`, in words for the person who starts the node; `None` for nothing.
-fn exposure(address: SocketAddr, has_tls: bool) -> Option<&'static str> {
+pub(crate) fn exposure(address: SocketAddr, has_tls: bool) -> Option<&'static str> {
     (!has_tls && !address.ip().to_canonical().is_loopback()).then_some(
         "this node listens beyond loopback without TLS: whoever sees the traffic reads every pair and every value. Give it a \
          certificate, or see to it that only a network of its own or a proxy that speaks TLS reaches it",

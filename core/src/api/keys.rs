@@ -77,6 +77,19 @@ pub enum KeyFate {
     Revoked,
 }
 
+impl KeyFate {
+    /// What was done to it, in one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Rotated => "rotated",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// What the shell has drawn by chance, used where a new key wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct Drawn<'a> {

@@ -33,6 +33,10 @@ pub fn token<S: Store>(
 ) -> Result<Answer<S::Snapshot>, ApiError> {
     let (ttl_s, asked) = read(body)?;
     let own = grant.rights().entries_alone();
+    if own.is_nothing() {
+        let words = "this key may do nothing with entries, so there is nothing for a token to carry: neither \"admin\" nor \"node\" can be";
+        return Err(ApiError::new(Code::Forbidden, words));
+    }
     let rights = asked.unwrap_or_else(|| own.clone());
     if rights.is_nothing() || !own.contains(&rights) {
         let words = "a token may do with entries what its key may, and no more: \"read\" and \"write\" as far as the key has them";

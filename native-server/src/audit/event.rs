@@ -198,13 +198,7 @@ impl Event {
                 (event, fields)
             }
             Self::Credential { fate, id, seq, by, peer } => {
-                let fate = match fate {
-                    KeyFate::Created => "created",
-                    KeyFate::Changed => "changed",
-                    KeyFate::Rotated => "rotated",
-                    KeyFate::Revoked => "revoked",
-                };
-                let mut fields: Fields = vec![("what", fate.into()), ("credential", id.as_str().into())];
+                let mut fields: Fields = vec![("what", fate.word().into()), ("credential", id.as_str().into())];
                 fields.extend([("by", Value::from(by.as_str())), ("peer", address(*peer)), ("seq", (*seq).into())]);
                 ("credential", fields)
             }

@@ -8,7 +8,7 @@ use super::output::{Output, json_string};
 use super::progress::Progress;
 use super::state;
 use super::value::shell_quoted;
-use crate::backup::manifest::FileFacts;
+use crate::backup::manifest::{FileFacts, MANIFEST_FILE};
 use crate::backup::replay::Reached;
 use crate::backup::{BackupError, Manifest, read, source, write};
 use crate::clock::wall_ms;
@@ -74,7 +74,8 @@ impl Backup {
             let manifest = read::verify(backup, &mut |bytes| {
                 progress.show(|| format!("{:.1} MB checked", bytes as f64 / 1e6));
                 Ok(())
-            })?;
+            });
+            let manifest = manifest.map_err(|error| no_backup(error, backup))?;
             progress.clear();
             return report("whole", backup, &manifest, None, begun, output);
         }
@@ -151,6 +152,23 @@ pub(super) fn report(
     }
     let facts = format!("{bytes} bytes, {plain_bytes} unpacked · {digest} · made {created} · took {took}");
     output.line(output.paint.dim(&facts).to_string())
+}
+
+/// Why `directory` is of no use as a backup: it may hold backups, as what `--backup-to` names.
+pub(super) fn no_backup(error: BackupError, directory: &Path) -> Failure {
+    // One that is being made or removed has a name that begins with a dot.
+    let is_hidden =
+        |directory: &Path| directory.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let is_backup = |directory: &Path| directory.join(MANIFEST_FILE).is_file();
+    let within = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    // Those of a schedule have their time in the name.
+    match within.filter(|path| is_backup(path) && !is_hidden(path)).max() {
+        Some(newest) if !is_backup(directory) => {
+            let words = format!("{} holds backups, and is none itself", directory.display());
+            Failure::new(Kind::Refused, words).next(format!("The newest is {}", newest.display()))
+        }
+        _ => error.into(),
+    }
 }
 
 impl From<BackupError> for Failure {

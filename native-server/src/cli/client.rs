@@ -6,8 +6,10 @@
 use super::base_url::BaseUrl;
 use super::credentials::Credentials;
 use super::failure::{Failure, Kind};
+use super::forbidden::{self, Source};
 use crate::refusal::error_body;
 use crate::tls::client::Connector;
+use crate::unreached;
 use axum::body::Bytes;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -30,6 +32,10 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const AFTER_DOUBT: &str =
     "Say it again if it had an --idempotency-key: it is done once. Otherwise read it back before you try again.";
 
+/// The flags that help where TLS does not come about.
+const SETTINGS: unreached::Named =
+    unreached::Named { ca: "--ca", certificate: "--cert FILE --key-file FILE", url: "--url or HEADWATER_URL" };
+
 /// The body of an answer, as it comes.
 pub(super) type Incoming = axum::body::Body;
 
@@ -41,11 +47,13 @@ pub(super) struct Call {
     body: Bytes,
     /// Whether it changes anything, so that a lost answer leaves a doubt.
     writes: bool,
+    /// The role that it takes, where that does not follow from the target.
+    wants: Option<&'static str>,
 }
 
 impl Call {
     pub(super) fn get(target: String) -> Self {
-        Self { method: Method::GET, target, headers: Vec::new(), body: Bytes::new(), writes: false }
+        Self { method: Method::GET, target, headers: Vec::new(), body: Bytes::new(), writes: false, wants: None }
     }
 
     pub(super) fn delete(target: String) -> Self {
@@ -63,6 +71,12 @@ impl Call {
     /// A POST that changes nothing: for a stream, or for a token.
     pub(super) fn ask(target: String, body: String) -> Self {
         Self { method: Method::POST, body: body.into(), ..Self::get(target) }.with(CONTENT_TYPE, CONTENT_JSON)
+    }
+
+    /// Says which role it takes.
+    #[must_use]
+    pub(super) fn wanting(self, role: &'static str) -> Self {
+        Self { wants: Some(role), ..self }
     }
 
     #[must_use]
@@ -111,12 +125,18 @@ pub(super) struct Client {
     http: legacy::Client<Connector, Full<Bytes>>,
     base: BaseUrl,
     credentials: Option<Credentials>,
+    /// Where those come from.
+    source: Source,
 }
 
 impl Client {
-    pub(super) fn new(base: BaseUrl, connector: Connector, credentials: Option<Credentials>) -> Self {
+    pub(super) fn new(
+        base: BaseUrl,
+        connector: Connector,
+        (credentials, source): (Option<Credentials>, Source),
+    ) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Self { http, base, credentials }
+        Self { http, base, credentials, source }
     }
 
     /// The node's address.
@@ -160,8 +180,9 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     async fn open(&self, call: Call) -> Result<Response<Incoming>, Failure> {
+        let wanted = call.wants.unwrap_or_else(|| forbidden::wanted(&call.method, &call.target));
         let response = self.send(call).await?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response, wanted).await) }
     }
 
     /// Asks and takes the whole answer, whatever its status is.
@@ -193,19 +214,31 @@ impl Client {
         let request = request.body(Full::new(call.body)).expect("every part was checked when it was made");
         let response = self.http.request(request).await.map_err(|error| {
             let kind = if writes && !error.is_connect() { Kind::OutcomeUnknown } else { Kind::Unable };
-            self.lost(kind, &innermost(&error))
+            match unreached::by_tls(&error, SETTINGS) {
+                // What TLS is ended for, no request was looked at.
+                Some(fault) => Failure::unable(format!("cannot reach {}: {}", self.base, fault.what)).next(fault.helps),
+                None if error.is_connect() => self.absent(&innermost(&error)),
+                None => self.lost(kind, &innermost(&error)),
+            }
         })?;
         Ok(response.map(Incoming::new))
     }
 
-    /// The connection did not come about, or broke.
+    /// Nobody takes connections there.
+    fn absent(&self, why: &str) -> Failure {
+        Failure::unable(format!("cannot reach {}: {why}", self.base))
+            .next("Is a node running there? Start one with: headwater serve --dev")
+            .next("Another address is given by --url or HEADWATER_URL.")
+    }
+
+    /// Somebody took the connection, and no whole answer came.
     fn lost(&self, kind: Kind, why: &str) -> Failure {
         if kind == Kind::OutcomeUnknown {
             let message = format!("{}: {why}; the write may or may not have happened", self.base);
             return Failure::new(kind, message).next(AFTER_DOUBT);
         }
         Failure::new(kind, format!("cannot reach {}: {why}", self.base))
-            .next("Is a node running there? Start one with: headwater serve --dev")
+            .next("Something takes connections there: try again, or look at the node's log.")
             .next("Another address is given by --url or HEADWATER_URL.")
     }
 
@@ -215,7 +248,7 @@ impl Client {
             .next("Is this the right address? It is given by --url or HEADWATER_URL.")
     }
 
-    async fn refusal(&self, response: Response<Incoming>) -> Failure {
+    async fn refusal(&self, response: Response<Incoming>, wanted: &str) -> Failure {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, 1 << 20).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let Some((code, message)) = error_body(&body) else { return self.foreign(head.status) };
@@ -226,29 +259,11 @@ impl Client {
             retry_after_s: text(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()),
             ..Failure::new(Kind::Refused, message)
         };
-        self.explain(failure, head.status)
-    }
-
-    /// The node speaks of headers, which are this program's business: its user gave a pair, a token, or neither.
-    fn explain_forbidden(&self, failure: Failure) -> Failure {
-        let failure = match &self.credentials {
-            None => Failure { message: "the node wants a pair or a token, and none was sent".into(), ..failure }
-                .next("Set HEADWATER_APIKEY and HEADWATER_SECRET, or HEADWATER_TOKEN;"),
-            Some(Credentials::Pair(_)) => {
-                let message = "the node does not accept this pair, or its roles do not cover this".into();
-                Failure { message, ..failure }.next("Check HEADWATER_APIKEY and HEADWATER_SECRET;")
-            }
-            Some(Credentials::Token(_)) => {
-                let message = "the node does not accept this token, its time is over, or it does not say this".into();
-                return Failure { message, ..failure }
-                    .next("Unset HEADWATER_TOKEN, and make another with the pair: headwater keys token");
-            }
-        };
-        failure.next("for a node on this machine that runs with --dev, say --dev here too.")
+        self.explain(failure, head.status, wanted)
     }
 
     /// What follows from the code, whatever the command.
-    fn explain(&self, mut failure: Failure, status: StatusCode) -> Failure {
+    fn explain(&self, mut failure: Failure, status: StatusCode, wanted: &str) -> Failure {
         if failure.is("outcome_unknown") {
             failure.kind = Kind::OutcomeUnknown;
             return failure.next(AFTER_DOUBT);
@@ -268,7 +283,9 @@ impl Client {
         }
         match failure.code.as_deref() {
             // Other words than these say what is not allowed, whatever the pair.
-            Some("forbidden") if *failure.message == *ApiError::forbidden().message => self.explain_forbidden(failure),
+            Some("forbidden") if *failure.message == *ApiError::forbidden().message => {
+                forbidden::explained(failure, wanted, self.credentials.as_ref(), &self.source, &self.base)
+            }
             Some("misdirected") => failure.next(format!(
                 "{} is not a name this node answers to, or it does not hold what was asked for: ask its parent.",
                 self.base
@@ -289,20 +306,18 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::credentials::Token;
     use super::*;
-    use crate::settings::Pair;
     use crate::tls::client::Trust;
 
-    fn client(credentials: Option<Credentials>) -> Client {
+    fn client() -> Client {
         let connector = Trust::default().connector(false, CONNECT_WITHIN).unwrap();
-        Client::new("http://127.0.0.1:1".parse().unwrap(), connector, credentials)
+        Client::new("http://127.0.0.1:1".parse().unwrap(), connector, (None, Source::Given))
     }
 
     fn explained(code: &str, status: u16) -> Failure {
-        let client = client(None);
+        let client = client();
         let failure = Failure { code: Some(code.into()), ..Failure::new(Kind::Refused, "why") };
-        client.explain(failure, StatusCode::from_u16(status).unwrap())
+        client.explain(failure, StatusCode::from_u16(status).unwrap(), "a role")
     }
 
     #[test]
@@ -327,27 +342,8 @@ mod tests {
     fn what_is_forbidden_whatever_the_pair_is_told_as_it_is() {
         let words = "the collection \"_keys\" belongs to the system";
         let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, words) };
-        let client = client(None);
-        let told = client.explain(failure, StatusCode::FORBIDDEN);
+        let client = client();
+        let told = client.explain(failure, StatusCode::FORBIDDEN, "a role");
         assert_eq!((told.message.as_str(), told.next.len()), (words, 0));
-    }
-
-    #[test]
-    fn refused_credentials_are_told_in_terms_of_the_command_line() {
-        let pair = Credentials::Pair(Pair { apikey: "k".into(), secret: "hidden".into() });
-        let of_a_pair = &["HEADWATER_APIKEY", "HEADWATER_SECRET", "--dev"][..];
-        let token = Credentials::Token(Token("hidden".into()));
-        for (credentials, named) in
-            [(None, of_a_pair), (Some(pair), of_a_pair), (Some(token), &["HEADWATER_TOKEN", "keys token"])]
-        {
-            assert!(!format!("{credentials:?}").contains("hidden"));
-            let client = client(credentials);
-            let forbidden = ApiError::forbidden();
-            let failure = Failure { code: Some("forbidden".into()), ..Failure::new(Kind::Refused, forbidden.message) };
-            let told = client.explain(failure, StatusCode::FORBIDDEN);
-            let words = format!("{} {}", told.message, told.next.join(" "));
-            assert!(named.iter().all(|word| words.contains(word)), "{words}");
-            assert!(!words.contains("headers") && !words.contains("hidden"), "{words}");
-        }
     }
 }

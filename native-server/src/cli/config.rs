@@ -4,6 +4,7 @@ use super::failure::{Failure, Kind as FailureKind};
 use super::output::Output;
 use super::paint::visible;
 use super::table::Table;
+use crate::serve::exposure;
 use crate::settings::{Layered, Place, ServeArgs, places, serve_command, template, write_new};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
@@ -104,8 +105,10 @@ impl Check {
         let args = ServeArgs::from_arg_matches(&matches).map_err(|error| refused(&self.file, &error))?;
         let settings = layered.check(args).map_err(Failure::usage)?;
         layered.look_at_files(&settings).map_err(Failure::usage)?;
+        let mut warnings = layered.warnings(&settings);
+        warnings.extend(exposure(settings.listen, settings.tls.is_some()).map(str::to_owned));
         let found = places().into_iter().map(|place| found(place, &layered, &matches));
-        if output.human { self.show(found, &layered.warnings(), output) } else { self.tell(found, &layered, output) }
+        if output.human { self.show(found, &warnings, output) } else { self.tell(found, &warnings, output) }
     }
 
     fn show(
@@ -134,7 +137,7 @@ impl Check {
     fn tell(
         &self,
         found: impl Iterator<Item = (Place, From, Option<String>)>,
-        layered: &Layered,
+        warnings: &[String],
         output: &mut Output,
     ) -> Result<(), Failure> {
         let mut settings = Map::new();
@@ -146,7 +149,7 @@ impl Check {
             };
             settings.insert(place.key().into(), told);
         }
-        let (file, warnings) = (self.file.display().to_string(), layered.warnings());
+        let file = self.file.display().to_string();
         let told = json!({"ok": true, "file": file, "settings": Value::Object(settings), "warnings": warnings});
         output.line(told.to_string())
     }

@@ -4,6 +4,7 @@ use super::base_url::BaseUrl;
 use super::client::{CONNECT_WITHIN, Client};
 use super::credentials::{APIKEY_VARIABLE, Credentials, SECRET_VARIABLE, TOKEN_VARIABLE};
 use super::failure::Failure;
+use super::forbidden::Source;
 use super::profile::{self, Profile};
 use crate::tls::client::{Trust, Unusable};
 use clap::Args;
@@ -52,13 +53,13 @@ impl Connection {
     /// # Errors
     /// Half a pair, a token beside one, an unreadable secret file or certificate, or `--dev` towards another machine.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let Target { url, credentials, trust } = self.target(|name| std::env::var(name).ok())?;
+        let Target { url, credentials, source, trust } = self.target(|name| std::env::var(name).ok())?;
         let connector = trust.connector(url.speaks_tls(), CONNECT_WITHIN);
         let connector = connector.map_err(|unusable| match unusable {
             Unusable::Ca(error) => Failure::usage(format!("--ca: {error}")),
             Unusable::Certificate(error) => Failure::usage(format!("--cert: {error}")),
         })?;
-        Ok(Client::new(url, connector, credentials))
+        Ok(Client::new(url, connector, (credentials, source)))
     }
 
     /// What is to be saved as a profile.
@@ -66,7 +67,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::client`]; a token, which is soon of no use.
     pub(super) fn to_profile(&self) -> Result<Profile, Failure> {
-        let Target { url, credentials, trust } = self.target(|name| std::env::var(name).ok())?;
+        let Target { url, credentials, trust, source: _ } = self.target(|name| std::env::var(name).ok())?;
         let pair = match credentials {
             None => None,
             Some(Credentials::Pair(pair)) => Some(pair),
@@ -95,7 +96,8 @@ impl Connection {
             None => {
                 let default = || URL_DEFAULT.parse().map_err(Failure::usage);
                 let url = self.url.clone().map_or_else(default, Ok)?;
-                Ok(Target { credentials: self.credentials(&url, variable)?, url, trust })
+                let source = if self.dev { Source::Dev } else { Source::Given };
+                Ok(Target { credentials: self.credentials(&url, variable)?, source, url, trust })
             }
         }
     }
@@ -126,7 +128,8 @@ impl Connection {
         if given.is_some() && trust.certificate != given {
             return Err(named.beside("--cert or HEADWATER_CERT", "names another file than it has"));
         }
-        Ok(Target { url, credentials: pair.map(Credentials::Pair), trust })
+        let source = Source::Profile(name.clone());
+        Ok(Target { url, credentials: pair.map(Credentials::Pair), source, trust })
     }
 
     /// The first setting beside a profile that says who asks.
@@ -191,6 +194,7 @@ fn without(setting: &str) -> String {
 struct Target {
     url: BaseUrl,
     credentials: Option<Credentials>,
+    source: Source,
     trust: Trust,
 }
 

@@ -343,6 +343,10 @@ struct Token {
 async fn token(ttl: Option<Duration>, rights: &Rights, client: &Client, output: &mut Output) -> Result<(), Failure> {
     let mut members = Vec::new();
     members.extend(ttl.map(|ttl| format!("\"ttlMs\":{}", ttl.as_millis())));
+    if let Some(role) = rights.roles.iter().find(|role| !matches!(role, Role::Read | Role::Write)) {
+        let words = format!("a token carries read and write, never {}", role.word());
+        return Err(Failure::usage(words).next("Whoever needs more than that needs a key: headwater keys create"));
+    }
     if !rights.is_empty() {
         members.push(rights.members()?);
     }

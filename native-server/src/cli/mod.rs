@@ -19,6 +19,7 @@ mod doctor;
 mod entry;
 mod export;
 mod failure;
+mod forbidden;
 mod import;
 mod keys;
 mod list;

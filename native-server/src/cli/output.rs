@@ -25,9 +25,11 @@ impl Output {
         Self { human: is_terminal && !json, is_terminal, paint, out: BufWriter::new(io::stdout()) }
     }
 
-    /// Columns of the terminal.
+    /// Columns of the terminal; where it does not say, of `COLUMNS`.
     pub(super) fn width() -> usize {
-        terminal_size::terminal_size().map_or(WIDTH_DEFAULT, |(width, _)| usize::from(width.0))
+        let told = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        let set = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+        told.or_else(set).unwrap_or(WIDTH_DEFAULT)
     }
 
     /// Writes one line.

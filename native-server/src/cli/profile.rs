@@ -92,7 +92,10 @@ impl Profiles {
         };
         let done = if let What::Save { connection, .. } = &self.what {
             let profile = connection.to_profile()?;
-            change(&path, |profiles| Ok(drop(profiles.insert(name.clone(), profile))))?;
+            change(&path, |profiles| {
+                profiles.insert(name.clone(), profile);
+                Ok(())
+            })?;
             "saved"
         } else {
             change(&path, |profiles| profiles.remove(name).map(drop).ok_or_else(|| missing(name, &path)))?;
@@ -117,7 +120,10 @@ pub(super) fn load(name: &str, variable: impl Fn(&str) -> Option<String>) -> Res
 /// Saves a profile under this name, in place of one that there is.
 #[cfg(test)]
 pub(super) fn save(name: &str, profile: Profile, variable: impl Fn(&str) -> Option<String>) -> Result<(), Failure> {
-    change(&place(variable)?, |profiles| Ok(drop(profiles.insert(name.into(), profile))))
+    change(&place(variable)?, |profiles| {
+        profiles.insert(name.into(), profile);
+        Ok(())
+    })
 }
 
 /// Changes what is in the file, as one step.

@@ -1,6 +1,6 @@
 //! `headwater restore`: from a backup to the data directory of a writer.
 
-use super::backup::report;
+use super::backup::{no_backup, report};
 use super::failure::Failure;
 use super::noting::{Noting, Usual};
 use super::output::Output;
@@ -89,7 +89,8 @@ impl Restore {
         let mut manifest = read::load(&self.backup, &store, &mut |bytes| {
             progress.show(|| format!("{:.1} MB read", bytes as f64 / 1e6));
             Ok(())
-        })?;
+        })
+        .map_err(|error| no_backup(error, &self.backup))?;
         let mut reached = None;
         if sources.archive.is_some() || sources.data.is_some() {
             let target = self.to.as_ref().map_or(Target::Newest, |to| to.target);

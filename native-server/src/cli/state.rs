@@ -54,7 +54,8 @@ pub(super) async fn take(
     let node = Arc::new(Node::new(store, options));
     let mut replica = Replica::new(Arc::clone(&node), ReplicaOptions { scope: scope.clone(), parents: 1 });
     let body = replica.request(clock::now()).to_body();
-    let call = Call::ask("/v1/replicate".into(), body);
+    let role = if scope == Scope::Everything { "the role node" } else { "the role read there" };
+    let call = Call::ask("/v1/replicate".into(), body).wanting(role);
     let silent = |replica: &Replica<MemoryStore>| {
         let deadline = replica.deadline().unwrap_or(0);
         Duration::from_millis(deadline.saturating_sub(clock::now().mono_ms))

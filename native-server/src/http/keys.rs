@@ -95,7 +95,7 @@ async fn carried_out(
         write(RequestAction::Create).await?;
     }
     let written = write(RequestAction::Entry { key: id.clone(), value, guard: Guard::default() }).await?;
-    tracing::info!(id, by = grant.credential, fate = ?fate, "a key was changed");
+    tracing::info!(id, by = grant.credential, "a key was {}", fate.word());
     let answer: Answer<MemorySnapshot> = Answer::json(body).as_of(written.position, None);
     Ok(super::respond(answer))
 }

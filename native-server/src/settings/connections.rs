@@ -95,8 +95,8 @@ impl ConnectionArgs {
                 }
                 Ok(Some(TlsFiles { certificate, key, client_ca, client_crl }))
             }
-            (Some(_), None) => missing("--tls-key", "it is missing beside --tls-cert"),
-            (None, Some(_)) => missing("--tls-cert", "it is missing beside --tls-key"),
+            (Some(_), None) => missing("--tls-cert", "--tls-key is missing beside it"),
+            (None, Some(_)) => missing("--tls-key", "--tls-cert is missing beside it"),
             (None, None) if self.tls_client_ca.is_some() => {
                 missing("--tls-client-ca", "without --tls-cert and --tls-key no TLS is spoken")
             }

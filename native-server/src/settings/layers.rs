@@ -3,7 +3,7 @@
 
 use super::file::{ConfigFile, InvalidFile};
 use super::places::{Kind, bare, places, serve_command};
-use super::{InvalidSetting, Pair, ServeArgs, Settings};
+use super::{InvalidSetting, Pair, Part, ServeArgs, Settings};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use std::ffi::OsString;
@@ -85,10 +85,16 @@ impl Layered {
         read.map(|_| ()).map_err(|invalid| self.located(&invalid))
     }
 
-    /// What to tell whoever starts the node, though it can start.
+    /// What to tell whoever starts the node with these settings, though it can start.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        self.file.as_ref().map(ConfigFile::warnings).unwrap_or_default()
+    pub fn warnings(&self, settings: &Settings) -> Vec<String> {
+        let mut warnings = self.file.as_ref().map(ConfigFile::warnings).unwrap_or_default();
+        if matches!(settings.part, Part::Writer { .. }) && matches!(self.pair(), Ok(Some(_))) {
+            let words = "there is a pair towards a parent, and no `parent`: the node is a writer, which follows nobody";
+            warnings.push(words.into());
+        }
+        warnings.extend(settings.unfit_certificate().iter().map(|unfit| self.located(unfit)));
+        warnings
     }
 
     /// The refusal of a setting, with its place in the file if it came from there.

@@ -398,7 +398,8 @@ fn part(args: &ServeArgs, pair: Option<Pair>) -> Result<Part, InvalidSetting> {
         Some(pair) => pair,
         None if args.dev => Pair { apikey: DEV.into(), secret: DEV.into() },
         None => {
-            let reason = "set it and HEADWATER_PARENT_SECRET to a pair that the parent accepts";
+            let reason = "set it and HEADWATER_PARENT_SECRET, or parent-apikey and parent-secret in the config file, to a pair that \
+                          the parent accepts";
             return invalid(PARENT_APIKEY, reason);
         }
     };

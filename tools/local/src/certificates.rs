@@ -34,9 +34,11 @@ impl Authority {
     pub fn new(directory: &Path, name: &str) -> io::Result<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, key()?).map_err(io::Error::other)?;
+        let key = key()?;
         let directory = directory.join(name);
         fs::create_dir(&directory)?;
+        fs::write(directory.join("ca.key"), key.serialize_pem())?;
+        let issuer = CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;
         fs::write(directory.join("ca.pem"), issuer.pem())?;
         Ok(Self { directory, issuer })
     }

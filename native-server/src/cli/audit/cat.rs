@@ -51,6 +51,10 @@ fn since(text: &str) -> Result<Since, String> {
 
 const TITLES: [&str; 5] = ["TIME (UTC)", "EVENT", "BY", "FROM", "WHAT"];
 
+/// What is shown first of an event that is no write.
+const TELLING: [&str; 10] =
+    ["what", "credential", "code", "status", "count", "op", "collection", "claimed", "role", "position"];
+
 impl Cat {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), Failure> {
         let directory = self.place.find()?;
@@ -102,8 +106,15 @@ fn what(entry: &Entry) -> String {
             format!("{op} {collection}, {seqs}{recovered}")
         }
         _ => {
-            let fields = entry.fields.iter().filter(|(name, _)| !told_elsewhere.contains(&name.as_str()));
-            fields.map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(", ")
+            let fields = entry
+                .fields
+                .iter()
+                .filter(|(name, value)| !told_elsewhere.contains(&name.as_str()) && !value.is_null());
+            let mut fields: Vec<_> = fields.collect();
+            // A terminal may have no room for all of it: what tells most comes first, the rest by name.
+            let place = |name: &str| TELLING.iter().position(|telling| *telling == name).unwrap_or(TELLING.len());
+            fields.sort_by_key(|(name, _)| place(name));
+            fields.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(", ")
         }
     }
 }
@@ -144,5 +155,9 @@ mod tests {
         assert_eq!(told(&format!("{change},\"seq\":5")), "set c, seq 5");
         assert_eq!(told(&format!("{change},\"count\":4,\"seqs\":[[5,7],[9,9]]")), "set c, seqs 5-7, 9");
         assert_eq!(told(r#""event":"lost","count":3,"since":"then""#), "count 3, since then");
+        let refused = r#""event":"refused","by":"ci","code":"forbidden","collection":"c","count":4,"op":"set","since":"t","status":403"#;
+        assert_eq!(told(refused), "code forbidden, status 403, count 4, op set, collection c, since t");
+        let start = r#""event":"start","cluster":null,"position":"0.0","role":"replica","takeover":0,"version":"1""#;
+        assert_eq!(told(start), "role replica, position 0.0, takeover 0, version 1");
     }
 }

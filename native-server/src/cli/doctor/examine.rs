@@ -113,6 +113,9 @@ pub(super) fn examine(answers: &Answers) -> Vec<Finding> {
 /// What could not be looked at may be anything: it must not pass for well.
 fn unseen(refusal: &Refusal, what: &str, found: &mut Findings) {
     let Refusal { code, message } = refusal;
+    // The API's own words are about headers.
+    let message =
+        if code == "forbidden" { "no pair was given, or one that it does not know or that may not" } else { message };
     let advice = match &**code {
         "rate_limited" => {
             "Ask again later. Again and again: its --rate-per-credential or --rate-per-address lets less through than is asked for."

@@ -297,6 +297,12 @@ async fn a_node_backs_itself_up_at_its_start_where_one_was_missed_and_says_so() 
     assert_eq!(made["failure"], Value::Null);
     let verified = told(&Cli::of(&replica).run(&["backup", "verify", path(&place.join(&name))]).await);
     assert_eq!((&verified["position"], &verified["bytes"]), (&made["last"]["position"], &made["last"]["bytes"]));
+    let target = directory.path().join("restored");
+    for arguments in [&["backup", "verify", path(&place)][..], &["restore", path(&place), "--data", path(&target)]] {
+        let all = Cli::of(&replica).run(arguments).await;
+        let newest = path(&place.join(&name)).to_owned();
+        assert!(all.status == 1 && all.stderr.contains(&format!("The newest is {newest}")), "{all:?}");
+    }
 
     // A file where the directory should be: nothing is lost but the backup.
     let wrong = directory.path().join("wrong");

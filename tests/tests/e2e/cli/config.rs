@@ -126,6 +126,37 @@ async fn a_certificate_of_no_use_is_refused_at_the_start_and_by_check_alike() {
 }
 
 #[tokio::test]
+async fn what_a_node_starts_with_though_it_is_of_little_use_is_warned_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path(), "authority").unwrap();
+    let (own, own_key) = (authority.ca(), authority.directory().join("ca.key"));
+    let (certificate, key) = authority.issue("one").unwrap();
+    let tls = |certificate: &Path, key: &Path| {
+        format!("listen = \"0.0.0.0:1\"\n[connections]\ntls-cert = {certificate:?}\ntls-key = {key:?}\n")
+    };
+    let pair = "[following]\nparent-apikey = \"k\"\nparent-secret = \"s\"\n";
+    for (text, told) in [
+        (tls(&certificate, &key), &[][..]),
+        (tls(&own, &own_key), &[":3: --tls-cert: ", "CA:TRUE"]),
+        (pair.into(), &["no `parent`"]),
+        ("listen = \"0.0.0.0:1\"\n".into(), &["beyond loopback without TLS"]),
+    ] {
+        let file = write(directory.path(), &text);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let checked = cli().json(&["config", "check", file.to_str().expect("a plain path")]).await;
+        let warnings = checked["warnings"].as_array().expect("a list");
+        assert_eq!(warnings.len(), usize::from(!told.is_empty()), "{text}: {warnings:?}");
+        for word in told {
+            assert!(warnings[0].as_str().expect("words").contains(word), "{text}: {warnings:?}");
+        }
+    }
+    // Half of what belongs together is refused where the half stands.
+    let file = write(directory.path(), &format!("[connections]\ntls-cert = {certificate:?}\n"));
+    let half = cli().run(&["config", "check", file.to_str().expect("a plain path")]).await;
+    assert!(half.status == 2 && half.stderr.contains(":2: --tls-cert: --tls-key is missing"), "{half:?}");
+}
+
+#[tokio::test]
 async fn init_writes_a_file_that_check_takes_and_that_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("headwater.toml");
@@ -155,7 +186,8 @@ async fn init_writes_a_file_that_check_takes_and_that_changes_nothing() {
     assert_eq!(told["settings"]["ping-ms"], serde_json::json!({"value": "700", "from": "file", "line": line}));
     assert_eq!(told["settings"]["node"]["variable"], "HEADWATER_NODE");
     assert_eq!(told["settings"]["parent-secret"]["from"], "file");
-    assert_eq!(told["warnings"], serde_json::json!([]));
+    let warnings = told["warnings"].as_array().expect("a list");
+    assert!(warnings.len() == 1 && warnings[0].as_str().is_some_and(|words| words.contains("no `parent`")), "{told}");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let told = cli().json(&["config", "check", file]).await;
     assert!(told["warnings"][0].as_str().is_some_and(|words| words.contains("chmod 600")), "{told}");

@@ -80,7 +80,7 @@ async fn a_token_is_made_and_does_what_it_says_in_place_of_a_pair() {
         (bearer(&["keys", "token"]), 1, "does not accept this token"),
         (bearer(&["profile", "save", "mine"]), 2, "no profile keeps"),
         (as_app(&["keys", "token", "--ttl", "25h"]), 1, "goes from 1000 to a day"),
-        (as_app(&["keys", "token", "--role", "admin"]), 1, "no more"),
+        (as_app(&["keys", "token", "--role", "admin"]), 2, "never admin"),
     ] {
         let done = finish(command, b"").await;
         assert_eq!((done.status, &*done.stdout), (status, ""), "{done:?}");

@@ -106,7 +106,7 @@ async fn a_pair_is_needed_and_must_be_right() {
     assert!(missing.stderr.contains("[forbidden]") && missing.stderr.contains("HEADWATER_SECRET"), "{missing:?}");
 
     let secret = directory.path().join("secret");
-    for (text, status, words) in [("wrong\n", 1, "the node does not accept this pair"), ("dev\n", 0, "")] {
+    for (text, status, words) in [("wrong\n", 1, "the node does not know this pair"), ("dev\n", 0, "")] {
         std::fs::write(&secret, text).unwrap();
         let arguments = ["status", "--apikey", "dev", "--secret-file", secret.to_str().unwrap()];
         let done = finish(without(&arguments), b"").await;

@@ -189,3 +189,17 @@ async fn rules_and_dashboard_use_names_that_nodes_answer() {
         assert!(used.len() > 10 && unknown.is_empty(), "{file}: {unknown:?} is in no answer");
     }
 }
+
+#[test]
+fn each_alert_has_its_section_which_says_what_to_do() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+    let rules = fs::read_to_string(root.join("deploy/prometheus/headwater.rules.yml")).unwrap();
+    let page = fs::read_to_string(root.join("docs/alerts.md")).unwrap();
+    let alerts: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let sections: Vec<_> = page.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    assert!(alerts.len() > 10);
+    assert_eq!(sections.iter().map(|(name, _)| *name).collect::<BTreeSet<_>>(), alerts);
+    for (name, text) in sections {
+        assert!(text.trim().len() > 100, "{name} says too little");
+    }
+}
