@@ -4,6 +4,7 @@ use super::disk::Disk;
 use super::{Following, Upstream};
 use crate::parent::Parent;
 use crate::refusal::error_body;
+use crate::unreached::{Fault, Named, by_tls};
 use crate::{bootstrap, clock, random};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -14,6 +15,7 @@ use headwater_core::position::Position;
 use headwater_core::replica::{Cause, Event, Replica, ReplicaOptions};
 use headwater_core::store::memory::MemoryStore;
 use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -278,8 +280,16 @@ where
     said
 }
 
-/// Why no parent answers: the cause at the bottom, since the others only say that it is about a connection.
-fn unreached(error: &dyn std::error::Error) -> String {
+/// The settings by which a parent is reached.
+const SETTINGS: Named = Named { ca: "--parent-ca", certificate: "--parent-cert and --parent-key", url: "--parent" };
+
+/// Why no parent answers: what TLS is ended for and what helps, else the cause at the bottom, since the others only say that it
+/// is about a connection.
+fn unreached(error: &legacy::Error) -> String {
+    if let Some(Fault { what, helps }) = by_tls(error, SETTINGS) {
+        return format!("{what}. {helps}");
+    }
+    let error: &dyn std::error::Error = error;
     let mut innermost = error.source();
     while let Some(source) = innermost.and_then(std::error::Error::source) {
         innermost = Some(source);

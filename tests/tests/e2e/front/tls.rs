@@ -139,6 +139,9 @@ async fn a_command_that_meets_other_tls_says_what_is_wrong_and_which_setting_hel
     let (status, said) = run(&open.url.replace("http:", "https:"), &["collections", "--ca", text(&ca)]).await;
     assert_eq!(status, 3, "{said}");
     told(&said, &["does not speak TLS", "http://"]);
+    let far = NodeBuilder::replica("far", directory.path(), &writer.url).start().await;
+    far.says("issuer that is not trusted here").await;
+    far.says("--parent-ca").await;
     // The one place is taken.
     let _held = TcpStream::connect(writer.url.trim_start_matches("https://")).await.expect("it listens");
     eventually("the connection is one too many", || async {
