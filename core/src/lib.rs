@@ -36,6 +36,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod name;
+pub mod network;
 pub mod node;
 pub mod position;
 pub mod record;

@@ -1,9 +1,10 @@
 //! Between the runtime's requests and responses and core's API.
 
 use futures_util::stream;
-use headwater_core::api::{Answer, ApiError, Body};
+use headwater_core::api::{Answer, ApiError, Body, host};
 use headwater_core::store::Snapshot;
 use js_sys::Reflect;
+use std::net::IpAddr;
 use worker::{Headers, Request, Response, ResponseBuilder, Result};
 
 /// What a request says before its body.
@@ -48,6 +49,11 @@ impl Head {
     pub(crate) fn is_head(&self) -> bool {
         self.method == "HEAD"
     }
+
+    /// The address that the request came from, where that is known. `client` is what [`client`] says of it.
+    pub(crate) fn address(&self, client: Option<&str>) -> Option<IpAddr> {
+        address(client, &self.header(CONNECTING_IP))
+    }
 }
 
 /// Address and port of the client as the runtime tells them, of which nothing comes from the request itself; `None` on the
@@ -56,6 +62,19 @@ pub(crate) fn client(request: &Request) -> Option<String> {
     let told = Reflect::get(request.inner(), &"cf".into()).ok()?;
     // Of what is no object there is nothing to get.
     Reflect::get(&told, &"clientIp".into()).ok()?.as_string()
+}
+
+/// The header in which the provider's network says where a request came from, in place of any that was sent
+/// (<https://developers.cloudflare.com/fundamentals/reference/http-headers/#cf-connecting-ip>).
+const CONNECTING_IP: &str = "cf-connecting-ip";
+
+/// The address a request came from, where that is known, by what the runtime tells of the [`client`] and by that header.
+/// Where the runtime does tell, as workerd by itself, the header is anybody's word.
+fn address(client: Option<&str>, connecting: &str) -> Option<IpAddr> {
+    match client {
+        Some(client) => host::address(client),
+        None => connecting.trim().parse().ok(),
+    }
 }
 
 /// Turns core's answer into a response.
@@ -105,5 +124,21 @@ impl Snapshot for Nothing {
         _: usize,
     ) -> std::result::Result<headwater_core::store::Page, headwater_core::store::SnapshotError> {
         match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_where_a_request_comes_from_where_the_runtime_does_not() {
+        let is = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(address(Some("127.0.0.1:49904"), "10.0.0.1"), is("127.0.0.1"));
+        assert_eq!(address(Some("[2001:db8::1]:49904"), ""), is("2001:db8::1"));
+        assert_eq!(address(Some("unix:/socket"), "10.0.0.1"), None, "anybody can send it there");
+        assert_eq!(address(None, "10.0.0.1"), is("10.0.0.1"));
+        assert_eq!(address(None, "2001:db8::1"), is("2001:db8::1"));
+        assert_eq!([address(None, ""), address(None, "10.0.0.1, 10.0.0.2")], [None, None]);
     }
 }

@@ -13,7 +13,6 @@ mod http;
 pub mod listener;
 mod log_view;
 pub mod logging;
-mod network;
 mod observed;
 pub mod parent;
 mod pool;

@@ -2,9 +2,9 @@
 //!
 //! The count of all is an atomic, that of each caller behind a lock which is held for the time of a look-up.
 
-use crate::network::network;
 use headwater_core::api::{ApiError, Code};
 use headwater_core::credentials::{Grant, Role};
+use headwater_core::network::network;
 use headwater_core::shares::{BeyondShare, Shares};
 use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};

@@ -3,6 +3,7 @@
 use crate::eventually::eventually_within;
 use reqwest::Method;
 use serde_json::Value;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -53,6 +54,11 @@ impl Reply {
     }
 }
 
+fn http(from: Option<IpAddr>) -> reqwest::Client {
+    let builder = reqwest::Client::builder().timeout(Duration::from_secs(40)).no_proxy().local_address(from);
+    builder.build().expect("a client without TLS needs nothing that could fail")
+}
+
 impl Client {
     /// A client with the development pair.
     pub fn dev(url: &str) -> Self {
@@ -71,9 +77,13 @@ impl Client {
     }
 
     fn with(url: &str, credentials: Vec<(&'static str, String)>) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(40)).no_proxy().build();
-        let http = http.expect("a client without TLS needs nothing that could fail");
-        Self { http, url: url.to_owned(), credentials }
+        Self { http: http(None), url: url.to_owned(), credentials }
+    }
+
+    /// The same from another one of this machine's addresses.
+    #[must_use]
+    pub fn coming_from(self, address: IpAddr) -> Self {
+        Self { http: http(Some(address)), ..self }
     }
 
     /// Begins a request with the credentials' headers.

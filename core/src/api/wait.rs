@@ -61,11 +61,6 @@ impl Wait {
             format!("the position {target} was not reached within {ms} ms; this node is at {held}"),
         )
     }
-
-    /// The answer to one who would be too many: 503 `overloaded`.
-    pub fn too_many() -> ApiError {
-        ApiError::new(Code::Overloaded, "too many reads wait for a position at this time: come back")
-    }
 }
 
 /// Whether a node has reached a position.

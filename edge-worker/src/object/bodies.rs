@@ -1,8 +1,9 @@
 //! Bodies of requests: up to the length that core says for the route, at a pace, and bounded together. An object has 128 MB
 //! for everything, and nobody else keeps those who send out of it.
 
-use super::held::HeldBodies;
+use super::held::Held;
 use super::serve::Failed;
+use super::share::Share;
 use crate::clock::Clock;
 use crate::http::Head;
 use crate::signal::delay;
@@ -14,7 +15,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use worker::Request;
 
-/// Most bytes held of large bodies, beyond [`SMALL_BODY_BYTES`] of each. Half of it, one credential's, is longer than any
+/// Most bytes held of large bodies, beyond [`SMALL_BODY_BYTES`] of each. Half of it, one caller's, is longer than any
 /// body. While a body is handed on it takes its bytes about three times: as it grew, and as the runtime's.
 const LARGE_BYTES_MAX: usize = 20 << 20;
 
@@ -48,24 +49,24 @@ fn patience_ms(passed_ms: u64, all_ms: u64) -> Option<u64> {
 /// Reads bodies, and knows how much of them is held.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    small: RefCell<HeldBodies>,
-    large: RefCell<HeldBodies>,
+    small: RefCell<Held>,
+    large: RefCell<Held>,
 }
 
 impl Default for Bodies {
     fn default() -> Self {
         Self {
-            small: RefCell::new(HeldBodies::new("bodies", SMALL_BYTES_MAX)),
-            large: RefCell::new(HeldBodies::new("large bodies", LARGE_BYTES_MAX)),
+            small: RefCell::new(Held::new("bytes of bodies", SMALL_BYTES_MAX, SMALL_BYTES_MAX / 2)),
+            large: RefCell::new(Held::new("bytes of large bodies", LARGE_BYTES_MAX, LARGE_BYTES_MAX / 2)),
         }
     }
 }
 
 /// What a body takes of the bytes that may be held, for as long as it or what was made of it is there.
 #[derive(Debug)]
-pub(super) struct Held<'b> {
+pub(super) struct Part<'b> {
     bodies: &'b Bodies,
-    credential: &'b str,
+    share: &'b Share<'b>,
     small: usize,
     large: usize,
 }
@@ -79,11 +80,11 @@ impl Bodies {
     pub(super) async fn read<'b>(
         &'b self,
         clock: &Clock,
-        credential: &'b str,
+        share: &'b Share<'b>,
         route: &Route<'_>,
         request: &mut Request,
         head: &Head,
-    ) -> Result<Option<(Vec<u8>, Held<'b>)>, Failed> {
+    ) -> Result<Option<(Vec<u8>, Part<'b>)>, Failed> {
         let Some(limit) = bytes_max(route) else { return Ok(None) };
         if request.inner().body().is_none() {
             return Ok(None);
@@ -93,7 +94,7 @@ impl Bodies {
         }
         let all_ms = ms_max(route);
         let (begun_ms, mut stream) = (clock.now().mono_ms, request.stream()?);
-        let mut held = Held { bodies: self, credential, small: 0, large: 0 };
+        let mut held = Part { bodies: self, share, small: 0, large: 0 };
         let mut body = Vec::new();
         loop {
             let passed_ms = clock.now().mono_ms.saturating_sub(begun_ms);
@@ -120,23 +121,23 @@ fn too_slow(all_ms: u64) -> ApiError {
     ApiError::new(Code::RequestTimeout, words)
 }
 
-impl Held<'_> {
+impl Part<'_> {
     /// Counts the body with so many bytes.
     fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let small = bytes.min(SMALL_BODY_BYTES);
         let large = bytes - small;
-        self.bodies.small.borrow_mut().take(self.credential, small - self.small)?;
+        self.bodies.small.borrow_mut().take(Some(self.share), small - self.small)?;
         self.small = small;
-        self.bodies.large.borrow_mut().take(self.credential, large - self.large)?;
+        self.bodies.large.borrow_mut().take(Some(self.share), large - self.large)?;
         self.large = large;
         Ok(())
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Part<'_> {
     fn drop(&mut self) {
-        self.bodies.small.borrow_mut().give_back(self.credential, self.small);
-        self.bodies.large.borrow_mut().give_back(self.credential, self.large);
+        self.bodies.small.borrow_mut().give_back(Some(self.share), self.small);
+        self.bodies.large.borrow_mut().give_back(Some(self.share), self.large);
     }
 }
 
@@ -144,6 +145,7 @@ impl Drop for Held<'_> {
 mod tests {
     use super::*;
     use headwater_core::api::route;
+    use headwater_core::credentials::Grant;
 
     #[test]
     fn a_body_is_given_so_long_for_a_piece_and_so_long_in_all() {
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_body_of_any_route_fits_into_the_share_of_one_credential() {
+    fn the_longest_body_of_any_route_fits_into_the_share_of_one_caller() {
         for (method, target) in
             [("PUT", "/v1/collections/c/keys/a"), ("POST", "/v1/collections/c/batch"), ("POST", "/v1/replicate")]
         {
@@ -168,13 +170,15 @@ mod tests {
     #[test]
     fn what_is_given_up_half_way_is_held_no_longer() {
         let bodies = Bodies::default();
+        let [a, b] = ["a", "b"].map(Grant::all);
+        let [a, b] = [&a, &b].map(|grant| Share::of(grant, None));
         {
-            let mut first = Held { bodies: &bodies, credential: "a", small: 0, large: 0 };
+            let mut first = Part { bodies: &bodies, share: &a, small: 0, large: 0 };
             first.grow(8 << 20).unwrap();
-            let mut second = Held { bodies: &bodies, credential: "a", small: 0, large: 0 };
+            let mut second = Part { bodies: &bodies, share: &a, small: 0, large: 0 };
             second.grow(SMALL_BODY_BYTES).unwrap();
             assert_eq!(second.grow(4 << 20).unwrap_err().code, Code::Overloaded);
-            let mut other = Held { bodies: &bodies, credential: "b", small: 0, large: 0 };
+            let mut other = Part { bodies: &bodies, share: &b, small: 0, large: 0 };
             other.grow(8 << 20).unwrap();
         }
         assert!(bodies.small.borrow().is_empty() && bodies.large.borrow().is_empty());

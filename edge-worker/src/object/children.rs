@@ -1,25 +1,38 @@
 //! `POST /v1/replicate`: streams to those who follow this object, browsers above all.
 
 use super::Object;
+use super::share::Share;
 use crate::signal::NextWithin;
 use crate::store::SqliteStore;
 use futures_util::stream;
-use headwater_core::api::ApiError;
+use headwater_core::api::{ApiError, Code};
 use headwater_core::credentials::Grant;
-use headwater_core::stream::{Request, Step, Stream, Supply};
+use headwater_core::stream::{OpenError, Request, Step, Stream, Supply};
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use worker::{Headers, Response, ResponseBuilder, Result};
 
-/// Opens a stream for who has this grant.
+/// Opens a stream for who has this grant, as one of its share.
 ///
 /// # Errors
 /// The answer to give instead.
-pub(super) fn open(object: &Object, grant: &Grant, body: &[u8]) -> std::result::Result<Stream<SqliteStore>, ApiError> {
+pub(super) fn open(
+    object: &Object,
+    grant: &Grant,
+    share: &Share<'_>,
+    body: &[u8],
+) -> std::result::Result<Stream<SqliteStore>, ApiError> {
     let request = Request::from_body(body)?;
-    Ok(Stream::open(&object.node, request, grant, None, object.clock.now())?)
+    let stream = Stream::open_for(share.name(), &object.node, request, grant, None, object.clock.now());
+    stream.map_err(|error| match error {
+        OpenError::BeyondShare(limit) => {
+            let words = format!("there are too many streams {}: the limit is {limit}; come back", share.told());
+            ApiError::new(Code::Overloaded, words)
+        }
+        error => error.into(),
+    })
 }
 
 /// The answer that hands the stream on until it ends by END.

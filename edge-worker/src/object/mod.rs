@@ -9,6 +9,7 @@ mod held;
 mod inside;
 mod keep;
 mod serve;
+mod share;
 
 pub(crate) use bodies::ms_max as body_ms_max;
 
@@ -44,6 +45,12 @@ const FEED: FeedLimits = FeedLimits { bytes_max: 8 << 20, scope_bytes_max: 512 <
 /// Streams to children of one object.
 const CHILDREN_MAX: usize = 1_000;
 
+/// Reads that wait for a position at one time.
+const WAITING_READS_MAX: usize = 1_000;
+
+/// What part of either one caller may have, a node excepted: a quarter.
+const SHARE: usize = 4;
+
 /// The object as the runtime sees it.
 #[durable_object]
 pub struct Replica {
@@ -74,7 +81,7 @@ struct Object {
     /// The pair of credentials that was right last.
     pairs: PairMemory,
     /// Reads that wait for a position.
-    waiting_reads: Cell<usize>,
+    waiting_reads: RefCell<held::Held>,
     /// Bodies of requests that are being read and answered.
     bodies: bodies::Bodies,
     counts: Counts,
@@ -123,6 +130,7 @@ impl Object {
         let options = NodeOptions {
             feed: FEED,
             children_max: CHILDREN_MAX,
+            children_per_credential_max: CHILDREN_MAX / SHARE,
             auth_staleness_ms_max: settings.auth_staleness_ms_max,
             ..NodeOptions::new(label(&settings.node, state.id().name().as_deref()), instance, Role::Replica)
         };
@@ -146,7 +154,11 @@ impl Object {
             keeper_runs: Cell::new(false),
             told_of_dev: Cell::new(false),
             pairs: PairMemory::default(),
-            waiting_reads: Cell::new(0),
+            waiting_reads: RefCell::new(held::Held::new(
+                "reads that wait for a position",
+                WAITING_READS_MAX,
+                WAITING_READS_MAX / SHARE,
+            )),
             bodies: bodies::Bodies::default(),
             counts: Counts::default(),
             flush_failures: Count::default(),

@@ -1,5 +1,7 @@
 //! What the object answers, by core's API.
 
+use super::held::Place;
+use super::share::Share;
 use super::{Object, children};
 use crate::forward::Forward;
 use crate::http::{self, Head};
@@ -11,19 +13,18 @@ use headwater_core::api::{
 };
 use headwater_core::credentials::{Checks, Grant, Rights};
 use headwater_core::store::Store as _;
-use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use worker::{Request, Response, Result};
-
-/// Reads that wait for a position at one time.
-const WAITING_READS_MAX: usize = 1_000;
 
 /// Who asks, and how.
 struct Caller<'a> {
     head: &'a Head,
     /// The development pair is accepted from it.
     may_be_dev: bool,
+    /// Where it comes from, if that is known.
+    address: Option<IpAddr>,
 }
 
 /// Answers a request.
@@ -34,11 +35,12 @@ pub(super) async fn answer(object: &Rc<Object>, mut request: Request) -> Result<
         return http::error(api::host::misnamed(&host), head.is_head());
     }
     object.counts.requests_total.one();
-    let may_be_dev = object.settings.takes_dev_pair(&host, http::client(&request).as_deref());
+    let client = http::client(&request);
+    let may_be_dev = object.settings.takes_dev_pair(&host, client.as_deref());
     if object.settings.dev && !may_be_dev && !object.told_of_dev.replace(true) {
         log("error", "dev_refused", &[("why", &"DEV is set, and requests come from elsewhere than this machine")]);
     }
-    let caller = Caller { head: &head, may_be_dev };
+    let caller = Caller { head: &head, may_be_dev, address: head.address(client.as_deref()) };
     let route = match api::route(&head.method, head.path(), head.query()) {
         Ok(route) => route,
         Err(error) => return respond(object, Err(error), &head),
@@ -97,6 +99,7 @@ impl Object {
         request: &mut Request,
     ) -> std::result::Result<Response, Failed> {
         let grant = self.permitted(route, caller)?;
+        let share = Share::of(&grant, caller.address);
         let answer = match route {
             Route::Health => api::health(&self.node),
             Route::Ready => self.readiness(),
@@ -106,7 +109,7 @@ impl Object {
             Route::Document => Answer::json(api::document()),
             Route::Read(_) | Route::Keys => {
                 let answered = match route {
-                    Route::Read(asked) => self.read(asked, &grant, caller).await?,
+                    Route::Read(asked) => self.read(asked, &grant, &share, caller).await?,
                     _ => api::keys(&self.node, self.clock.now())?,
                 };
                 match answered {
@@ -116,7 +119,7 @@ impl Object {
                     }
                     Answered::AskParent => {
                         self.counts.reads_forwarded_total.one();
-                        return self.forward(&grant, route, caller.head, request).await;
+                        return self.forward(&share, route, caller.head, request).await;
                     }
                 }
             }
@@ -128,17 +131,17 @@ impl Object {
             | Route::Batch(_)
             | Route::Key(_) => {
                 self.counts.writes_forwarded_total.one();
-                return self.forward(&grant, route, caller.head, request).await;
+                return self.forward(&share, route, caller.head, request).await;
             }
             Route::Tokens => {
                 let secret = caller.head.header(HEADER_SECRET);
-                let taken = self.bodies.read(&self.clock, &grant.credential, route, request, caller.head).await?;
+                let taken = self.bodies.read(&self.clock, &share, route, request, caller.head).await?;
                 let body = taken.as_ref().map_or(&[][..], |(body, _)| body);
                 api::token(&self.node, &grant, &secret, body, self.clock.now())?
             }
             Route::Replicate => {
-                let taken = self.bodies.read(&self.clock, &grant.credential, route, request, caller.head).await?;
-                let stream = children::open(self, &grant, taken.as_ref().map_or(&[][..], |(body, _)| body))?;
+                let taken = self.bodies.read(&self.clock, &share, route, request, caller.head).await?;
+                let stream = children::open(self, &grant, &share, taken.as_ref().map_or(&[][..], |(body, _)| body))?;
                 self.counts.replication_streams_total.one();
                 let answer = self.as_of(Answer::stream());
                 return Ok(children::response(self, stream, &answer.headers)?);
@@ -174,13 +177,14 @@ impl Object {
         &self,
         asked: &Read<'_>,
         grant: &Arc<Grant>,
+        share: &Share<'_>,
         caller: &Caller<'_>,
     ) -> std::result::Result<Answered<SqliteSnapshot>, ApiError> {
         let mut renewed = Arc::clone(grant);
         let accept = caller.head.header("accept");
         let conditions = Conditions::read(caller.head.header_if_any("if-none-match").as_deref(), [&*accept])?;
         // What this object does not hold, the parent answers, and waits for.
-        if asked.is_covered_by(&self.store.progress().scope) && self.await_position(caller.head).await? {
+        if asked.is_covered_by(&self.store.progress().scope) && self.await_position(caller.head, share).await? {
             // Much may have happened meanwhile, to the keys too.
             renewed = self.grant(caller)?;
         }
@@ -188,26 +192,24 @@ impl Object {
     }
 
     /// Waits until the state has reached the position that the request names, if it names one; tells whether it had to wait.
-    async fn await_position(&self, head: &Head) -> std::result::Result<bool, ApiError> {
+    async fn await_position(&self, head: &Head, share: &Share<'_>) -> std::result::Result<bool, ApiError> {
         let (position, ms) = (head.header_if_any(HEADER_MIN_POSITION), head.header_if_any(HEADER_WAIT));
         let Some(wait) = Wait::read(position.as_deref(), ms.as_deref())? else { return Ok(false) };
-        let mut waited = false;
+        // Until it has what it waits for, so that nobody takes it in between.
+        let mut place = None;
         let until = self.clock.now().mono_ms + wait.ms;
         loop {
             if wait.is_over(&self.store.progress())? {
-                return Ok(waited);
+                return Ok(place.is_some());
             }
             let left = until.saturating_sub(self.clock.now().mono_ms);
             if left == 0 {
                 return Err(wait.stale(self.store.position()));
             }
-            if self.waiting_reads.get() >= WAITING_READS_MAX {
-                return Err(Wait::too_many());
+            if place.is_none() {
+                place = Some(Place::take(&self.waiting_reads, share.unless_node())?);
             }
-            let place = Waiting::new(&self.waiting_reads);
             self.published.next_within(left).await;
-            drop(place);
-            waited = true;
         }
     }
 
@@ -218,40 +220,25 @@ impl Object {
     /// Sends the request on to the parent followed at this time.
     async fn forward(
         &self,
-        grant: &Grant,
+        share: &Share<'_>,
         route: &Route<'_>,
         head: &Head,
         request: &mut Request,
     ) -> std::result::Result<Response, Failed> {
+        // Which parent it is, is asked when there is something to send: a body takes its time.
+        let taken = self.bodies.read(&self.clock, share, route, request, head).await?;
+        // It counts until it is answered.
+        let (body, _held) = taken.unzip();
         let (parent, connected) = {
             let replica = self.replica.borrow();
             (self.settings.parents.get(replica.parent()).cloned(), replica.is_connected())
         };
         let parent = parent.ok_or_else(|| ApiError::new(Code::ParentUnavailable, "this node has no parent"))?;
-        let taken = self.bodies.read(&self.clock, &grant.credential, route, request, head).await?;
-        // It counts until it is answered.
-        let (body, _held) = taken.unzip();
         let instance = Some(self.node.instance());
         let mut answer = Forward { parent: &parent, head, body, instance, probe: !connected }.send().await?;
         if !answer.headers().has(HEADER_POSITION)? {
             answer.headers_mut().set(HEADER_POSITION, &self.store.position().to_string())?;
         }
         Ok(answer)
-    }
-}
-
-/// One place among those who wait.
-struct Waiting<'a>(&'a Cell<usize>);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }

@@ -20,10 +20,10 @@ pub(crate) use event::{Changes, Event, Op, Refusals, Way};
 pub(crate) use reading::{Findings, Following, Place, files, lines_of};
 
 use crate::clock::wall_ms;
-use crate::network::network;
 use crate::trouble::{Trouble, Troubles};
 use crate::wal::storage::{Directory, Storage};
 use headwater_core::api::{ApiError, Code, Counts};
+use headwater_core::network::network;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

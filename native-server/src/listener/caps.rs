@@ -1,6 +1,6 @@
 //! How many connections there may be, in all and from one address.
 
-use crate::network::network;
+use headwater_core::network::network;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -8,12 +8,12 @@ mod table;
 
 pub(crate) use rate::Rate;
 
-use crate::network::network;
 use crate::pool::Caller;
 use governor::clock::{Clock as _, MonotonicClock};
 use governor::{Quota, RateLimiter};
 use headwater_core::api::{ApiError, Code};
 use headwater_core::credentials::Grant;
+use headwater_core::network::network;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;

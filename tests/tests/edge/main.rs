@@ -8,4 +8,5 @@ mod keys;
 mod kills;
 mod provider;
 mod run;
+mod shares;
 mod store;

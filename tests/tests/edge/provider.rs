@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// Stands for the provider's network: what a request says in this header, the runtime tells the worker of it.
-const TOLD: &str = "x-told";
+pub(crate) const TOLD: &str = "x-told";
 
 /// A copy of the built worker in `directory`, behind a socket that tells of each request what the test says.
 fn copy_of_build(built: &Path, directory: &Path) -> io::Result<PathBuf> {
@@ -25,7 +25,8 @@ fn copy_of_build(built: &Path, directory: &Path) -> io::Result<PathBuf> {
     Ok(build)
 }
 
-async fn behind_a_provider(directory: &Path, parent: &str) -> (Program, String) {
+/// An edge behind that; its program and address.
+pub(crate) async fn behind_a_provider(directory: &Path, parent: &str) -> (Program, String) {
     let mut tools = Tools::load().expect("./dev test writes the tools file");
     tools.edge = copy_of_build(&tools.edge, directory).expect("the build can be copied");
     let data = directory.join("edge");

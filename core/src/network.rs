@@ -1,9 +1,9 @@
-//! What counts as one address.
+//! What counts as one address where callers are told apart by where they come from.
 
-use std::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 
 /// Of IPv6, what one customer of a provider has at the least: a /64. An IPv4 address is itself, in either spelling.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address @ IpAddr::V4(_) => address,
