@@ -11,6 +11,7 @@ mod stored;
 mod token;
 
 pub use bearer::bearer;
+pub(crate) use bearer::claimed;
 pub use pairs::PairMemory;
 pub use rights::{Rights, Role};
 pub use secret::{SecretHash, Verifier, equal_in_constant_time};

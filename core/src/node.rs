@@ -76,10 +76,10 @@ pub struct NodeOptions {
     pub baselines_max: usize,
     /// Most children at one time.
     pub children_max: usize,
+    /// Most of them of one caller whose credential has not the role node.
+    pub children_per_credential_max: usize,
     /// On a replica, the lag in ms from which on it trusts no key that it holds; `None` for never.
     pub auth_staleness_ms_max: Option<u64>,
-    /// Most of them with one credential that has not the role node.
-    pub children_per_credential_max: usize,
 }
 
 impl NodeOptions {
@@ -93,8 +93,8 @@ impl NodeOptions {
             feed: FeedLimits::default(),
             baselines_max: 16,
             children_max: 10_000,
-            auth_staleness_ms_max: None,
             children_per_credential_max: 10_000,
+            auth_staleness_ms_max: None,
         }
     }
 }
@@ -106,8 +106,8 @@ pub struct Node<S: Store> {
     shared: Mutex<Shared<S>>,
     /// What is known of freshness. Apart from the rest, as every read asks, which is not to wait for a publication.
     ///
-    /// A proof is put here after the state that it is of, and whoever answers takes it *before* looking at the state: so
-    /// what is answered is at least as new as the proof says, however far a publication is meanwhile, and no lag is told
+    /// A proof is put here after the entries that it is of (a position that moves without them may follow it), and whoever
+    /// answers takes it *before* looking at the state: so what is answered is at least as new as the proof says, however far a publication is meanwhile, and no lag is told
     /// too small. Where both locks are held, this one is taken second.
     freshness: Mutex<Freshness>,
     met: Mutex<Met>,
@@ -344,7 +344,7 @@ impl<S: Store> Node<S> {
         *self.proof()
     }
 
-    /// Changes what is known of freshness. A proof comes here after the state that it is of was published.
+    /// Changes what is known of freshness. A proof comes here after the entries that it is of were published.
     pub fn update_freshness(&self, update: impl FnOnce(&mut Freshness)) {
         update(&mut self.proof());
     }

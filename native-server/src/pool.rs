@@ -54,8 +54,8 @@ fn told(is_stranger: bool) -> &'static str {
 pub(crate) struct Bound {
     /// What it is of, in the plural.
     pub(crate) of: &'static str,
-    /// How much there is for all, and what says so.
-    pub(crate) all: (usize, &'static str),
+    /// How much there is for all, and what says so; `None` where that is somebody else's business.
+    pub(crate) all: Option<(usize, &'static str)>,
     /// The same for one caller.
     pub(crate) own: (usize, &'static str),
 }
@@ -110,21 +110,13 @@ impl Pool {
         Ok(taken)
     }
 
-    /// The same however much is taken by all.
-    ///
-    /// # Errors
-    /// 503 `overloaded` when it is more than this caller's share.
-    pub(crate) fn join(self: &Arc<Self>, count: usize, key: Option<Key>) -> Result<Taken, ApiError> {
-        key.map_or(Ok(()), |key| self.take_of_share(key, count))?;
+    /// The same however much is taken by all and by this caller: for what is not to be refused.
+    pub(crate) fn note(self: &Arc<Self>, count: usize, key: Option<Key>) -> Taken {
+        if let Some(key) = key {
+            self.shares().note(&key.hash, count);
+        }
         self.all.fetch_add(count, Ordering::Relaxed);
-        Ok(Taken { pool: Arc::clone(self), count, of: key })
-    }
-
-    /// The same however much is taken by all and by this caller: for what cannot be refused any more.
-    pub(crate) fn note(self: &Arc<Self>, count: usize, key: Key) -> Taken {
-        self.shares().note(&key.hash, count);
-        self.all.fetch_add(count, Ordering::Relaxed);
-        Taken { pool: Arc::clone(self), count, of: Some(key) }
+        Taken { pool: Arc::clone(self), count, of: key }
     }
 
     fn shares(&self) -> MutexGuard<'_, Shares<u64>> {
@@ -154,12 +146,17 @@ impl Taken {
         let Pool { bound, all, .. } = &*self.pool;
         // First of its share: what is beyond that is not to be missing to others meanwhile.
         self.of.map_or(Ok(()), |key| self.pool.take_of_share(key, more))?;
-        let taken = |held: usize| held.checked_add(more).filter(|held| *held <= bound.all.0);
-        if all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
-            if let Some(key) = self.of {
-                self.pool.shares().give_back(&key.hash, more);
+        match bound.all {
+            None => drop(all.fetch_add(more, Ordering::Relaxed)),
+            Some(limit) => {
+                let taken = |held: usize| held.checked_add(more).filter(|held| *held <= limit.0);
+                if all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_err() {
+                    if let Some(key) = self.of {
+                        self.pool.shares().give_back(&key.hash, more);
+                    }
+                    return Err(refused(format_args!("{}", bound.of), limit));
+                }
             }
-            return Err(refused(format_args!("{}", bound.of), bound.all));
         }
         self.count += more;
         Ok(())
@@ -210,7 +207,7 @@ mod tests {
     use super::*;
 
     fn pool() -> Arc<Pool> {
-        Pool::new(Bound { of: "things", all: (10, "--things-max"), own: (4, "--share of --things-max") })
+        Pool::new(Bound { of: "things", all: Some((10, "--things-max")), own: (4, "--share of --things-max") })
     }
 
     fn key(pool: &Pool, credential: &str) -> Option<Key> {
@@ -235,8 +232,7 @@ mod tests {
         let said = words(pool.take(1, key(&pool, "c")));
         assert!(said.contains("things: the limit is 10 (--things-max)"), "{said}");
         assert_eq!(pool.in_use(), 10);
-        drop(pool.join(5, None).unwrap());
-        assert!(pool.join(2, a).is_err());
+        drop(pool.note(5, None));
         drop((second, first.split(2), node));
         assert_eq!(pool.in_use(), 1);
         first.grow(3).unwrap();
@@ -244,7 +240,7 @@ mod tests {
         let mut late = pool.take(2, None).unwrap();
         late.belongs_to(b.unwrap()).unwrap();
         assert!(pool.take(2, None).unwrap().belongs_to(a.unwrap()).is_err());
-        let noted = pool.note(20, a.unwrap());
+        let noted = pool.note(20, a);
         assert!(pool.take(1, a).is_err() && pool.take(1, b).is_err(), "what was noted counts");
         drop((first, late, noted));
         assert_eq!((pool.in_use(), pool.shares().is_empty()), (0, true));

@@ -82,8 +82,9 @@ impl Server {
     ) -> Self {
         let rates = Rates::new(settings.rates);
         let bodies = Bodies::new(settings.connections.body, settings.bodies_bytes_max);
-        let shared =
-            |of, setting, max, own| Pool::new(Bound { of, all: (max, setting), own: (settings.share_of(max), own) });
+        let shared = |of, setting, max, own| {
+            Pool::new(Bound { of, all: Some((max, setting)), own: (settings.share_of(max), own) })
+        };
         let requests = shared(
             "requests being answered",
             "--requests-max",
@@ -100,13 +101,13 @@ impl Server {
         let lists_max = SnapshotLimits::default().open_max;
         let lists = Pool::new(Bound {
             of: "lists being read",
-            all: (usize::MAX, "none"),
+            all: None,
             own: (settings.share_of(lists_max), "--share-per-credential of all there may be"),
         });
         let bytes_max = settings.answers_bytes_max;
         let answers = Pool::new(Bound {
             of: "bytes of answers that are not taken yet",
-            all: (bytes_max, "--answers-bytes-max"),
+            all: Some((bytes_max, "--answers-bytes-max")),
             own: (bytes_max / 2, "half of --answers-bytes-max"),
         });
         Self {

@@ -4,7 +4,7 @@
 use super::error::{ApiError, Code};
 use super::route::{Read, Route};
 use crate::clock::Now;
-use crate::credentials::{Checks, Grant, PairMemory, Role, anonymous, bearer, equal_in_constant_time, vouched};
+use crate::credentials::{self, Checks, Grant, PairMemory, Role, anonymous, bearer, equal_in_constant_time, vouched};
 use crate::json;
 use crate::name;
 use crate::node::Node;
@@ -12,6 +12,7 @@ use crate::scope::Scope;
 use crate::store::Store;
 use crate::writer::Refusal;
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 /// Key and secret of the pair that a node started for development takes besides its own, if its shell says so.
@@ -63,6 +64,11 @@ impl<'a> Shown<'a> {
 fn token_in(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     is_bearer(scheme).then(|| token.trim_start_matches(' '))
+}
+
+/// The id of the key by which a token says that it is signed, in an `Authorization` header; whether it is, is not looked at.
+pub fn claimed_by_token(authorization: &str) -> Option<String> {
+    credentials::claimed(token_in(authorization)?)
 }
 
 /// Whether it is nothing else: of several headers and of no text at all nobody knows.
@@ -119,6 +125,15 @@ pub fn authorize<S: Store>(
             "this node holds no complete state yet, so it cannot check credentials: come back",
         )),
     }
+}
+
+/// Whether who was granted this may still do as much: a body may have taken its time to come.
+///
+/// # Errors
+/// 403 `forbidden` when a key has changed meanwhile so that it may do less; 500 when the store fails.
+pub fn still<S: Store>(store: &S, grant: &Grant, now: Now) -> Result<(), ApiError> {
+    let renewed = grant.renewed(store, now.wall_ms).map_err(ApiError::store_failed)?;
+    only_if(renewed.is_some_and(|renewed| renewed.rights().contains(grant.rights())))
 }
 
 fn vouched_id(identity: &str) -> Option<Cow<'_, str>> {

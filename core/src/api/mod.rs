@@ -25,7 +25,7 @@ mod tokens;
 mod wait;
 
 pub use answer::{Answer, Body, CONTENT_JSON, CONTENT_NDJSON, ListBody};
-pub use authorize::{DEV, Shown, authorize, permit, permit_batch, permit_create, permit_read};
+pub use authorize::{DEV, Shown, authorize, claimed_by_token, permit, permit_batch, permit_create, permit_read, still};
 pub use bodies::{BODY_SLACK_BYTES, BodyLimits, SMALL_BODY_BYTES, body_too_large};
 pub use condition::{Conditions, parse_tags};
 pub use error::{ApiError, Code};

@@ -31,7 +31,7 @@ pub fn token<S: Store>(
     body: &[u8],
     now: Now,
 ) -> Result<Answer<S::Snapshot>, ApiError> {
-    let (ttl_s, asked) = read(body)?;
+    let (ttl_ms, asked) = read(body)?;
     let own = grant.rights().entries_alone();
     if own.is_nothing() {
         let words = "this key may do nothing with entries, so there is nothing for a token to carry: neither \"admin\" nor \"node\" can be";
@@ -48,7 +48,9 @@ pub fn token<S: Store>(
     };
     let issued_s = now.wall_ms / 1_000;
     let pair_until_s = grant.until_ms().map_or(u64::MAX, |until_ms| until_ms / 1_000);
-    let claims = Claims { cluster, rights, issued_s, until_s: issued_s.saturating_add(ttl_s).min(pair_until_s) };
+    // Its times are of whole seconds: it is good for no less than was asked for, where a day is the most.
+    let asked_until_s = now.wall_ms.saturating_add(ttl_ms).div_ceil(1_000).min(issued_s.saturating_add(TOKEN_S_MAX));
+    let claims = Claims { cluster, rights, issued_s, until_s: asked_until_s.min(pair_until_s) };
     let token = claims.sign(&grant.credential, secret);
     if token.len() > TOKEN_BYTES_MAX {
         let words = format!(
@@ -73,27 +75,26 @@ pub fn token<S: Store>(
     Ok(Answer::json(out).as_of(progress.position, lag(node, now)))
 }
 
-/// Reads `{"ttlMs":...,"roles":[...],"grants":[...]}` or nothing.
+/// Reads `{"ttlMs":...,"roles":[...],"grants":[...]}` or nothing. The time is in ms.
 fn read(body: &[u8]) -> Result<(u64, Option<Rights>), ApiError> {
     const FORM: &str = "{\"ttlMs\":900000,\"roles\":[\"read\"],\"grants\":[{\"roles\":[\"read\"],\"scope\":{\"collection\":[\"prefix\"]}}]}";
-    let (mut ttl_s, mut rights) = (TOKEN_S, None::<Rights>);
+    let (mut ttl_ms, mut rights) = (TOKEN_S * 1_000, None::<Rights>);
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok((ttl_s, rights));
+        return Ok((ttl_ms, rights));
     }
     for (name, raw) in object(body, FORM, json::members)? {
         match &*name {
             "ttlMs" => {
-                let ttl_ms = json::unsigned(raw).ok_or_else(|| not_of_form(FORM))?;
+                ttl_ms = json::unsigned(raw).ok_or_else(|| not_of_form(FORM))?;
                 let ttl_ms_max = TOKEN_S_MAX * 1_000;
                 if !(1_000..=ttl_ms_max).contains(&ttl_ms) {
                     let words = format!("\"ttlMs\" is {ttl_ms}, and goes from 1000 to a day, {ttl_ms_max}");
                     return Err(ApiError::new(Code::InvalidJson, words));
                 }
-                ttl_s = ttl_ms / 1_000;
             }
             other => add_rights(rights.get_or_insert_default(), other, raw, FORM)?,
         }
     }
     rights.as_ref().map_or(Ok(()), some_rights)?;
-    Ok((ttl_s, rights))
+    Ok((ttl_ms, rights))
 }

@@ -6,6 +6,7 @@ use super::token::{Token, TokenKey};
 use super::{CREDENTIAL_BYTES_MAX, Grant, Proof, SecretHash};
 use crate::name;
 use crate::store::{Store, StoreError};
+use alloc::string::String;
 use core::hint::black_box;
 
 /// As many secrets as a key can have at a time.
@@ -49,6 +50,11 @@ pub fn bearer<S: Store>(
     let is_good = is_meant && key.may_give(&claims.rights);
     let proof = Proof::Token { hash, expires_ms: claims.until_ms(), secret_until_ms };
     Ok(is_good.then(|| Grant { credential: id.into(), rights: claims.rights, proof }))
+}
+
+/// The id of the key by which this token says that it is signed.
+pub(crate) fn claimed(token: &str) -> Option<String> {
+    Token::read(token).map(|token| token.key().into())
 }
 
 /// Judges the grant of a token again: the secret that it was signed by, and what its key may do.

@@ -136,11 +136,13 @@ impl Object {
             Route::Tokens => {
                 let secret = caller.head.header(HEADER_SECRET);
                 let taken = self.bodies.read(&self.clock, &share, route, request, caller.head).await?;
+                api::still(&self.store, &grant, self.clock.now())?;
                 let body = taken.as_ref().map_or(&[][..], |(body, _)| body);
                 api::token(&self.node, &grant, &secret, body, self.clock.now())?
             }
             Route::Replicate => {
                 let taken = self.bodies.read(&self.clock, &share, route, request, caller.head).await?;
+                api::still(&self.store, &grant, self.clock.now())?;
                 let stream = children::open(self, &grant, &share, taken.as_ref().map_or(&[][..], |(body, _)| body))?;
                 self.counts.replication_streams_total.one();
                 let answer = self.as_of(Answer::stream());

@@ -83,7 +83,7 @@ impl Bodies {
     pub(crate) fn new(pace: Pace, bytes_max: usize) -> Self {
         let held = Pool::new(Bound {
             of: "bytes of large bodies of the requests being answered",
-            all: (bytes_max, "--bodies-bytes-max"),
+            all: Some((bytes_max, "--bodies-bytes-max")),
             own: (bytes_max / 2, "half of --bodies-bytes-max"),
         });
         Self { pace, held }

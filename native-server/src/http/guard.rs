@@ -13,6 +13,7 @@ use headwater_core::clock::Now;
 use headwater_core::credentials::{Checks, Grant, PairMemory, Rights, Role};
 use headwater_core::name;
 use headwater_core::store::Store;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -116,14 +117,12 @@ pub(super) fn permitted(
     Ok(grant)
 }
 
-/// Whether who was granted this may still do as much: a body may have taken its time to come.
+/// Whether who was granted this may still do as much.
 ///
 /// # Errors
-/// 403 `forbidden` when a key has changed meanwhile so that it may do less; 500 when the store fails.
+/// As [`api::still`].
 pub(super) fn still(server: &Server, grant: &Grant) -> Result<(), ApiError> {
-    let renewed = grant.renewed(server.node.store(), clock::now().wall_ms).map_err(ApiError::store_failed)?;
-    let as_much = renewed.is_some_and(|renewed| renewed.rights().contains(grant.rights()));
-    if as_much { Ok(()) } else { Err(ApiError::forbidden()) }
+    api::still(server.node.store(), grant, clock::now())
 }
 
 /// What the request shows, of somebody for whom a proxy vouches or not.
@@ -137,22 +136,23 @@ pub(super) fn secret(headers: &HeaderMap) -> &str {
     single(headers, &SECRET)
 }
 
-/// Who asks, for what, of a request that was judged.
-///
-/// # Errors
-/// The id that was claimed, whether there is one or not.
-pub(super) fn who<'h>(
-    server: &Server,
-    headers: &'h HeaderMap,
-    peer: IpAddr,
-    route: Option<&Route<'_>>,
-) -> Result<String, &'h str> {
+/// Who asks, for what, of a request that was judged; `None` where nothing was granted.
+pub(super) fn who(server: &Server, headers: &HeaderMap, peer: IpAddr, route: Option<&Route<'_>>) -> Option<String> {
     let judged = judged(server, headers, peer, route, Checks::RememberedAlone, &PairMemory::default());
-    judged.map(|grant| grant.credential.clone()).map_err(|_| single(headers, &APIKEY))
+    judged.ok().map(|grant| grant.credential.clone())
 }
 
-/// Whether there is a credential of this id: whatever else was sent as a key may be a secret in the wrong place.
-pub(super) fn is_known(server: &Server, id: &str) -> bool {
+/// The id of which what was shown says that it is of that, if there is a credential of this id: whatever else was sent as a
+/// key may be a secret in the wrong place.
+pub(super) fn claimed(server: &Server, headers: &HeaderMap) -> Option<String> {
+    let id = match single_if_any(headers, &APIKEY) {
+        Some(apikey) => Cow::Borrowed(apikey),
+        None => Cow::Owned(api::claimed_by_token(single(headers, &AUTHORIZATION))?),
+    };
+    is_known(server, &id).then(|| id.into_owned())
+}
+
+fn is_known(server: &Server, id: &str) -> bool {
     id == api::DEV && server.dev.is_some()
         || (!id.is_empty() && server.node.store().record(name::KEYS, id).is_ok_and(|record| record.is_some()))
 }

@@ -116,7 +116,7 @@ impl Service<Request<Incoming>> for Front {
         // By these somebody looks what is wrong: they take next to nothing.
         let always = matches!(found, Route::Health | Route::Ready | Route::Status | Route::Metrics | Route::Exposition);
         let requests = &server.requests;
-        let mut place = match if always { requests.join(1, None) } else { requests.take(1, None) } {
+        let mut place = match if always { Ok(requests.note(1, None)) } else { requests.take(1, None) } {
             Ok(place) => place,
             Err(error) => return self.now(reply::error(server, error), Some(&parts)),
         };
@@ -185,18 +185,25 @@ async fn answer(
         Err(error) => return reply::error(server, error),
     };
     // What is made of a body is held as long as it takes to answer, and counts as long.
-    let (body, _held) = match body::taken(server, &grant, peer, &found, body).await {
+    let (body, held) = match body::taken(server, &grant, peer, &found, body).await {
         Ok(taken) => taken,
         // The rest of it may be under way.
         Err(error) => return refused::last(reply::error(server, error)),
     };
+    // It may have taken its time to come, and a key may have changed meanwhile.
+    if held.is_some()
+        && let Err(error) = guard::still(server, &grant)
+    {
+        return reply::error(server, error);
+    }
     let bounded = match &found {
         // Lines are shared by all who follow, and so are files.
         Route::Replicate => None,
         _ if is_public => None,
         found if found.changes_data() || matches!(found, Route::Key(_)) => Some(Bounded::Never),
         _ if is_bounded => Some(Bounded::ByAll),
-        _ => Some(Bounded::ByShare),
+        // By these somebody looks what is wrong, perhaps why nobody is answered with this pair.
+        _ => Some(Bounded::Never),
     };
     let outcome = answer_to(server, link, &grant, found, parts, body).await;
     let answer = outcome.unwrap_or_else(|error| reply::error(server, error));

@@ -21,7 +21,7 @@ pub(super) fn peer_of(parts: &Parts) -> Option<IpAddr> {
 
 /// Why a response is a refusal, beside its headers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Marked(pub(super) Code);
+pub(super) struct RefusedFor(pub(super) Code);
 
 /// What a refusal says that somebody tries what they should not, or that the node cannot keep up. Of other errors a client
 /// makes many in its daily work.
@@ -45,30 +45,28 @@ fn is_noted(code: Code) -> bool {
 /// Notes a response if it is a refusal of what was `asked`; `None` for what was no request. For those whose credentials
 /// were wrong too often it is another response.
 pub(super) fn settled(server: &Server, peer: IpAddr, response: Response, asked: Option<&Parts>) -> Response {
-    let Some(&Marked(code)) = response.extensions().get() else { return response };
+    let Some(&RefusedFor(code)) = response.extensions().get() else { return response };
     if !is_noted(code) {
         return response;
     }
     let (mut refusal, mut response) = (Refusals::of(code, peer), response);
-    let mut claimed = None;
+    let mut is_right = false;
     if let Some(asked) = asked {
         let found = route(asked.method.as_str(), asked.uri.path(), asked.uri.query()).ok();
         let who = guard::who(server, &asked.headers, peer, found.as_ref());
         // Who has a right pair is never kept out by others who guess.
         if code == Code::Forbidden
-            && who.is_err()
+            && who.is_none()
             && let Err(error) = server.rates.wrong_pair(peer)
         {
             (refusal.code, response) = (error.code, reply::error(server, error));
         }
-        match who {
-            Ok(by) => refusal.by = Some(by),
-            Err(id) => claimed = Some(id),
-        }
+        (is_right, refusal.by) = (who.is_some(), who);
         (refusal.op, refusal.collection) = found.map(about).unwrap_or_default();
     }
     // Looked up for what is noted alone: the time of each refusal would tell which ids there are.
-    server.audit.refused_to(refusal, || claimed.filter(|id| guard::is_known(server, id)).map(String::from));
+    let claimed = || guard::claimed(server, &asked.filter(|_| !is_right)?.headers);
+    server.audit.refused_to(refusal, claimed);
     response
 }
 

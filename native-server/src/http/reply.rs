@@ -1,6 +1,6 @@
 //! From core's answers to HTTP's, for every kind of body.
 
-use super::noted::Marked;
+use super::noted::RefusedFor;
 use crate::pool::Taken;
 use crate::server::Server;
 use axum::body::{Body, HttpBody};
@@ -79,7 +79,7 @@ pub(crate) fn error(server: &Server, error: ApiError) -> Response {
     }
     let code = error.code;
     let mut response = respond(server.as_of(Answer::from(error)));
-    response.extensions_mut().insert(Marked(code));
+    response.extensions_mut().insert(RefusedFor(code));
     response
 }
 

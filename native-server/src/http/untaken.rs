@@ -31,9 +31,7 @@ pub(crate) const ANSWERS_BYTES_LEAST: u64 = 32 << 20;
 pub(super) enum Bounded {
     /// It is refused, where there is no more for all and where its caller has its share.
     ByAll,
-    /// It is refused where its caller has its share.
-    ByShare,
-    /// It is given and counts: it tells what was done.
+    /// It is given and counts: it tells what was done, or what is wrong.
     Never,
 }
 
@@ -55,8 +53,7 @@ pub(super) fn counted(
     let bytes = usize::try_from(size.lower()).unwrap_or(usize::MAX).saturating_add(beside);
     let ahead = match bounded {
         Bounded::ByAll => answers.take(bytes, Some(key)),
-        Bounded::ByShare => answers.join(bytes, Some(key)),
-        Bounded::Never => Ok(answers.note(bytes, key)),
+        Bounded::Never => Ok(answers.note(bytes, Some(key))),
     };
     match ahead {
         Ok(ahead) => answer.map(|body| Body::new(CountedBody { body, ahead, beside })),
@@ -134,7 +131,7 @@ mod tests {
     use std::sync::Arc;
 
     fn pool() -> (Arc<Pool>, Key) {
-        let pool = Pool::new(Bound { of: "bytes", all: (100, "all"), own: (50, "half") });
+        let pool = Pool::new(Bound { of: "bytes", all: Some((100, "all")), own: (50, "half") });
         let grant = Grant::all("k");
         let key = pool.key(Caller::of(&grant, [10, 0, 0, 1].into()));
         (pool, key)

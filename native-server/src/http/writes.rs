@@ -1,6 +1,5 @@
 //! Writes: decided here by the writer, or handed to the parent as they came.
 
-use super::guard;
 use super::noted::peer_of;
 use crate::audit::{Changes, Event, Op, Way};
 use crate::replica::forward;
@@ -32,7 +31,7 @@ pub(super) async fn create(server: &Server, grant: &Grant, parts: &Parts, body: 
     permit_create(grant, &collection)?;
     let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.clone(), RequestAction::Create, origin);
-    write(server, grant, parts, body, request, |_| about(&collection)).await
+    write(server, parts, body, request, |_| about(&collection)).await
 }
 
 /// `DELETE /v1/collections/{collection}`.
@@ -45,7 +44,7 @@ pub(super) async fn drop_collection(
 ) -> Result<Response, ApiError> {
     let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.clone().into_owned(), RequestAction::Drop, origin);
-    write(server, grant, parts, body, request, |_| about(&collection)).await
+    write(server, parts, body, request, |_| about(&collection)).await
 }
 
 /// `POST`, `PUT` or `DELETE` of an entry.
@@ -69,7 +68,7 @@ pub(super) async fn entry(
     let action = RequestAction::Entry { key: key.into_owned(), value, guard: conditions };
     let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.into_owned(), action, origin);
-    write(server, grant, parts, body, request, |written| match &written.accepted {
+    write(server, parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let version = versions.first().copied().unwrap_or(0);
             format!("{{\"ok\":true,\"seq\":{seq},\"version\":{version}}}").into()
@@ -109,7 +108,7 @@ pub(super) async fn batch(
     let action = RequestAction::Batch(entries);
     let origin = origin(grant, parts, &body)?;
     let request = WriteRequest::of(collection.into_owned(), action, origin);
-    write(server, grant, parts, body, request, |written| match &written.accepted {
+    write(server, parts, body, request, |written| match &written.accepted {
         Accepted::Written { seq, versions } => {
             let results: Vec<_> = versions.iter().map(|version| format!("{{\"version\":{version}}}")).collect();
             format!("{{\"ok\":true,\"seq\":{seq},\"results\":[{}]}}", results.join(",")).into()
@@ -128,13 +127,11 @@ fn about(collection: &str) -> Bytes {
 
 async fn write(
     server: &Server,
-    grant: &Grant,
     parts: &Parts,
     body: Bytes,
     request: WriteRequest,
     answer: impl FnOnce(&Written) -> Bytes,
 ) -> Result<Response, ApiError> {
-    guard::still(server, grant)?;
     match &server.work {
         Work::Writer { writes, .. } => {
             // All of it that counts is in the request, which may wait for long.

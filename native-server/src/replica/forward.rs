@@ -19,8 +19,12 @@ use std::time::Duration;
 /// Longest time until a parent answers, beyond what the caller allows a read to wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Longest answer to a write. What a parent says of one is a few words.
-const WRITE_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Longest answer to a write: so much, and [`PER_BYTE`] for each byte that was asked. What a parent says of one is a few
+/// words or what a key may do; of a batch, a few words of each op.
+const WRITE_ANSWER_BYTES: usize = 1 << 20;
+
+/// The shortest op of a batch has 25 bytes with its comma, the longest that is said of one 33.
+const PER_BYTE: usize = 2;
 
 /// Why the parent has not answered.
 enum Failure {
@@ -40,8 +44,9 @@ pub(crate) async fn write(
     parts: &Parts,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    let bytes_max = answer_bytes_max(body.len());
     let answered = match send(server, upstream, parts, body).await? {
-        Ok(response) => whole(response).await,
+        Ok(response) => whole(response, bytes_max).await,
         Err(failure) => Err(failure),
     };
     answered.map_err(|failure| match failure {
@@ -53,10 +58,15 @@ pub(crate) async fn write(
     })
 }
 
+/// How long the answer to a write may be that was asked for in so many bytes.
+fn answer_bytes_max(asked: usize) -> usize {
+    WRITE_ANSWER_BYTES.saturating_add(asked.saturating_mul(PER_BYTE))
+}
+
 /// The answer once all of it is there: its status alone is no answer to a write.
-async fn whole(response: Response) -> Result<Response, Failure> {
+async fn whole(response: Response, bytes_max: usize) -> Result<Response, Failure> {
     let (parts, body) = response.into_parts();
-    match tokio::time::timeout(ANSWER_WITHIN, axum::body::to_bytes(body, WRITE_ANSWER_BYTES_MAX)).await {
+    match tokio::time::timeout(ANSWER_WITHIN, axum::body::to_bytes(body, bytes_max)).await {
         Ok(Ok(bytes)) => Ok(Response::from_parts(parts, Body::from(bytes))),
         Ok(Err(error)) => Err(Failure::Unknown(with_sources(&error))),
         Err(_) => Err(Failure::Unknown(format!("it did not finish its answer within {} s", ANSWER_WITHIN.as_secs()))),

@@ -1,10 +1,12 @@
 //! Keys at an edge object: it decides from its own state alone, and hears of every change.
 
-use headwater_tests::{Client, Edge, Lines, Node, NodeBuilder, Reply, eventually};
+use headwater_tests::{Client, Edge, Lines, Node, NodeBuilder, Reply, eventually, raw};
 use reqwest::Method;
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const NARROW: &str = r#"{"id":"narrow","grants":[{"roles":["read"],"scope":{"flags":[""],"prices":["eu:"]}},{"roles":["write"],"scope":{"prices":["eu:"]}}]}"#;
 
@@ -174,5 +176,32 @@ async fn a_token_is_made_and_judged_by_the_edge_alone_and_ends_with_its_time() {
     let (head, signature) = all.rsplit_once('.').expect("three parts");
     for wrong in [format!("{head}."), format!("{head}.{}", "A".repeat(signature.len())), String::new()] {
         assert_forbidden(&Client::with_token(&edge.url, &wrong).entry("flags", "a").await);
+    }
+}
+
+#[tokio::test]
+async fn who_sends_a_body_while_the_key_goes_gets_nothing_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, edge) = pair(directory.path()).await;
+    let secret = made(&edge, r#"{"id":"k","roles":["read"]}"#).await;
+    together(&writer, &edge).await;
+    let mut begun = Vec::new();
+    for target in ["/v1/tokens", "/v1/replicate"] {
+        let host = raw::authority(&edge.url);
+        let mut connection = TcpStream::connect(host).await.unwrap();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\napikey: k\r\nsecret: {secret}\r\n\
+             content-length: 2\r\n\r\n{{"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        begun.push((target, connection));
+    }
+    assert_eq!(edge.client().call(Method::DELETE, "/v1/keys/k", "").await.status, 200);
+    together(&writer, &edge).await;
+    for (target, mut connection) in begun {
+        connection.write_all(b"}").await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{target}: {answer}");
     }
 }

@@ -58,6 +58,18 @@ async fn a_write_through_a_replica_is_the_writers_answer() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_each_op_of_a_large_batch_comes_back_whole() {
+    const OPS: usize = 80_000;
+    let writer = Writer::start_with(&[("--batch-commands-max", "100000")]).await;
+    let replica = writer.replica(&[]).await;
+    let ops: Vec<String> = (0..OPS).map(|number| format!(r#"{{"op":"set","key":"{number:x}","value":1}}"#)).collect();
+    let reply = replica.client().batch("flags", &ops.join(",")).await;
+    assert_eq!(reply.status, 200, "{}", &reply.text()[..reply.text().len().min(500)]);
+    assert!(reply.body.len() > 1 << 20, "{} bytes are no test of this", reply.body.len());
+    assert_eq!(reply.json()["results"].as_array().map(Vec::len), Some(OPS));
+}
+
+#[tokio::test]
 async fn every_key_survives_being_forwarded() {
     let writer = Writer::start().await;
     let replica = writer.replica(&[]).await;

@@ -3,7 +3,10 @@
 use super::{content, told, verified};
 use crate::api::{Writer, call, refused};
 use headwater_core::api::Code;
+use headwater_core::credentials::{Claims, Rights, Role};
+use headwater_core::id::Id;
 use headwater_tests::{Client, raw};
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -31,6 +34,29 @@ async fn wrong_pairs_are_one_line_and_a_count() {
     let content = content(&writer.node);
     for hidden in ["guess", "wrong place"] {
         assert!(!content.contains(hidden), "{hidden:?} in {content}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_wrong_is_noted_with_the_key_it_says_it_is_of_if_there_is_one() {
+    let writer = Writer::start().await;
+    let made = writer.client.call(Method::POST, "/v1/keys", r#"{"id":"app","roles":["read"]}"#).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let claims = Claims { cluster: Id::from_bytes([7; 16]), rights: Rights::of([Role::Read]), issued_s: 1, until_s: 2 };
+    // One line for each kind: what is refused of the same kind from the same address is counted.
+    for (method, id) in [(Method::GET, "app"), (Method::POST, "nobodys")] {
+        let client = Client::with_token(writer.url(), &claims.sign(id, "guessed"));
+        refused(&client.call(method, "/v1/collections", r#"{"name":"c"}"#).await, Code::Forbidden, &[]);
+        let noted = told(&writer.node, "refused", |found| !found.is_empty()).await;
+        assert_eq!((&noted[0]["claimed"], &noted[0]["by"], noted.len()), (&json!("app"), &json!(null), 1), "{noted:?}");
+    }
+    let other = Writer::start().await;
+    let client = Client::with_token(other.url(), &claims.sign("app", "guessed"));
+    refused(&client.get("/v1/collections").await, Code::Forbidden, &[]);
+    let noted = told(&other.node, "refused", |found| !found.is_empty()).await;
+    assert_eq!(noted[0]["claimed"], json!(null), "nobody is called so there: {noted:?}");
+    for node in [&writer.node, &other.node] {
+        assert!(!content(node).contains("nobodys"));
     }
 }
 

@@ -11,7 +11,12 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// A key that reads and writes, under this id.
 async fn caller(writer: &Writer, id: &str) -> Client {
-    let body = format!(r#"{{"id":"{id}","roles":["read","write"]}}"#);
+    caller_with(writer, id, r#"["read","write"]"#).await
+}
+
+/// The same with these roles.
+async fn caller_with(writer: &Writer, id: &str, roles: &str) -> Client {
+    let body = format!(r#"{{"id":"{id}","roles":{roles}}}"#);
     let made = writer.client.call(Method::POST, "/v1/keys", body).await;
     assert_eq!(made.status, 200, "{}", made.text());
     Client::with_pair(writer.url(), Some((id, made.json()["secret"].as_str().expect("a secret"))))
@@ -138,7 +143,8 @@ async fn who_asks_for_large_answers_and_does_not_take_them_holds_half_of_what_th
     const VALUE_BYTES: usize = (8 << 20) - 1_000;
     let options = [("--answers-bytes-max", "32MiB"), ("--value-bytes-max", "8MiB"), ("--write-ms", "60000")];
     let writer = Writer::start_with(&options).await;
-    let (greedy, modest) = (caller(&writer, "greedy").await, caller(&writer, "modest").await);
+    let (greedy, modest) =
+        (caller_with(&writer, "greedy", r#"["read","write","admin"]"#).await, caller(&writer, "modest").await);
     writer.write("small", "1").await;
     writer.write("large", &format!("\"{}\"", "v".repeat(VALUE_BYTES - 2))).await;
     let mut untaken = Vec::new();
@@ -151,6 +157,8 @@ async fn who_asks_for_large_answers_and_does_not_take_them_holds_half_of_what_th
     refused(&greedy.entry("flags", "large").await, Code::Overloaded, &words);
     refused(&greedy.get("/v1/collections/flags/keys").await, Code::Overloaded, &words[..1]);
     assert_eq!(greedy.entry("flags", "small").await.status, 200, "small ones are not counted");
+    let told = greedy.get("/metrics").await;
+    assert_eq!((told.status, told.body.len() > 4_096), (200, true), "what is wrong can be seen: {}", told.text());
     let ops: Vec<_> = (0..400).map(|number| json!({"op": "set", "key": format!("k{number}"), "value": 1})).collect();
     let path = "/v1/collections/flags/batch";
     let reply = greedy.call(Method::POST, path, json!({"ops": ops}).to_string()).await;

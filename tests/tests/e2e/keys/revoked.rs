@@ -186,3 +186,41 @@ async fn a_request_that_has_been_waiting_is_judged_when_it_goes_on() {
     }
     assert_eq!(pair.writer.client().entry("flags", "a").await.json()["value"], json!(1));
 }
+
+#[tokio::test]
+async fn who_sends_a_body_while_the_key_goes_gets_nothing_for_it() {
+    let pair = Pair::start().await;
+    let (id, secret) = pair.key(r#"{"id":"k","roles":["read","write"]}"#).await;
+    let mut begun = Vec::new();
+    for url in [&pair.writer.url, &pair.replica.url] {
+        for (method, target, body) in [
+            ("POST", "/v1/tokens", "{}"),
+            ("POST", "/v1/replicate", "{}"),
+            ("PUT", "/v1/collections/flags/keys/a", r#"{"value":2}"#),
+            ("DELETE", "/v1/collections/flags/keys/a", "{}"),
+        ] {
+            let host = raw::authority(url);
+            let mut connection = TcpStream::connect(host).await.unwrap();
+            let head = format!(
+                "{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\napikey: {id}\r\nsecret: {secret}\r\n\
+                 expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            connection.write_all(head.as_bytes()).await.unwrap();
+            // The body is asked for when the pair was found to be right.
+            let mut asked = [0; 25];
+            connection.read_exact(&mut asked).await.unwrap();
+            assert_eq!(asked, *b"HTTP/1.1 100 Continue\r\n\r\n");
+            begun.push((format!("{method} {url}{target}"), connection, body));
+        }
+    }
+    assert_eq!(pair.writer.client().call(Method::DELETE, "/v1/keys/k", "").await.status, 200);
+    pair.together().await;
+    for (what, mut connection, body) in begun {
+        connection.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{what}: {answer}");
+    }
+    assert_eq!(pair.writer.client().entry("flags", "a").await.json()["value"], json!(1));
+}
