@@ -3,6 +3,8 @@
 //! A wrong pair takes as long whether its key exists or not, and however much of the secret is right.
 
 mod bearer;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod pairs;
 mod rights;
 mod secret;

@@ -36,3 +36,6 @@ mod unreached;
 pub mod wal;
 mod whole;
 mod writer;
+
+#[cfg(feature = "fuzzing")]
+pub use http::fuzzing;

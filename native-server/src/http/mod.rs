@@ -7,6 +7,8 @@ mod basic;
 mod body;
 mod exposition;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod health;
 mod keys;
