@@ -92,10 +92,10 @@ async fn nothing_that_came_after_is_sent() {
 
 /// A program that starts a node with this pair for its parent.
 fn with_pair_of_its_own(directory: &Path, id: &str, secret: &str) -> PathBuf {
-    let (script, server) = (directory.join(format!("{id}.sh")), Tools::load().unwrap().server);
+    let (script, server) = (directory.join(format!("{id}.sh")), Tools::load().expect("the tools are listed").server);
     let pair = format!("HEADWATER_PARENT_APIKEY={id} HEADWATER_PARENT_SECRET={secret}");
-    fs::write(&script, format!("#!/bin/sh\n{pair} exec {} \"$@\"\n", server.display())).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&script, format!("#!/bin/sh\n{pair} exec {} \"$@\"\n", server.display())).expect("it can be written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).expect("it is ours");
     script
 }
 
